@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+
+# One static library per folder of src: dltrain_folder(ddp DEPS autodiff comm tensor SOURCES a.cpp b.cpp LIBS x::y)
+# DEPS name other folders of src; LIBS name third-party targets, linked privately.
+function(dltrain_folder name)
+  cmake_parse_arguments(ARG "" "" "DEPS;SOURCES;LIBS" ${ARGN})
+  string(REPLACE "/" "_" target "dltrain_${name}")
+  add_library(${target} STATIC ${ARG_SOURCES})
+  target_include_directories(${target} PUBLIC "${PROJECT_SOURCE_DIR}/src")
+  target_link_libraries(${target} PRIVATE dltrain_flags ${ARG_LIBS})
+  foreach(dep IN LISTS ARG_DEPS)
+    string(REPLACE "/" "_" dep_target "dltrain_${dep}")
+    target_link_libraries(${target} PUBLIC ${dep_target})
+  endforeach()
+endfunction()
+
+# One GoogleTest program, one CTest entry for each rank count:
+# dltrain_test(ddp_test SOURCES a_test.cpp DEPS ddp comm LABELS unit [RANKS 1 2 3 4] [LIBS x::y])
+# With RANKS the program supplies its own main() (it initialises MPI) and runs under mpirun.
+function(dltrain_test name)
+  cmake_parse_arguments(ARG "" "" "DEPS;SOURCES;LIBS;LABELS;RANKS" ${ARGN})
+  add_executable(${name} ${ARG_SOURCES})
+  target_include_directories(${name} PRIVATE "${PROJECT_SOURCE_DIR}/tests" "${PROJECT_SOURCE_DIR}/src")
+  target_link_libraries(${name} PRIVATE dltrain_flags GTest::gtest GTest::gmock ${ARG_LIBS})
+  target_precompile_headers(${name} PRIVATE <gtest/gtest.h> <gmock/gmock.h> <vector> <string>)
+  foreach(dep IN LISTS ARG_DEPS)
+    string(REPLACE "/" "_" dep_target "dltrain_${dep}")
+    target_link_libraries(${name} PRIVATE ${dep_target})
+  endforeach()
+  if(ARG_RANKS)
+    foreach(n IN LISTS ARG_RANKS)
+      add_test(NAME ${name}.ranks${n}
+        COMMAND ${MPIEXEC_EXECUTABLE} ${DLTRAIN_MPI_FLAGS} -n ${n} $<TARGET_FILE:${name}>)
+      set_tests_properties(${name}.ranks${n} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT 300
+        PROCESSORS 2 ENVIRONMENT "${DLTRAIN_MPI_ENV}" WORKING_DIRECTORY "${PROJECT_SOURCE_DIR}")
+    endforeach()
+  else()
+    target_link_libraries(${name} PRIVATE GTest::gtest_main)
+    add_test(NAME ${name} COMMAND ${name})
+    set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT 300
+      WORKING_DIRECTORY "${PROJECT_SOURCE_DIR}")
+  endif()
+endfunction()
+
+# How tests start ranks, in one place: more ranks than cores are expected, so ranks yield when idle.
+set(DLTRAIN_MPI_FLAGS --oversubscribe --bind-to none)
+set(DLTRAIN_MPI_ENV "OMPI_ALLOW_RUN_AS_ROOT=1;OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1;OMPI_MCA_mpi_yield_when_idle=1")

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "autodiff/graph.h"
+#include "autodiff/planner.h"
+#include "tensor/backend.h"
+#include "tensor/flat_layout.h"
+
+namespace dlt::autodiff {
+
+/// A graph made ready for a device: kernels chosen, order fixed, memory planned. Immutable; shared
+/// by the executors of all worker threads.
+class Program {
+ public:
+  /// Runs remove_dead_nodes, schedule and plan_memory. layout: null to make it from the gradient
+  /// order (training); an evaluation program is given the training program's layout.
+  Program(Graph graph, tensor::Backend& backend, const tensor::FlatLayout* layout = nullptr);
+  ~Program();
+  Program(const Program&) = delete;
+  Program& operator=(const Program&) = delete;
+
+  [[nodiscard]] const Graph& graph() const;
+  [[nodiscard]] const MemoryPlan& plan() const;
+  [[nodiscard]] const tensor::FlatLayout& layout() const;
+  /// Floating-point operations of one run.
+  [[nodiscard]] std::int64_t flops() const;
+  /// Ops that run the host kernel because the device has none.
+  [[nodiscard]] std::vector<std::string> host_fallbacks() const;
+  /// Hash of structure, order and memory plan: equal on all ranks or they must not train together.
+  [[nodiscard]] std::uint64_t hash() const;
+
+ private:
+  friend class Executor;
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+/// Told, during a run, how far the gradients are final.
+class GradientSink {
+ public:
+  virtual ~GradientSink() = default;
+  /// Elements [0, prefix) of the flat gradient buffer are final. Rises during a run, ends at
+  /// layout().total.
+  virtual void gradients_final(std::int64_t prefix) = 0;
+};
+
+/// Runs a program in an arena of its own: a flat list of kernel calls. Allocates only when made.
+/// One executor belongs to one thread at a time.
+class Executor {
+ public:
+  /// params is the flat parameter buffer; it must stay in place.
+  Executor(const Program& program, tensor::Backend& backend, const float* params);
+  ~Executor();
+  Executor(Executor&&) noexcept;
+
+  /// Memory of an input for the following runs. An input the program does not use is ignored.
+  void bind_input(std::string_view name, const void* data);
+  /// The flat gradient buffer of the following runs (training programs).
+  void bind_gradients(float* gradients);
+  void run(const tensor::RunContext& context, GradientSink* sink = nullptr);
+  /// An output's memory after a run, valid until the next. Errors if there is no such output.
+  [[nodiscard]] tensor::View output(std::string_view name) const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace dlt::autodiff

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "tensor/kernel.h"
+
+namespace dlt::autodiff {
+
+class Graph;
+struct Node;
+
+/// Index of a value in its graph.
+struct ValueId {
+  std::int32_t index = -1;
+  [[nodiscard]] bool valid() const { return index >= 0; }
+  friend auto operator<=>(const ValueId&, const ValueId&) = default;
+};
+
+/// Output types from input types; throws Error(Exit::config) with both shapes and the rule if they
+/// do not fit: "matmul: inner sizes differ: [32, 128] x [64, 10]; want lhs.shape[1] ==
+/// rhs.shape[0]".
+using Infer = std::vector<tensor::TensorType> (*)(std::span<const tensor::TensorType> inputs,
+                                                  const tensor::Attrs& attrs);
+
+/// Appends the nodes that compute the gradients of the inputs and returns their ids, one for each
+/// input (invalid: no gradient, as for labels). grads holds the gradient of each output (invalid:
+/// zero).
+using Vjp = std::vector<ValueId> (*)(Graph& graph, const Node& node,
+                                     std::span<const ValueId> grads);
+
+using Flops = std::int64_t (*)(std::span<const tensor::TensorType> inputs,
+                               std::span<const tensor::TensorType> outputs,
+                               const tensor::Attrs& attrs);
+
+/// An op: a shape rule, a host kernel for f32 and f64 (the test oracle, and what any device without
+/// a kernel of its own falls back to) and a derivative.
+struct OpDef {
+  std::string_view name;
+  Infer infer = nullptr;
+  tensor::KernelFactory host = nullptr;
+  Vjp vjp = nullptr;      // null: not differentiable
+  Flops flops = nullptr;  // null: one per output element
+  bool in_place = false;  // output 0 may use the memory of input 0 (same byte size)
+  bool alias = false;  // output 0 IS input 0's memory under another shape; nothing runs (reshape)
+};
+
+/// The ops by name.
+class OpTable {
+ public:
+  explicit OpTable(std::vector<OpDef> ops);
+  [[nodiscard]] const OpDef* find(std::string_view name) const;
+  [[nodiscard]] std::span<const OpDef> all() const { return ops_; }
+
+ private:
+  std::vector<OpDef> ops_;  // sorted by name
+};
+
+}  // namespace dlt::autodiff

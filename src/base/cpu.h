@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace dlt {
+
+struct CpuFeatures {
+  bool avx2 = false, fma = false, f16c = false;
+  bool avx512 = false;  // f, bw, cd, dq and vl, and the kernel saves the registers
+  bool avx512_bf16 = false;
+  bool amx_bf16 = false;
+  std::string model;  // "Intel(R) Xeon(R) Processor"
+};
+
+[[nodiscard]] CpuFeatures cpu_features();
+/// The cores this process may run on (its affinity mask), ascending.
+[[nodiscard]] std::vector<int> allowed_cores();
+[[nodiscard]] int online_cores();
+/// Peak resident set of this process so far (VmHWM), in bytes.
+[[nodiscard]] long long peak_rss_bytes();
+
+}  // namespace dlt

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace dlt {
+
+/// The file operations that durable state needs, replaceable in tests by one that fails on purpose.
+/// errors  every failure throws Error(Exit::io) naming path, call and errno text, unless said
+/// otherwise
+class Fs {
+ public:
+  virtual ~Fs() = default;
+  /// Creates or truncates, writes all pieces in order, fsyncs, closes.
+  virtual void write_synced(const std::string& path,
+                            std::span<const std::span<const std::byte>> pieces) = 0;
+  virtual void sync_directory(const std::string& path) = 0;
+  virtual void rename(const std::string& from, const std::string& to) = 0;
+  /// Like mkdir -p.
+  virtual void create_directories(const std::string& path) = 0;
+  virtual void remove_tree(const std::string& path) = 0;
+  /// Bytes free to this user on the file system of path.
+  [[nodiscard]] virtual std::uint64_t free_bytes(const std::string& path) = 0;
+};
+
+class SystemFs final : public Fs {
+ public:
+  void write_synced(const std::string& path,
+                    std::span<const std::span<const std::byte>> pieces) override;
+  void sync_directory(const std::string& path) override;
+  void rename(const std::string& from, const std::string& to) override;
+  void create_directories(const std::string& path) override;
+  void remove_tree(const std::string& path) override;
+  [[nodiscard]] std::uint64_t free_bytes(const std::string& path) override;
+};
+
+/// Write to path.tmp, fsync, rename over path, fsync the folder: readers see the old or the new
+/// text.
+void write_atomically(Fs& fs, const std::string& path, std::string_view text);
+
+/// Whole regular file, at most max_bytes. errors  Exit::missing if there is none or it cannot be
+/// opened, Exit::data if it is larger or not a regular file (symlinks to regular files are followed
+/// unless nofollow)
+struct ReadOptions {
+  std::uint64_t max_bytes = std::uint64_t{1} << 40;
+  bool nofollow = false;
+};
+[[nodiscard]] std::string read_file(const std::string& path, const ReadOptions& options = {});
+
+/// Names in a folder, sorted, without "." and "..". Empty if there is no such folder.
+[[nodiscard]] std::vector<std::string> list_directory(const std::string& path);
+[[nodiscard]] bool exists(const std::string& path);
+
+}  // namespace dlt

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <sstream>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace dlt {
+
+/// Everything printed one after the other: cat(path, ": row ", 3).
+template <typename... Parts>
+[[nodiscard]] std::string cat(const Parts&... parts) {
+  std::ostringstream out;
+  (out << ... << parts);
+  return out.str();
+}
+
+/// A value fit for a message: control characters escaped (\n, \x1b), cut at max_chars with "...".
+[[nodiscard]] std::string printable(std::string_view text, std::size_t max_chars = 80);
+
+/// "a, b, c"
+[[nodiscard]] std::string join(const std::vector<std::string>& words,
+                               std::string_view separator = ", ");
+
+/// The nearest spelling among candidates (edit distance at most about a third of the word), or "".
+[[nodiscard]] std::string nearest(std::string_view word,
+                                  const std::vector<std::string>& candidates);
+
+}  // namespace dlt

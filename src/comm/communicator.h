@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/dtype.h"
+
+namespace dlt::comm {
+
+enum class ReduceOp : std::uint8_t { sum, min, max };
+
+struct Buffer {
+  void* data = nullptr;
+  std::int64_t count = 0;  // elements
+  DType dtype = DType::f32;
+};
+
+/// One message of an exchange. Sizes may exceed 2^31 bytes.
+struct Send {
+  int peer = 0;
+  const void* data = nullptr;
+  std::int64_t num_bytes = 0;
+};
+struct Receive {
+  int peer = 0;
+  void* data = nullptr;
+  std::int64_t num_bytes = 0;
+};
+
+/// Ranks that talk to each other. Every rank makes the same calls in the same order; every call
+/// blocks until this rank's part is done. One communicator belongs to one thread at a time.
+/// errors  Error(Exit::peer_lost) naming rank and call if the transport reports a failure
+class Communicator {
+ public:
+  virtual ~Communicator() = default;
+  [[nodiscard]] virtual int rank() const = 0;
+  [[nodiscard]] virtual int world_size() const = 0;
+  /// Index of this rank and number of ranks on this host.
+  [[nodiscard]] virtual int local_rank() const = 0;
+  [[nodiscard]] virtual int local_size() const = 0;
+  /// "self", "thread", "mpi"
+  [[nodiscard]] virtual std::string name() const = 0;
+
+  /// In place, summed in whatever order the library likes.
+  virtual void allreduce(Buffer buffer, ReduceOp op) = 0;
+  virtual void broadcast(void* data, std::int64_t num_bytes, int root) = 0;
+  /// num_bytes from each rank, to recv[world_size * num_bytes], in rank order.
+  virtual void allgather(const void* send, void* recv, std::int64_t num_bytes) = 0;
+  virtual void barrier() = 0;
+  /// Point-to-point messages among any ranks, all under way at once. Messages between a pair of
+  /// ranks match in the order given; a rank may send to itself. Both sides give the same sizes.
+  virtual void exchange(std::span<const Send> sends, std::span<const Receive> receives) = 0;
+  /// A channel of its own for another thread; collective. The messages of the two never mix.
+  [[nodiscard]] virtual std::unique_ptr<Communicator> duplicate() = 0;
+  /// Ends the whole job at once with this exit code, when agreement is no longer possible.
+  [[noreturn]] virtual void abort(int exit_code) = 0;
+};
+
+/// One text from each rank, in rank order. Built on allgather.
+[[nodiscard]] std::vector<std::string> allgather_text(Communicator& comm, const std::string& text);
+
+[[nodiscard]] std::unique_ptr<Communicator> make_self();
+/// Ranks as threads of this process (tests, ThreadSanitizer): element r belongs to rank r.
+[[nodiscard]] std::vector<std::unique_ptr<Communicator>> make_thread_group(int world_size);
+
+/// MPI for the life of this object: MPI_Init_thread(MULTIPLE) to MPI_Finalize.
+class MpiSession {
+ public:
+  MpiSession();
+  ~MpiSession();
+  MpiSession(const MpiSession&) = delete;
+  MpiSession& operator=(const MpiSession&) = delete;
+  [[nodiscard]] std::unique_ptr<Communicator> world();
+};
+/// "Open MPI v4.1.4, ..."; needs no MpiSession.
+[[nodiscard]] std::string mpi_library_version();
+
+}  // namespace dlt::comm

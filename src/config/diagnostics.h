@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace dlt::config {
+
+/// A place in a config: 1-based line and column. source is the file name, or "--set".
+struct Mark {
+  std::string source;
+  int line = 0;
+  int column = 0;
+  int length = 1;  // characters to underline
+};
+
+/// Collects the mistakes of a config and prints them all at once, 20 at most.
+/// The form is CONTRACT.md's: FILE:LINE:COL: error: DOTTED.KEY: message, then for a file the source
+/// line with a caret line, then a hint line where there is one.
+class Diagnostics {
+ public:
+  /// key may be empty (then no "KEY: " is printed); message is e.g. "expected an integer from 1 to
+  /// 8, got '0'".
+  void error(const Mark& mark, const std::string& key, const std::string& message,
+             const std::string& hint = {});
+  /// The text of a source, so that its lines can be quoted.
+  void add_source(const std::string& source, const std::string& text);
+  [[nodiscard]] bool ok() const { return entries_.empty(); }
+  /// Number of mistakes recorded (also those past the 20 that are printed).
+  [[nodiscard]] std::size_t size() const { return entries_.size(); }
+  /// All messages in order of line and column, ready to print; ends with a newline.
+  [[nodiscard]] std::string text() const;
+  /// Throws Error(Exit::config, text()) if there is any mistake. The text is complete as it is:
+  /// the launcher prints it without a prefix of its own.
+  void throw_if_any() const;
+
+ private:
+  struct Entry {
+    Mark mark;
+    std::string key, message, hint;
+  };
+  struct Source {
+    std::string name, text;
+  };
+  std::vector<Entry> entries_;
+  std::vector<Source> sources_;
+};
+
+}  // namespace dlt::config

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/error.h"
+#include "comm/communicator.h"
+
+namespace dlt::ddp {
+
+/// Facts that must be equal on all ranks before they train together: {"binary", hash}, {"config",
+/// hash},
+/// {"plan", hash}, {"data", fingerprint}. Collective.
+/// errors  Error(Exit::config) on every rank, naming the odd rank (the smallest group), its host
+/// and the
+///         first fact that differs, with both values
+void require_agreement(comm::Communicator& comm, const std::string& host,
+                       const std::vector<std::pair<std::string, std::string>>& facts);
+
+/// Ends a phase in which any rank may have failed. If none did, returns. Otherwise throws on every
+/// rank the failure of the lowest failing rank, its message prefixed by "rank N (HOST): " unless
+/// all ranks failed alike. Collective.
+void agree_on_failure(comm::Communicator& comm, const std::string& host,
+                      const std::optional<Error>& failure);
+
+}  // namespace dlt::ddp

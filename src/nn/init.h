@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "tensor/flat_layout.h"
+
+namespace dlt::nn {
+
+enum class InitKind : std::uint8_t {
+  zeros,
+  ones,
+  normal,
+  glorot_uniform,
+  glorot_normal,
+  he_uniform,
+  he_normal
+};
+
+/// How a parameter starts. Values are a pure function of (seed, parameter name, element index), so
+/// adding a layer leaves the others' start unchanged. source  Glorot & Bengio 2010 (uniform limit
+/// sqrt(6 / (fan_in + fan_out)), normal std sqrt(2 / (fan_in + fan_out)));
+///         He et al. 2015 (uniform limit sqrt(6 / fan_in), normal std sqrt(2 / fan_in))
+struct Init {
+  InitKind kind = InitKind::zeros;
+  double fan_in = 1;
+  double fan_out = 1;
+  double stddev = 0.05;  // normal only
+};
+
+struct ParamSpec {
+  std::string name;  // "dense_1.weight"
+  tensor::Shape shape;
+  Init init;
+};
+
+/// Fills the flat buffer. Every layout entry must have a spec of the same shape.
+void initialize(const tensor::FlatLayout& layout, const std::vector<ParamSpec>& specs,
+                std::uint64_t seed, float* flat);
+
+[[nodiscard]] std::vector<std::string> init_names();
+
+}  // namespace dlt::nn

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "autodiff/graph.h"
+#include "config/node.h"
+
+namespace dlt::nn {
+
+/// A loss: from predictions [B, ...] and targets to one loss a sample [B].
+/// cross_entropy and binary_cross_entropy take logits; if the model already ends in softmax
+/// (sigmoid) the graph's fusion undoes it, so both spellings give the same, stable arithmetic.
+class Loss {
+ public:
+  virtual ~Loss() = default;
+  [[nodiscard]] virtual std::string name() const = 0;
+  /// Whether targets are class labels i32 [B] (cross_entropy) or values f32 of the prediction's
+  /// shape.
+  [[nodiscard]] virtual bool takes_labels() const = 0;
+  [[nodiscard]] virtual autodiff::ValueId build(autodiff::Graph& graph,
+                                                autodiff::ValueId prediction,
+                                                autodiff::ValueId target) const = 0;
+};
+
+struct LossDef {
+  const char* name;
+  std::unique_ptr<Loss> (*make)(config::MapReader& options);
+};
+[[nodiscard]] const std::vector<LossDef>& loss_defs();
+
+/// Reads `loss:`, a word or a map of one name to its options ({cross_entropy: {label_smoothing:
+/// 0.1}}, {huber: {delta: 1.0}}) or {name: huber, delta: 1.0}. Null after recording mistakes.
+[[nodiscard]] std::unique_ptr<Loss> read_loss(const config::Node* node, const config::Mark& parent,
+                                              config::Diagnostics& diagnostics);
+
+}  // namespace dlt::nn

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "config/node.h"
+#include "nn/layer.h"
+#include "nn/loss.h"
+
+namespace dlt::nn {
+
+/// A row of the model table.
+struct LayerRow {
+  std::string name;      // "dense_1"
+  std::string type;      // "dense"
+  tensor::Shape output;  // of one sample
+  std::int64_t num_params = 0;
+};
+
+/// Values of a built graph. Graph inputs are named "input", "target", "weight"; outputs
+/// "prediction", "loss".
+struct Built {
+  autodiff::ValueId input, prediction;
+  autodiff::ValueId target, weight, loss;  // invalid in graphs for prediction
+};
+
+/// A model: input shape and a list of layers, from `model: {input: [...], layers: [...]}`. A layer
+/// is a word
+/// (`flatten`), a map of its type to its options (`dense: {units: 64}`), and may carry `name:`
+/// among its options; unnamed ones are called TYPE_K, K counting that type from 1.
+class Model {
+ public:
+  /// Reads and checks all of it, shapes included (a shape mistake is recorded at its layer's place,
+  /// naming this layer and the one before with their shapes). Null after recording mistakes.
+  static std::unique_ptr<Model> read(const config::Node* node, const config::Mark& parent,
+                                     config::Diagnostics& diagnostics,
+                                     const autodiff::OpTable& ops);
+  ~Model();
+
+  [[nodiscard]] const tensor::Shape& input_shape() const;
+  [[nodiscard]] const tensor::Shape& output_shape() const;
+  [[nodiscard]] const std::vector<LayerRow>& rows() const;
+  [[nodiscard]] const std::vector<ParamSpec>& params() const;
+  /// The name of the last activation if the model ends in one ("softmax", "sigmoid", ...), else "".
+  [[nodiscard]] std::string final_activation() const;
+
+  /// Forward pass alone: output "prediction".
+  Built build_prediction(autodiff::Graph& graph, std::int64_t batch) const;
+  /// Forward pass and loss; outputs "prediction" and "loss" ([batch]). Loss fusion passes have run.
+  Built build_evaluation(autodiff::Graph& graph, std::int64_t batch, const Loss& loss) const;
+  /// The same in training mode (dropout on), fused, with the backward pass seeded by "weight"
+  /// [batch].
+  Built build_training(autodiff::Graph& graph, std::int64_t batch, const Loss& loss) const;
+
+ private:
+  Model();
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace dlt::nn
