@@ -12,6 +12,8 @@
 namespace dlt::tensor {
 
 /// Sizes of a dense row-major tensor, at most eight of them; rank 0 is a scalar.
+/// errors  Exit::config if there are more than eight, one is negative, or eight bytes an element do
+///         not fit 63 bits
 class Shape {
  public:
   static constexpr int kMaxRank = 8;
@@ -28,7 +30,7 @@ class Shape {
     return {dims_.data(), static_cast<std::size_t>(rank_)};
   }
   [[nodiscard]] std::int64_t numel() const;
-  /// Product of all sizes but the last / but the first.
+  /// Product of all sizes but the last.
   [[nodiscard]] std::int64_t rows() const;
   [[nodiscard]] std::int64_t last() const {
     return rank_ == 0 ? 1 : dims_[static_cast<std::size_t>(rank_ - 1)];
