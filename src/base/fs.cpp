@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "base/fs.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <filesystem>
+#include <new>
+#include <system_error>
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "base/text.h"
+
+namespace dlt {
+
+namespace {
+
+std::string errno_text(int code) { return std::system_category().message(code); }
+
+/// "runs/a/x: fsync() failed: No space left on device"
+[[noreturn]] void fail(const std::string& path, const char* call, int code) {
+  throw Error(Exit::io, cat(printable(path, 4096), ": ", call, "() failed: ", errno_text(code)));
+}
+
+/// Calls again as long as a signal interrupts.
+template <typename Call>
+auto uninterrupted(Call call) {
+  decltype(call()) result;
+  do {
+    result = call();
+  } while (result < 0 && errno == EINTR);
+  return result;
+}
+
+class Descriptor {
+ public:
+  Descriptor(const std::string& path, int flags, mode_t mode = 0)
+      : fd_(uninterrupted([&] { return ::open(path.c_str(), flags | O_CLOEXEC, mode); })) {}
+  ~Descriptor() {
+    if (fd_ >= 0) ::close(fd_);
+  }
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+  [[nodiscard]] int fd() const { return fd_; }
+  /// Some file systems report a failed write only here.
+  void close(const std::string& path) {
+    const int fd = fd_;
+    fd_ = -1;  // closed whatever close() says
+    if (::close(fd) != 0 && errno != EINTR) fail(path, "close", errno);
+  }
+
+ private:
+  int fd_;
+};
+
+void write_all(int fd, const std::string& path, std::span<const std::byte> bytes) {
+  while (!bytes.empty()) {
+    const ssize_t written = uninterrupted([&] { return ::write(fd, bytes.data(), bytes.size()); });
+    if (written < 0) fail(path, "write", errno);
+    bytes = bytes.subspan(static_cast<std::size_t>(written));
+  }
+}
+
+void sync(int fd, const std::string& path) {
+  if (uninterrupted([&] { return ::fsync(fd); }) != 0) fail(path, "fsync", errno);
+}
+
+std::string parent_of(const std::string& path) {
+  const std::string parent = std::filesystem::path(path).parent_path().string();
+  return parent.empty() ? "." : parent;
+}
+
+bool is_directory(const std::string& path) {
+  struct stat status {};
+  return ::stat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode);
+}
+
+[[noreturn]] void fail_open(const std::string& path, int code) {
+  const std::string where = printable(path, 4096);
+  if (code == ELOOP) throw Error(Exit::data, cat(where, ": not a regular file but a link"));
+  if (code == ENOENT || code == ENOTDIR) throw Error(Exit::missing, cat(where, ": no such file"));
+  if (code == ENXIO) throw Error(Exit::data, cat(where, ": not a regular file"));
+  throw Error(Exit::missing, cat(where, ": open() failed: ", errno_text(code)));
+}
+
+[[noreturn]] void fail_too_large(const std::string& path, std::uint64_t max_bytes) {
+  throw Error(Exit::data,
+              cat(printable(path, 4096), ": larger than the ", max_bytes, " bytes allowed here"));
+}
+
+}  // namespace
+
+void SystemFs::write_synced(const std::string& path,
+                            std::span<const std::span<const std::byte>> pieces) {
+  Descriptor file(path, O_WRONLY | O_CREAT | O_TRUNC, 0666);
+  if (file.fd() < 0) fail(path, "open", errno);
+  for (const auto& piece : pieces) write_all(file.fd(), path, piece);
+  sync(file.fd(), path);
+  file.close(path);
+}
+
+void SystemFs::sync_directory(const std::string& path) {
+  Descriptor directory(path, O_RDONLY | O_DIRECTORY);
+  if (directory.fd() < 0) fail(path, "open", errno);
+  sync(directory.fd(), path);
+  directory.close(path);
+}
+
+void SystemFs::rename(const std::string& from, const std::string& to) {
+  if (::rename(from.c_str(), to.c_str()) != 0) fail(cat(from, " -> ", to), "rename", errno);
+}
+
+void SystemFs::create_directories(const std::string& path) {
+  for (std::size_t end = 0; end != std::string::npos;) {
+    end = path.find('/', end + 1);
+    const std::string part = path.substr(0, end);
+    if (::mkdir(part.c_str(), 0777) == 0) continue;
+    const int code = errno;  // EEXIST, or on a read-only file system EROFS though it is there
+    if (!is_directory(part)) fail(part, "mkdir", code);
+  }
+}
+
+void SystemFs::remove_tree(const std::string& path) {
+  std::error_code code;
+  std::filesystem::remove_all(path, code);
+  if (code) fail(path, "remove", code.value());
+}
+
+std::uint64_t SystemFs::free_bytes(const std::string& path) {
+  struct statvfs status {};
+  if (uninterrupted([&] { return ::statvfs(path.c_str(), &status); }) != 0) {
+    fail(path, "statvfs", errno);
+  }
+  return std::uint64_t{status.f_bavail} * status.f_frsize;
+}
+
+void write_atomically(Fs& fs, const std::string& path, std::string_view text) {
+  const std::string temporary = path + ".tmp";
+  const std::span<const std::byte> piece = std::as_bytes(std::span(text));
+  fs.write_synced(temporary, {&piece, 1});
+  fs.rename(temporary, path);
+  fs.sync_directory(parent_of(path));
+}
+
+std::string read_file(const std::string& path, const ReadOptions& options) {
+  // O_NONBLOCK: opening a FIFO that nobody writes must not wait. Regular files ignore it.
+  const Descriptor file(path, O_RDONLY | O_NONBLOCK | (options.nofollow ? O_NOFOLLOW : 0));
+  if (file.fd() < 0) fail_open(path, errno);
+  struct stat status {};
+  if (::fstat(file.fd(), &status) != 0) fail(path, "fstat", errno);
+  if (!S_ISREG(status.st_mode)) {
+    throw Error(Exit::data, cat(printable(path, 4096), ": not a regular file"));
+  }
+  const auto size = static_cast<std::uint64_t>(status.st_size);
+  if (size > options.max_bytes) fail_too_large(path, options.max_bytes);
+  std::string text;
+  try {
+    // One byte more than expected shows the end; a file that grows meanwhile is read to its end.
+    text.resize(size + 1);
+    std::size_t used = 0;
+    for (;;) {
+      if (used == text.size()) text.resize(2 * used);
+      const ssize_t got =
+          uninterrupted([&] { return ::read(file.fd(), text.data() + used, text.size() - used); });
+      if (got < 0) fail(path, "read", errno);
+      if (got == 0) break;
+      used += static_cast<std::size_t>(got);
+      if (used > options.max_bytes) fail_too_large(path, options.max_bytes);
+    }
+    text.resize(used);
+  } catch (const std::bad_alloc&) {
+    throw Error(Exit::data, cat(printable(path, 4096), ": ", size, " bytes do not fit in memory"));
+  }
+  return text;
+}
+
+std::vector<std::string> list_directory(const std::string& path) {
+  const std::unique_ptr<DIR, int (*)(DIR*)> directory(::opendir(path.c_str()), &::closedir);
+  if (!directory) {
+    if (errno == ENOENT) return {};
+    fail(path, "opendir", errno);
+  }
+  std::vector<std::string> names;
+  for (;;) {
+    errno = 0;
+    const dirent* entry = ::readdir(directory.get());
+    if (entry == nullptr) {
+      if (errno != 0) fail(path, "readdir", errno);
+      break;
+    }
+    const std::string name = entry->d_name;
+    if (name != "." && name != "..") names.push_back(name);
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+bool exists(const std::string& path) {
+  struct stat status {};
+  return ::stat(path.c_str(), &status) == 0;
+}
+
+}  // namespace dlt
