@@ -8,6 +8,10 @@
 
 #include "tensor/flat_layout.h"
 
+namespace dlt::config {
+class MapReader;
+}
+
 namespace dlt::nn {
 
 enum class InitKind : std::uint8_t {
@@ -37,10 +41,17 @@ struct ParamSpec {
   Init init;
 };
 
-/// Fills the flat buffer. Every layout entry must have a spec of the same shape.
+/// Fills the whole flat buffer, the gaps between parameters with zeros. Every layout entry must
+/// have a spec of the same shape. A uniform value is (2 u - 1) * limit with u = rng::uniform({seed,
+/// op_id(name)}, element index); a normal one rng::normal of the same key times the standard
+/// deviation.
 void initialize(const tensor::FlatLayout& layout, const std::vector<ParamSpec>& specs,
                 std::uint64_t seed, float* flat);
 
 [[nodiscard]] std::vector<std::string> init_names();
+
+/// Reads an option such as `kernel_init: he_normal` or `kernel_init: {name: normal, stddev: 0.02}`.
+/// The fans are left for the layer to set.
+[[nodiscard]] Init read_init(config::MapReader& options, const std::string& key, InitKind fallback);
 
 }  // namespace dlt::nn

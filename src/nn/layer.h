@@ -18,7 +18,13 @@ struct BuildContext {
   Mode mode = Mode::training;
   std::string name;                // unique in the model: "dense_1"
   std::vector<ParamSpec>& params;  // layers append theirs; names begin with name + "."
+  std::string previous = {};       // the layer before, for messages; empty: the model's input
 };
+
+/// Throws Error(Exit::config) "expected WANTED from 'reshape_1' for 'dense_2', got [28, 28]"
+/// (sizes of one sample).
+[[noreturn]] void refuse_input(const BuildContext& context, autodiff::ValueId x,
+                               const std::string& wanted, const std::string& hint = {});
 
 /// One layer of a model: options read once from the config, then built into any number of graphs.
 class Layer {
@@ -29,7 +35,8 @@ class Layer {
                                                 autodiff::ValueId x) const = 0;
 };
 
-/// A row of layers.def: the name in the config and what reads its options.
+/// A row of layers.def: the name in the config and what reads its options. The caller of make()
+/// calls options.finish(); where a mistake was recorded the layer must not be built.
 struct LayerDef {
   const char* name;
   std::unique_ptr<Layer> (*make)(config::MapReader& options);

@@ -31,6 +31,8 @@ struct LossDef {
 };
 [[nodiscard]] const std::vector<LossDef>& loss_defs();
 
+[[nodiscard]] std::vector<std::string> loss_names();
+
 /// Reads `loss:`, a word or a map of one name to its options ({cross_entropy: {label_smoothing:
 /// 0.1}}, {huber: {delta: 1.0}}) or {name: huber, delta: 1.0}. Null after recording mistakes.
 [[nodiscard]] std::unique_ptr<Loss> read_loss(const config::Node* node, const config::Mark& parent,

@@ -28,13 +28,15 @@ struct Built {
 };
 
 /// A model: input shape and a list of layers, from `model: {input: [...], layers: [...]}`. A layer
-/// is a word
-/// (`flatten`), a map of its type to its options (`dense: {units: 64}`), and may carry `name:`
-/// among its options; unnamed ones are called TYPE_K, K counting that type from 1.
+/// is a word (`flatten`) or a map of its type to its options (`dense: {units: 64}`), and may carry
+/// `name:` among its options; unnamed ones are called TYPE_K, K counting the layers of that type
+/// from 1, named ones included (so naming a layer renames no other and leaves their start alone).
+/// limits  4096 layers, 7 input sizes, 2^31 input elements, 2^40 parameters
 class Model {
  public:
   /// Reads and checks all of it, shapes included (a shape mistake is recorded at its layer's place,
-  /// naming this layer and the one before with their shapes). Null after recording mistakes.
+  /// naming this layer and the one before with their shapes). Null after recording mistakes. ops is
+  /// used during the call only.
   static std::unique_ptr<Model> read(const config::Node* node, const config::Mark& parent,
                                      config::Diagnostics& diagnostics,
                                      const autodiff::OpTable& ops);
@@ -52,7 +54,7 @@ class Model {
   /// Forward pass and loss; outputs "prediction" and "loss" ([batch]). Loss fusion passes have run.
   Built build_evaluation(autodiff::Graph& graph, std::int64_t batch, const Loss& loss) const;
   /// The same in training mode (dropout on), fused, with the backward pass seeded by "weight"
-  /// [batch].
+  /// [batch]. Parameters that take no part in the loss get a gradient of zeros.
   Built build_training(autodiff::Graph& graph, std::int64_t batch, const Loss& loss) const;
 
  private:

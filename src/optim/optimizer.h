@@ -35,7 +35,7 @@ class Optimizer {
   [[nodiscard]] virtual std::vector<std::string> state_names() const = 0;
   /// Base learning rate, before the schedule.
   [[nodiscard]] virtual double learning_rate() const = 0;
-  /// states[i] is the flat buffer of state_names()[i].
+  /// states[i] is the flat buffer of state_names()[i], zeros before step 0. Allocates nothing.
   virtual void update(const UpdateArgs& args, const std::vector<float*>& states) const = 0;
 };
 
@@ -43,17 +43,21 @@ class Optimizer {
 /// sgd {learning_rate 0.01, momentum 0, nesterov false, weight_decay 0};
 /// adam, adamw {learning_rate 0.001, betas [0.9, 0.999], eps 1e-8, weight_decay 0 (adamw 0.01)}.
 /// A plain word ("optimizer: adam") is the name alone. Returns null after recording mistakes.
+/// parent is where a missing key is reported; backend is used during the call only.
 [[nodiscard]] std::unique_ptr<Optimizer> make_optimizer(const config::Node* node,
                                                         config::Diagnostics& diagnostics,
-                                                        const tensor::Backend& backend);
+                                                        const tensor::Backend& backend,
+                                                        const config::Mark& parent = {});
 [[nodiscard]] std::vector<std::string> optimizer_names();
 
-/// Flat state buffers <-> named tensors "m.dense_1.weight" of a checkpoint.
+/// Flat state buffers <-> named tensors "m.dense_1.weight" of a checkpoint. The tensors of
+/// unflatten() lie in flat and are valid as long as it is.
 [[nodiscard]] tensor::StateDict unflatten(const tensor::FlatLayout& layout,
                                           const std::string& prefix, float* flat);
 /// errors  Error(Exit::data) naming the first tensor that is missing, unexpected, or of another
 /// shape or dtype;
-///         prefix "" is for parameters
+///         (flat is then as it was). prefix "" is for parameters, where no other tensor may be;
+///         another prefix looks at the tensors that begin with "prefix." alone
 void flatten(const tensor::FlatLayout& layout, const std::string& prefix,
              const tensor::StateDict& state, float* flat);
 

@@ -23,8 +23,11 @@ struct ScheduleConfig {
   double end_factor = 0.0;
 };
 /// Keys of `schedule:` {name, warmup_steps, step_size, gamma, end_factor}; only those of the named
-/// kind are legal.
+/// kind are legal. The caller ends with reader.finish().
 [[nodiscard]] ScheduleConfig read_schedule(config::MapReader& reader);
+/// The whole of `schedule:`: a map, a plain word ("schedule: cosine"), or null for constant.
+[[nodiscard]] ScheduleConfig read_schedule(const config::Node* node, const config::Mark& parent,
+                                           config::Diagnostics& diagnostics);
 /// Factor of the base learning rate at a step (counted from 0).
 [[nodiscard]] double schedule_factor(const ScheduleConfig& config, std::int64_t step,
                                      std::int64_t total_steps);

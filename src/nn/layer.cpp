@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "nn/layer.h"
+
+#include "base/error.h"
+#include "base/text.h"
+#include "nn/registry.h"
+
+namespace dlt::nn {
+
+const std::vector<LayerDef>& layer_defs() {
+  static const std::vector<LayerDef> defs{
+#define DLT_LAYER(name) LayerDef{#name, make_##name},
+#include "nn/layers.def"
+#undef DLT_LAYER
+  };
+  return defs;
+}
+
+std::vector<std::string> layer_names() {
+  std::vector<std::string> names;
+  for (const LayerDef& def : layer_defs()) names.emplace_back(def.name);
+  return names;
+}
+
+void refuse_input(const BuildContext& context, autodiff::ValueId x, const std::string& wanted,
+                  const std::string& hint) {
+  const std::string from =
+      context.previous.empty() ? "the model's input" : cat("'", context.previous, "'");
+  throw Error(Exit::config,
+              cat("expected ", wanted, " from ", from, " for '", context.name, "', got ",
+                  context.graph.shape(x).without_front().text()),
+              hint);
+}
+
+}  // namespace dlt::nn

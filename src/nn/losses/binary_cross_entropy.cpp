@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "nn/losses/final_logits.h"
+#include "nn/registry.h"
+
+namespace dlt::nn {
+namespace {
+
+/// −(t·log p + (1 − t)·log(1 − p)) with p = sigmoid(logits), from the logits; a mean over the sizes
+/// behind B. label_smoothing s takes t to (1 − s)·t + s / 2.
+/// shapes  prediction [B, ...], target f32 of the same shape, from 0 to 1
+class BinaryCrossEntropy final : public Loss {
+ public:
+  explicit BinaryCrossEntropy(double label_smoothing) : label_smoothing_(label_smoothing) {}
+
+  [[nodiscard]] std::string name() const override { return "binary_cross_entropy"; }
+  [[nodiscard]] bool takes_labels() const override { return false; }
+
+  [[nodiscard]] autodiff::ValueId build(autodiff::Graph& graph, autodiff::ValueId prediction,
+                                        autodiff::ValueId target) const override {
+    const autodiff::ValueId logits = before_activation(graph, prediction, "sigmoid");
+    return graph.add_one("bce_with_logits_loss", {logits, target},
+                         {{"label_smoothing", label_smoothing_}});
+  }
+
+ private:
+  double label_smoothing_;
+};
+
+}  // namespace
+
+std::unique_ptr<Loss> make_binary_cross_entropy(config::MapReader& options) {
+  return std::make_unique<BinaryCrossEntropy>(
+      options.number("label_smoothing", {.min = 0, .max = 1, .max_open = true}, 0.0));
+}
+
+}  // namespace dlt::nn

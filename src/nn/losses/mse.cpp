@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "nn/registry.h"
+
+namespace dlt::nn {
+namespace {
+
+/// Mean of (prediction − target)² over the sizes behind B.
+/// shapes  prediction [B, ...], target f32 of the same shape
+class Mse final : public Loss {
+ public:
+  [[nodiscard]] std::string name() const override { return "mse"; }
+  [[nodiscard]] bool takes_labels() const override { return false; }
+
+  [[nodiscard]] autodiff::ValueId build(autodiff::Graph& graph, autodiff::ValueId prediction,
+                                        autodiff::ValueId target) const override {
+    return graph.add_one("mse_loss", {prediction, target});
+  }
+};
+
+}  // namespace
+
+std::unique_ptr<Loss> make_mse(config::MapReader& /*options*/) { return std::make_unique<Mse>(); }
+
+}  // namespace dlt::nn

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+// The flat buffers as named tensors and back, and their norm.
+#include <array>
+#include <cstring>
+
+#include "base/error.h"
+#include "base/text.h"
+#include "optim/optimizer.h"
+
+namespace dlt::optim {
+namespace {
+
+std::string full_name(const std::string& prefix, const std::string& name) {
+  return prefix.empty() ? name : cat(prefix, ".", name);
+}
+
+void check_tensor(const tensor::FlatLayout::Entry& entry, const std::string& name,
+                  const tensor::StateDict& state) {
+  const tensor::TensorType wanted{entry.shape, DType::f32};
+  const auto found = state.find(name);
+  if (found == state.end()) {
+    throw Error(Exit::data,
+                cat("tensor '", name, "': expected ", wanted.text(), ", got none of that name"),
+                "is the checkpoint of another model?");
+  }
+  if (found->second.type() != wanted) {
+    throw Error(
+        Exit::data,
+        cat("tensor '", name, "': expected ", wanted.text(), ", got ", found->second.type().text()),
+        "is the checkpoint of another model?");
+  }
+}
+
+/// Every tensor of the prefix must belong to a parameter.
+void check_no_other(const tensor::FlatLayout& layout, const std::string& prefix,
+                    const tensor::StateDict& state) {
+  tensor::StateDict known;
+  for (const auto& entry : layout.entries)
+    known.emplace(full_name(prefix, entry.name), tensor::Tensor());
+  const std::string start = prefix.empty() ? "" : prefix + ".";
+  for (const auto& [name, tensor] : state) {
+    if (!name.starts_with(start) || known.contains(name)) continue;
+    throw Error(Exit::data,
+                cat("tensor '", printable(name), "': unexpected, the model has no such parameter"),
+                "is the checkpoint of another model?");
+  }
+}
+
+double sum_of_squares_of(const float* values, std::int64_t count) {
+  constexpr std::size_t kLanes = 16;
+  std::array<double, kLanes> lanes{};
+  std::int64_t i = 0;
+  for (; i + static_cast<std::int64_t>(kLanes) <= count; i += kLanes) {
+    for (std::size_t k = 0; k < kLanes; ++k) {
+      const auto x = static_cast<double>(values[i + static_cast<std::int64_t>(k)]);
+      lanes[k] += x * x;  // exact product: contraction to a fused one changes no bit
+    }
+  }
+  for (std::size_t k = 0; i < count; ++i, ++k) {
+    const auto x = static_cast<double>(values[i]);
+    lanes[k] += x * x;
+  }
+  for (std::size_t width = kLanes / 2; width > 0; width /= 2) {
+    for (std::size_t k = 0; k < width; ++k) lanes[k] += lanes[k + width];
+  }
+  return lanes[0];
+}
+
+}  // namespace
+
+tensor::StateDict unflatten(const tensor::FlatLayout& layout, const std::string& prefix,
+                            float* flat) {
+  const auto element = static_cast<std::int64_t>(sizeof(float));
+  const tensor::Storage storage = tensor::Storage::borrow(flat, layout.total * element);
+  tensor::StateDict state;
+  for (const auto& entry : layout.entries) {
+    state.emplace(full_name(prefix, entry.name),
+                  tensor::Tensor({entry.shape, DType::f32}, storage, entry.offset * element));
+  }
+  return state;
+}
+
+void flatten(const tensor::FlatLayout& layout, const std::string& prefix,
+             const tensor::StateDict& state, float* flat) {
+  // All checks come first: a refused state leaves the buffer as it was.
+  for (const auto& entry : layout.entries) {
+    check_tensor(entry, full_name(prefix, entry.name), state);
+  }
+  check_no_other(layout, prefix, state);
+  for (const auto& entry : layout.entries) {
+    const tensor::Tensor& tensor = state.at(full_name(prefix, entry.name));
+    // The tensors of unflatten() lie in flat itself.
+    std::memmove(flat + entry.offset, tensor.bytes(), tensor.byte_span().size());
+  }
+}
+
+double sum_of_squares(const tensor::FlatLayout& layout, const float* flat) {
+  double sum = 0;
+  for (const auto& entry : layout.entries) {
+    sum += sum_of_squares_of(flat + entry.offset, entry.numel);
+  }
+  return sum;
+}
+
+}  // namespace dlt::optim
