@@ -54,15 +54,20 @@ class GradientSink {
 /// One executor belongs to one thread at a time.
 class Executor {
  public:
-  /// params is the flat parameter buffer; it must stay in place.
+  /// params is the flat parameter buffer (of double, cast, if the parameters are f64); it and the
+  /// program must stay in place.
   Executor(const Program& program, tensor::Backend& backend, const float* params);
   ~Executor();
   Executor(Executor&&) noexcept;
 
   /// Memory of an input for the following runs. An input the program does not use is ignored.
   void bind_input(std::string_view name, const void* data);
-  /// The flat gradient buffer of the following runs (training programs).
+  /// The flat gradient buffer of the following runs (training programs): layout().total elements.
+  /// A run writes every gradient (zeros for a parameter that has none) but not the gaps between
+  /// them: whoever allocates the buffer gives it zeroed, and so they stay.
   void bind_gradients(float* gradients);
+  /// Runs all kernels on the calling thread. The sink is called each time the final prefix rises,
+  /// never otherwise. errors  Exit::internal if an input or the gradient buffer is not bound
   void run(const tensor::RunContext& context, GradientSink* sink = nullptr);
   /// An output's memory after a run, valid until the next. Errors if there is no such output.
   [[nodiscard]] tensor::View output(std::string_view name) const;

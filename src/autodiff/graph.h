@@ -29,13 +29,15 @@ struct Node {
   bool backward = false;
 };
 
-/// A static graph of typed ops. Built node by node in a valid order; shapes are inferred as it
-/// grows.
+/// A static graph of typed ops. Built node by node in a valid order, which every pass keeps: a node
+/// stands behind the producers of its inputs. Shapes are inferred as it grows. Value ids stay
+/// valid; a result whose node was dropped has producer -1.
 class Graph {
  public:
   /// ops must outlive the graph.
   explicit Graph(const OpTable& ops);
 
+  /// Names of inputs are unique, and so are names of parameters.
   [[nodiscard]] ValueId input(const std::string& name, tensor::TensorType type);
   [[nodiscard]] ValueId param(const std::string& name, tensor::Shape shape,
                               DType dtype = DType::f32);
@@ -52,6 +54,8 @@ class Graph {
   void set_scope(std::string scope) { scope_ = std::move(scope); }
   /// Nodes added from now on belong to the backward pass.
   void set_backward(bool on) { backward_ = on; }
+  [[nodiscard]] const std::string& scope() const { return scope_; }
+  [[nodiscard]] bool backward() const { return backward_; }
 
   [[nodiscard]] const OpTable& ops() const { return *ops_; }
   [[nodiscard]] const Value& value(ValueId id) const {

@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "autodiff/executor.h"
+
+#include <cstddef>
+#include <cstring>
+#include <utility>
+
+#include "autodiff/program_impl.h"
+#include "base/error.h"
+#include "base/text.h"
+
+namespace dlt::autodiff {
+namespace {
+
+/// One kernel call with its memory resolved. The views lie in one vector, inputs before outputs.
+struct Call {
+  const tensor::Kernel* kernel = nullptr;
+  std::byte* scratch = nullptr;
+  std::uint32_t first_view = 0;
+  std::uint16_t num_inputs = 0;
+  std::uint16_t num_outputs = 0;
+  std::int64_t final_prefix = -1;  // told to the sink behind this call; -1: it has not risen
+};
+
+/// A graph input and the views that show it.
+struct InputBinding {
+  std::string name;
+  std::vector<std::uint32_t> views;
+  bool bound = false;
+};
+
+struct FlatView {
+  std::uint32_t view = 0;
+  std::int64_t offset_bytes = 0;
+};
+
+}  // namespace
+
+struct Executor::Impl {
+  Impl(const Program::Impl& program_impl, tensor::Backend& backend, const float* params_buffer)
+      : program(program_impl),
+        arena(backend.allocate(program_impl.plan.arena_bytes)),
+        params(reinterpret_cast<std::byte*>(const_cast<float*>(params_buffer))) {
+    const std::vector<ValueId> ids = program.graph.inputs();
+    for (const ValueId id : ids) inputs.push_back({program.graph.value(id).name, {}, false});
+    for (const auto& [name, id] : program.graph.outputs()) {
+      output_names.push_back(name);
+      output_views.push_back(add_view(id));
+    }
+    std::int64_t told = program.start_prefix;
+    for (std::size_t i = 0; i < program.plan.order.size(); ++i) add_call(i, told);
+  }
+
+  std::uint32_t add_view(ValueId id) {
+    const Slot& slot = program.plan.slots[static_cast<std::size_t>(id.index)];
+    const auto index = static_cast<std::uint32_t>(views.size());
+    views.push_back({nullptr, program.graph.value(id).type});
+    switch (slot.place) {
+      case Place::arena:
+        DLT_CHECK(slot.offset_bytes >= 0, cat("value ", id.index, " has no memory"));
+        views.back().data = arena.data() + slot.offset_bytes;
+        break;
+      case Place::param:
+        views.back().data = params + slot.offset_bytes;
+        break;
+      case Place::gradient:
+        gradient_views.push_back({index, slot.offset_bytes});
+        break;
+      case Place::input:
+        inputs[static_cast<std::size_t>(slot.offset_bytes)].views.push_back(index);
+        break;
+    }
+    return index;
+  }
+
+  void add_call(std::size_t position, std::int64_t& told) {
+    const auto node_index = static_cast<std::size_t>(program.plan.order[position]);
+    const Node& node = program.graph.nodes()[node_index];
+    std::int64_t prefix = -1;
+    if (program.final_prefix[position] > told) prefix = told = program.final_prefix[position];
+    if (program.kernels[node_index] == nullptr) {
+      // An alias: nothing runs. It may still have been the last reader of a gradient.
+      if (prefix >= 0) tell_behind_last_call(prefix);
+      return;
+    }
+    Call call;
+    call.kernel = program.kernels[node_index].get();
+    call.first_view = static_cast<std::uint32_t>(views.size());
+    call.num_inputs = static_cast<std::uint16_t>(node.inputs.size());
+    call.num_outputs = static_cast<std::uint16_t>(node.outputs.size());
+    call.final_prefix = prefix;
+    const std::int64_t scratch_offset = program.plan.scratch_offset_bytes[node_index];
+    if (scratch_offset >= 0) call.scratch = arena.data() + scratch_offset;
+    for (const ValueId id : node.inputs) add_view(id);
+    for (const ValueId id : node.outputs) add_view(id);
+    calls.push_back(call);
+  }
+
+  void tell_behind_last_call(std::int64_t prefix) {
+    DLT_CHECK(!calls.empty(), "a gradient is final before anything has run");
+    calls.back().final_prefix = prefix;
+  }
+
+  void check_bound() {
+    for (const InputBinding& input : inputs) {
+      DLT_CHECK(input.views.empty() || input.bound, cat("input ", input.name, " is not bound"));
+    }
+    DLT_CHECK(gradients != nullptr || program.graph.gradients().empty(),
+              "the gradient buffer is not bound");
+    ready = true;
+  }
+
+  const Program::Impl& program;
+  tensor::Storage arena;
+  std::byte* params = nullptr;
+  std::byte* gradients = nullptr;
+  std::vector<tensor::View> views;
+  std::vector<Call> calls;
+  std::vector<InputBinding> inputs;  // by index of the graph's inputs
+  std::vector<FlatView> gradient_views;
+  std::vector<std::string> output_names;
+  std::vector<std::uint32_t> output_views;
+  bool ready = false;  // all that must be bound is bound
+};
+
+Executor::Executor(const Program& program, tensor::Backend& backend, const float* params)
+    : impl_(std::make_unique<Impl>(*program.impl_, backend, params)) {}
+Executor::~Executor() = default;
+Executor::Executor(Executor&&) noexcept = default;
+
+void Executor::bind_input(std::string_view name, const void* data) {
+  for (InputBinding& input : impl_->inputs) {
+    if (input.name != name) continue;
+    for (const std::uint32_t view : input.views) {
+      impl_->views[view].data = const_cast<void*>(data);
+    }
+    input.bound = data != nullptr;
+    impl_->ready = false;
+    return;
+  }
+}
+
+void Executor::bind_gradients(float* gradients) {
+  impl_->gradients = reinterpret_cast<std::byte*>(gradients);
+  for (const FlatView& flat : impl_->gradient_views) {
+    impl_->views[flat.view].data =
+        gradients != nullptr ? impl_->gradients + flat.offset_bytes : nullptr;
+  }
+  impl_->ready = false;
+}
+
+void Executor::run(const tensor::RunContext& context, GradientSink* sink) {
+  Impl& impl = *impl_;
+  if (!impl.ready) impl.check_bound();
+  if (impl.gradients != nullptr) {
+    for (const auto& [offset_bytes, size_bytes] : impl.program.zero_ranges_bytes) {
+      std::memset(impl.gradients + offset_bytes, 0, static_cast<std::size_t>(size_bytes));
+    }
+  }
+  if (sink != nullptr && impl.program.start_prefix > 0) {
+    sink->gradients_final(impl.program.start_prefix);
+  }
+  const tensor::View* views = impl.views.data();
+  for (const Call& call : impl.calls) {
+    const tensor::View* inputs = views + call.first_view;
+    call.kernel->run({{inputs, call.num_inputs},
+                      {inputs + call.num_inputs, call.num_outputs},
+                      call.scratch,
+                      context});
+    if (call.final_prefix >= 0 && sink != nullptr) sink->gradients_final(call.final_prefix);
+  }
+}
+
+tensor::View Executor::output(std::string_view name) const {
+  for (std::size_t i = 0; i < impl_->output_names.size(); ++i) {
+    if (impl_->output_names[i] == name) return impl_->views[impl_->output_views[i]];
+  }
+  throw Error(Exit::internal, cat("the program has no output ", name),
+              cat("its outputs: ", join(impl_->output_names)));
+}
+
+}  // namespace dlt::autodiff

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <array>
+#include <string>
+#include <utility>
+
+#include "autodiff/passes.h"
+#include "base/error.h"
+
+namespace dlt::autodiff {
+namespace {
+
+/// The node that makes a value if it is of that op, else null.
+const Node* made_by(const Graph& graph, ValueId id, std::string_view op) {
+  const std::int32_t producer = graph.value(id).producer;
+  if (producer < 0) return nullptr;
+  const Node& node = graph.nodes()[static_cast<std::size_t>(producer)];
+  return node.op->name == op ? &node : nullptr;
+}
+
+/// Turns node `index` into another op that makes the same first output. Further outputs are new
+/// values.
+void rewrite(Graph& graph, std::size_t index, std::string_view op, std::vector<ValueId> inputs,
+             tensor::Attrs attrs) {
+  const OpDef* def = graph.ops().find(op);
+  DLT_CHECK(def != nullptr, op);
+  std::vector<tensor::TensorType> types;
+  for (const ValueId id : inputs) types.push_back(graph.value(id).type);
+  const std::vector<tensor::TensorType> outputs = def->infer(types, attrs);
+  Node& node = graph.mutable_nodes()[index];
+  DLT_CHECK(node.outputs.size() == 1 && outputs[0] == graph.value(node.outputs[0]).type, op);
+  node.op = def;
+  node.inputs = std::move(inputs);
+  node.attrs = std::move(attrs);
+  for (std::size_t i = 1; i < outputs.size(); ++i) {
+    node.outputs.push_back({static_cast<std::int32_t>(graph.values().size())});
+    graph.mutable_values().push_back(
+        {outputs[i], ValueKind::result, "", static_cast<std::int32_t>(index)});
+  }
+}
+
+int num_users(const Graph& graph, ValueId id) {
+  std::ptrdiff_t users = 0;
+  for (const Node& node : graph.nodes()) {
+    users += std::count(node.inputs.begin(), node.inputs.end(), id);
+  }
+  for (const auto& output : graph.outputs()) users += output.second == id ? 1 : 0;
+  for (const auto& entry : graph.gradients()) users += entry.second == id ? 1 : 0;
+  return static_cast<int>(users);
+}
+
+struct LossPattern {
+  std::string_view outer, inner, fused;
+};
+constexpr std::array<LossPattern, 3> kLossPatterns{{
+    {"log", "softmax", "log_softmax"},
+    {"nll", "log_softmax", "softmax_cross_entropy"},
+    {"bce_loss", "sigmoid", "bce_with_logits_loss"},
+}};
+
+constexpr std::array<std::string_view, 5> kLinearActivations{"leaky_relu", "relu", "sigmoid",
+                                                             "softplus", "tanh"};
+
+bool fuse_bias(Graph& graph, std::size_t index) {
+  const Node& node = graph.nodes()[index];
+  if (node.op->name != "bias_add") return false;
+  const Node* product = made_by(graph, node.inputs[0], "matmul");
+  if (product == nullptr || product->attrs.integer("trans_a") != 0 ||
+      product->attrs.integer("trans_b") != 0 || num_users(graph, node.inputs[0]) != 1) {
+    return false;
+  }
+  rewrite(graph, index, "linear", {product->inputs[0], product->inputs[1], node.inputs[1]}, {});
+  return true;
+}
+
+bool fuse_activation(Graph& graph, std::size_t index) {
+  const Node& node = graph.nodes()[index];
+  const bool fits =
+      std::count(kLinearActivations.begin(), kLinearActivations.end(), node.op->name) > 0;
+  const Node* linear = fits ? made_by(graph, node.inputs[0], "linear") : nullptr;
+  if (linear == nullptr || linear->attrs.word("activation", "none") != "none" ||
+      num_users(graph, node.inputs[0]) != 1) {
+    return false;
+  }
+  tensor::Attrs attrs{{"activation", std::string(node.op->name)}};
+  if (node.op->name == "leaky_relu") attrs.set("alpha", node.attrs.number("alpha", 0.01));
+  rewrite(graph, index, "linear", linear->inputs, std::move(attrs));
+  return true;
+}
+
+}  // namespace
+
+int fuse_losses(Graph& graph) {
+  int changed = 0;
+  for (std::size_t i = 0; i < graph.nodes().size(); ++i) {
+    for (const LossPattern& pattern : kLossPatterns) {
+      const Node& node = graph.nodes()[i];
+      if (node.op->name != pattern.outer) continue;
+      const Node* inner = made_by(graph, node.inputs[0], pattern.inner);
+      if (inner == nullptr) continue;
+      std::vector<ValueId> inputs = node.inputs;
+      inputs[0] = inner->inputs[0];
+      rewrite(graph, i, pattern.fused, std::move(inputs), tensor::Attrs(node.attrs));
+      ++changed;
+    }
+  }
+  return changed;
+}
+
+int fuse_bias_activation(Graph& graph) {
+  int changed = 0;
+  for (std::size_t i = 0; i < graph.nodes().size(); ++i) {
+    if (fuse_bias(graph, i) || fuse_activation(graph, i)) ++changed;
+  }
+  return changed;
+}
+
+}  // namespace dlt::autodiff
