@@ -50,6 +50,8 @@ class Dataset {
   [[nodiscard]] virtual std::uint64_t fingerprint() const = 0;
   /// Whether rows come from memory: reading them is cheaper than handing them to another thread.
   [[nodiscard]] virtual bool in_memory() const = 0;
+  /// Memory that the cached rows take.
+  [[nodiscard]] virtual std::int64_t cached_bytes() const { return 0; }
 };
 
 /// Opens and checks an HDF5 data set. Cached data is checked whole (NaN, label range) right here.

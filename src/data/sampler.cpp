@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "data/sampler.h"
+
+#include <algorithm>
+#include <string>
+
+#include "base/error.h"
+#include "data/permutation.h"
+
+namespace dlt::data {
+
+Sampler::Sampler(const SamplerOptions& options) : options_(options) {
+  DLT_CHECK(options.num_rows >= 1, "a sampler needs rows");
+  DLT_CHECK(options.global_batch_size >= 1 && options.global_batch_size <= (std::int64_t{1} << 40),
+            "global_batch_size is out of range");
+  DLT_CHECK(options.num_leaves >= 1 && options.num_leaves <= (1 << 20),
+            "num_leaves is out of range");
+}
+
+std::int64_t Sampler::steps_per_epoch() const {
+  return (options_.num_rows - 1) / options_.global_batch_size + 1;
+}
+
+std::int64_t Sampler::leaf_capacity() const {
+  return (options_.global_batch_size - 1) / options_.num_leaves + 1;
+}
+
+std::int64_t Sampler::epoch_of(std::int64_t step) const { return step / steps_per_epoch(); }
+
+std::int64_t Sampler::step_samples(std::int64_t step) const {
+  const std::int64_t first = step % steps_per_epoch() * options_.global_batch_size;
+  return std::min(options_.global_batch_size, options_.num_rows - first);
+}
+
+std::int64_t Sampler::leaf_rows(std::int64_t step, int leaf, std::span<std::int64_t> rows) const {
+  DLT_CHECK(step >= 0 && leaf >= 0 && leaf < options_.num_leaves, "no such step or leaf");
+  const std::int64_t per_epoch = steps_per_epoch();
+  const std::int64_t first = step % per_epoch * options_.global_batch_size;
+  const std::int64_t samples = std::min(options_.global_batch_size, options_.num_rows - first);
+  const std::int64_t begin = leaf * samples / options_.num_leaves;
+  const std::int64_t end = (leaf + std::int64_t{1}) * samples / options_.num_leaves;
+  const std::int64_t count = end - begin;
+  DLT_CHECK(count <= static_cast<std::int64_t>(rows.size()), "rows is shorter than the leaf");
+  if (!options_.shuffle) {
+    for (std::int64_t i = 0; i < count; ++i) rows[static_cast<std::size_t>(i)] = first + begin + i;
+    return count;
+  }
+  const Permutation permutation(options_.num_rows, options_.seed,
+                                static_cast<std::uint64_t>(step / per_epoch));
+  for (std::int64_t i = 0; i < count; ++i) {
+    rows[static_cast<std::size_t>(i)] = permutation(first + begin + i);
+  }
+  return count;
+}
+
+}  // namespace dlt::data
