@@ -62,21 +62,38 @@ class Communicator {
   [[noreturn]] virtual void abort(int exit_code) = 0;
 };
 
+/// The longest text a rank may give to allgather_text.
+inline constexpr std::int64_t kMaxText_bytes = std::int64_t{1} << 20;
+
 /// One text from each rank, in rank order. Built on allgather.
+/// errors  Error(Exit::internal) on every rank if one gives more than kMaxText_bytes
 [[nodiscard]] std::vector<std::string> allgather_text(Communicator& comm, const std::string& text);
 
 [[nodiscard]] std::unique_ptr<Communicator> make_self();
-/// Ranks as threads of this process (tests, ThreadSanitizer): element r belongs to rank r.
+/// Ranks as threads of this process (tests, ThreadSanitizer): element r belongs to rank r. A rank
+/// that is missing because its communicator was destroyed, or that called abort(), makes every call
+/// that waits for it throw Error(Exit::peer_lost); abort() reaches all duplicates as well and ends
+/// by throwing Error with the exit code given.
 [[nodiscard]] std::vector<std::unique_ptr<Communicator>> make_thread_group(int world_size);
 
-/// MPI for the life of this object: MPI_Init_thread(MULTIPLE) to MPI_Finalize.
+/// MPI for the life of this object: MPI_Init_thread(MULTIPLE) to MPI_Finalize. Communicators of the
+/// session may outlive it, but not be used then. MPI_Finalize waits for all ranks, so it is left
+/// out where a rank may be missing: while an exception unwinds the stack, after a failed MPI call,
+/// and while another thread still is in one (a stuck peer). Whoever catches Error(Exit::peer_lost)
+/// while the session lives should call abort() on the communicator. errors Error(Exit::unavailable)
+/// if MPI cannot start or knows no MPI_THREAD_MULTIPLE
 class MpiSession {
  public:
   MpiSession();
   ~MpiSession();
   MpiSession(const MpiSession&) = delete;
   MpiSession& operator=(const MpiSession&) = delete;
+  /// All ranks, on a channel of its own. Collective.
   [[nodiscard]] std::unique_ptr<Communicator> world();
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
 };
 /// "Open MPI v4.1.4, ..."; needs no MpiSession.
 [[nodiscard]] std::string mpi_library_version();

@@ -57,7 +57,8 @@ struct WorkerPlan {
   std::vector<LeafStep> steps;
   std::vector<int> results;  // buffers that hold cover(range), left to right
   std::vector<TreeNode> nodes;
-  int num_buffers = 0;  // at most levels + 1
+  // At most levels + 1 if the range begins at a node that spans it, else about twice the levels.
+  int num_buffers = 0;
 };
 [[nodiscard]] WorkerPlan plan_worker(LeafRange range, int num_leaves);
 

@@ -23,7 +23,7 @@ struct ReducerOptions {
   int num_sums = 2;     // doubles each leaf adds to the step's message
   Reduction reduction = Reduction::exact;
   bool overlap = true;    // false: buckets move only after the whole backward pass
-  double timeout_s = 30;  // longest wait for a step's messages
+  double timeout_s = 30;  // longest wait for one of a step's messages once the workers are done
 };
 
 /// What all ranks decide together at the end of a step. Flags are combined by maximum over ranks.
@@ -46,6 +46,8 @@ class Reducer {
  public:
   /// comm is duplicated for the communication thread (none with one rank). Collective.
   Reducer(comm::Communicator& comm, ReducerOptions options);
+  /// Never waits for another rank: a communication thread that is stuck in a call is left behind
+  /// with all that it uses.
   ~Reducer();
 
   /// Leaves of this rank, and of one of its workers.
@@ -54,22 +56,28 @@ class Reducer {
 
   /// Main thread: before the workers of a step start.
   void begin_step(std::int64_t step);
-  /// Worker: where the gradients of its leaf (index within worker_leaves) are to be written.
+  /// Worker: where the gradients of its leaf (index within worker_leaves) are to be written. The
+  /// same address in all steps. Gaps between parameters are zero and to be left so.
   [[nodiscard]] float* leaf_gradients(int worker, int index);
   /// Worker: elements [0, prefix) of that buffer are final. prefix never falls within a leaf, ends
   /// at total.
   void gradients_final(int worker, int index, std::int64_t prefix);
   /// Worker: a leaf that has no sample in this step; its gradients and sums count as zero. Instead
-  /// of the two above.
+  /// of the two above. (Its gradients are +0.0: a sum that would be -0.0 becomes +0.0, on any
+  /// ranks.)
   void leaf_empty(int worker, int index);
   /// Worker: the leaf's sums (num_sums doubles). Any time before the worker ends its step.
   void leaf_sums(int worker, int index, std::span<const double> sums);
   /// Worker: it failed; all that it still owes counts as final with arbitrary content.
   void worker_failed(int worker);
   /// Main thread, after the workers: sends the control word, waits for all buckets.
-  /// errors  Error(Exit::peer_lost) "rank 1: waited 30 s for bucket 3 of step 812" after timeout_s
-  StepResult finish_step(const ControlWord& control);
-  /// The reduced sum of gradients (not divided by anything), valid until the next begin_step.
+  /// errors  Error(Exit::peer_lost) "rank 1: waited 30 s for bucket 3 of step 812" if nothing moved
+  ///         for timeout_s, or what the communicator threw; the reducer is of no use afterwards
+  /// A worker that still owes gradients counts as failed: Exit::internal, unless control has an
+  /// error. The result is valid until the next finish_step.
+  const StepResult& finish_step(const ControlWord& control);
+  /// The reduced sum of gradients (not divided by anything), valid until the next begin_step. The
+  /// same address in all steps.
   [[nodiscard]] float* reduced() const;
 
   /// Seconds the last finish_step really waited for communication.

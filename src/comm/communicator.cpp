@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "comm/communicator.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "base/text.h"
+
+namespace dlt::comm {
+
+std::vector<std::string> allgather_text(Communicator& comm, const std::string& text) {
+  const auto world_size = static_cast<std::size_t>(comm.world_size());
+  const auto mine = static_cast<std::int64_t>(text.size());
+  std::vector<std::int64_t> sizes(world_size);
+  comm.allgather(&mine, sizes.data(), static_cast<std::int64_t>(sizeof mine));
+
+  // Every rank sees the same sizes, so all of them throw or none does.
+  std::int64_t longest = 0;
+  for (std::size_t r = 0; r < world_size; ++r) {
+    if (sizes[r] < 0 || sizes[r] > kMaxText_bytes) {
+      throw Error(Exit::internal, cat("rank ", r, ": a text of ", sizes[r],
+                                      " bytes for all ranks, expected at most ", kMaxText_bytes));
+    }
+    longest = std::max(longest, sizes[r]);
+  }
+  const auto stride = static_cast<std::size_t>(longest);
+  std::string padded = text;
+  padded.resize(stride);
+  std::string all(world_size * stride, '\0');
+  if (longest > 0) comm.allgather(padded.data(), all.data(), longest);
+
+  std::vector<std::string> texts;
+  texts.reserve(world_size);
+  for (std::size_t r = 0; r < world_size; ++r) {
+    texts.push_back(all.substr(r * stride, static_cast<std::size_t>(sizes[r])));
+  }
+  return texts;
+}
+
+}  // namespace dlt::comm

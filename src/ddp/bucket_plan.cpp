@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ddp/bucket_plan.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "base/text.h"
+
+namespace dlt::ddp {
+namespace {
+
+constexpr std::int64_t kElement_bytes = 4;
+
+/// Few enough that a message is worth its start, enough that the first leave early: an eighth of
+/// the buffer, within 1 to 16 MiB.
+std::int64_t automatic_bytes(std::int64_t total) {
+  return std::clamp<std::int64_t>(total * kElement_bytes / 8, std::int64_t{1} << 20,
+                                  std::int64_t{16} << 20);
+}
+
+}  // namespace
+
+std::vector<Bucket> plan_buckets(const tensor::FlatLayout& layout, std::int64_t bucket_bytes) {
+  DLT_CHECK(bucket_bytes >= 0, cat("plan_buckets: buckets of ", bucket_bytes, " bytes"));
+  const std::int64_t wanted = std::max<std::int64_t>(
+      1, (bucket_bytes == 0 ? automatic_bytes(layout.total) : bucket_bytes) / kElement_bytes);
+  std::vector<Bucket> buckets;
+  std::int64_t begin = 0;
+  const auto cut = [&](std::int64_t end) {
+    if (end == begin) return;
+    buckets.push_back({begin, end});
+    begin = end;
+  };
+  for (std::size_t i = 0; i < layout.entries.size(); ++i) {
+    const std::int64_t offset = i == 0 ? 0 : layout.entries[i].offset;
+    const std::int64_t end =
+        i + 1 < layout.entries.size() ? layout.entries[i + 1].offset : layout.total;
+    const bool overfull = end - begin > wanted + wanted / 2;
+    if (overfull && offset - begin >= wanted / 2) cut(offset);
+    if (end - begin >= wanted) cut(end);
+  }
+  if (layout.total - begin < wanted / 4 && !buckets.empty()) {
+    buckets.back().end = layout.total;
+  } else {
+    cut(layout.total);
+  }
+  return buckets;
+}
+
+}  // namespace dlt::ddp

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "comm/communicator.h"
+#include "ddp/bucket_plan.h"
+#include "ddp/leaf_tree.h"
+#include "tensor/storage.h"
+
+namespace dlt::ddp {
+
+/// Finishes the leaf tree across ranks, bucket by bucket. A bucket is cut into one slice a rank:
+/// each rank sends slice s of its tree nodes to rank s, which finishes the tree there, and then all
+/// collect the finished slices. A small bucket goes whole to everybody, in one round instead of
+/// two. Allocates in the constructor only.
+class CrossRank {
+ public:
+  struct Options {
+    int rank = 0;
+    int world_size = 1;
+    int num_leaves = 1;
+    std::vector<Bucket> buckets;
+    std::vector<float*> nodes;  // flat buffers that hold cover(this rank's leaves), left to right
+    float* reduced = nullptr;   // flat buffer of the result; may be nodes[0]
+  };
+  explicit CrossRank(Options options);
+  /// Destroys the content of the nodes' buffers within the bucket. Collective.
+  void reduce(comm::Communicator& comm, std::size_t bucket);
+  [[nodiscard]] std::int64_t buffer_bytes() const { return received_.size_bytes(); }
+
+ private:
+  [[nodiscard]] Bucket slice(const Bucket& bucket, int rank) const;
+  void gather_nodes(comm::Communicator& comm, const Bucket& bucket);
+  void finish_tree(const Bucket& mine);
+  void gather_slices(comm::Communicator& comm, const Bucket& bucket);
+
+  Options options_;
+  std::vector<int> owners_;  // the rank that holds each of all ranks' nodes, left to right
+  std::vector<Addition> additions_;
+  int result_ = 0;
+  tensor::Storage received_;
+  // Memory of a call, kept between calls.
+  std::vector<float*> sources_;  // where element 0 of my slice is, for each of all ranks' nodes
+  std::vector<comm::Send> sends_;
+  std::vector<comm::Receive> receives_;
+};
+
+}  // namespace dlt::ddp

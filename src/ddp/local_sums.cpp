@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ddp/local_sums.h"
+
+#include "base/error.h"
+#include "base/text.h"
+#include "ddp/sum.h"
+
+namespace dlt::ddp {
+
+LocalSums::LocalSums(Options options) : options_(std::move(options)) {
+  workers_.resize(static_cast<std::size_t>(options_.num_workers));
+  for (int w = 0; w < options_.num_workers; ++w) plan_worker_buffers(w);
+  plan_join();
+  workers_left_ = std::make_unique<std::atomic<int>[]>(num_buckets());
+}
+
+LeafRange LocalSums::worker_leaves(int worker) const {
+  return split(options_.leaves, options_.num_workers, worker);
+}
+
+void LocalSums::plan_worker_buffers(int worker) {
+  Worker& w = workers_[static_cast<std::size_t>(worker)];
+  const LeafRange leaves = worker_leaves(worker);
+  if (leaves.size() == 0) return;
+  ++num_active_;
+  w.plan = plan_worker(leaves, options_.num_leaves);
+  // Not whole pages from buffer to buffer: equal low address bits would make a load wait for the
+  // store of another buffer's element.
+  constexpr std::int64_t kPage_bytes = 4096;
+  const std::int64_t used_bytes = options_.total * static_cast<std::int64_t>(sizeof(float));
+  const std::int64_t stride_bytes =
+      (used_bytes + kPage_bytes - 1) / kPage_bytes * kPage_bytes + 2 * tensor::kAlignment_bytes;
+  w.memory = tensor::Storage::allocate(stride_bytes * w.plan.num_buffers);
+  for (int b = 0; b < w.plan.num_buffers; ++b) {
+    w.buffers.push_back(reinterpret_cast<float*>(w.memory.data() + stride_bytes * b));
+  }
+}
+
+void LocalSums::plan_join() {
+  std::vector<TreeNode> nodes;
+  for (const Worker& w : workers_) {
+    nodes.insert(nodes.end(), w.plan.nodes.begin(), w.plan.nodes.end());
+    for (const int buffer : w.plan.results) {
+      nodes_.push_back(w.buffers[static_cast<std::size_t>(buffer)]);
+    }
+  }
+  MergePlan plan = merge(nodes, options_.num_leaves);
+  DLT_CHECK(plan.nodes == cover(options_.leaves, options_.num_leaves),
+            "the workers' sums make the nodes that cover the rank's leaves");
+  join_ = std::move(plan.additions);
+  if (options_.one_sum && plan.results.size() > 1) {
+    for (std::size_t i = 1; i < plan.results.size(); ++i) {
+      join_.push_back({.dst = plan.results[0], .src = plan.results[i]});
+    }
+    plan.results.resize(1);
+  }
+  for (const int node : plan.results) results_.push_back(nodes_[static_cast<std::size_t>(node)]);
+}
+
+std::int64_t LocalSums::buffer_bytes() const {
+  std::int64_t bytes = 0;
+  for (const Worker& w : workers_) bytes += w.memory.size_bytes();
+  return bytes;
+}
+
+void LocalSums::begin_step() {
+  for (Worker& w : workers_) w.leaf = w.next_bucket = 0;
+  for (std::size_t b = 0; b < num_buckets(); ++b) {
+    workers_left_[b].store(num_active_, std::memory_order_relaxed);
+  }
+}
+
+float* LocalSums::leaf_gradients(int worker, int index) const {
+  const Worker& w = workers_[static_cast<std::size_t>(worker)];
+  const LeafStep& step = w.plan.steps[static_cast<std::size_t>(index)];
+  return w.buffers[static_cast<std::size_t>(step.buffer)];
+}
+
+bool LocalSums::begins_or_goes_on(int worker, int index, std::int64_t prefix) const {
+  const Worker& w = workers_[static_cast<std::size_t>(worker)];
+  const auto leaf = static_cast<std::size_t>(index);
+  if (leaf + 1 == w.leaf && prefix == options_.total) return false;  // said twice
+  DLT_CHECK(leaf == w.leaf && leaf < w.plan.steps.size(),
+            cat("worker ", worker, " is at its leaf ", w.leaf, " of ", w.plan.steps.size(),
+                ", got gradients of leaf ", index));
+  return true;
+}
+
+/// The next bucket of the worker's leaf is final; true if it now is in the whole rank.
+bool LocalSums::leaf_bucket_final(Worker& worker) {
+  const Bucket& bucket = options_.buckets[worker.next_bucket];
+  run_additions(worker.buffers, worker.plan.steps[worker.leaf].additions, bucket.begin, bucket.end);
+  return worker.leaf + 1 == worker.plan.steps.size() && worker_bucket_final(worker.next_bucket);
+}
+
+bool LocalSums::worker_bucket_final(std::size_t bucket) {
+  // Release: this worker's sums; acquire: all the others', for the one that is last.
+  if (workers_left_[bucket].fetch_sub(1, std::memory_order_acq_rel) != 1) return false;
+  run_additions(nodes_, join_, options_.buckets[bucket].begin, options_.buckets[bucket].end);
+  return true;
+}
+
+bool LocalSums::finished(int worker) const {
+  const Worker& w = workers_[static_cast<std::size_t>(worker)];
+  return w.leaf == w.plan.steps.size();
+}
+
+}  // namespace dlt::ddp

@@ -1,0 +1,337 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ddp/reducer.h"
+
+#include <algorithm>
+#include <chrono>
+#include <condition_variable>
+#include <cstring>
+#include <exception>
+#include <mutex>
+#include <thread>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/text.h"
+#include "ddp/cross_rank.h"
+#include "ddp/local_sums.h"
+#include "ddp/step_message.h"
+
+namespace dlt::ddp {
+namespace {
+
+constexpr double kLongest_wait_s = 1e6;  // a deadline that the clock's arithmetic can hold
+
+void check_options(const ReducerOptions& options) {
+  DLT_CHECK(options.num_leaves > 0 && options.num_workers > 0 && options.num_sums >= 0,
+            cat("reducer: ", options.num_leaves, " leaves, ", options.num_workers, " workers, ",
+                options.num_sums, " sums"));
+  std::int64_t at = 0;
+  for (const Bucket& bucket : options.buckets) {
+    DLT_CHECK(bucket.begin == at && bucket.end > at, cat("reducer: no bucket begins at ", at));
+    at = bucket.end;
+  }
+  DLT_CHECK(at == options.total,
+            cat("reducer: buckets end at ", at, " of ", options.total, " elements"));
+}
+
+LocalSums::Options local_options(const ReducerOptions& options, const comm::Communicator& comm) {
+  return {.total = options.total,
+          .buckets = options.buckets,
+          .num_leaves = options.num_leaves,
+          .leaves = split({0, options.num_leaves}, comm.world_size(), comm.rank()),
+          .num_workers = options.num_workers,
+          .one_sum = options.reduction == Reduction::fast};
+}
+
+}  // namespace
+
+/// Main thread, workers and the communication thread meet here. Workers touch local_ and message_
+/// (their own leaves); the communication thread reads a bucket once it is ready, and message_ once
+/// the step is closing. All flags are guarded by mutex_.
+struct Reducer::Impl {
+  Impl(comm::Communicator& comm, ReducerOptions options);
+
+  [[nodiscard]] int num_buckets() const { return static_cast<int>(options_.buckets.size()); }
+  void check_worker(int worker, int index) const;
+  void rank_final(std::size_t bucket);
+  const StepResult& finish_step(const ControlWord& control);
+  void wait_for_messages();
+  [[noreturn]] void throw_timeout();
+
+  // Communication thread.
+  static void communicate(Impl* impl);
+  void carry_steps();
+  void carry_step(std::unique_lock<std::mutex>& lock);
+  void reduce(std::size_t bucket);
+  template <typename Ready>
+  bool wait_until(std::unique_lock<std::mutex>& lock, Ready ready);
+  template <typename Call>
+  void call(std::unique_lock<std::mutex>& lock, Call call);
+
+  ReducerOptions options_;
+  int rank_;
+  LeafRange leaves_;
+  LocalSums local_;
+  StepMessage message_;
+  SystemClock clock_;
+  tensor::Storage own_reduced_;  // of a rank without leaves
+  float* reduced_ = nullptr;
+  double exposed_s_ = 0;
+  std::unique_ptr<comm::Communicator> comm_;  // the communication thread's; null with one rank
+  std::unique_ptr<CrossRank> cross_rank_;     // null with one rank and in fast mode
+  std::thread thread_;
+
+  std::mutex mutex_;
+  std::condition_variable work_;   // wakes the communication thread
+  std::condition_variable moved_;  // wakes the main thread
+  std::int64_t step_ = 0;
+  bool open_ = false;      // from begin_step to the end of finish_step
+  bool carrying_ = false;  // the communication thread has messages of the step to carry
+  bool closing_ = false;   // the workers are done
+  bool done_ = false;      // all of the step's messages are through
+  bool stop_ = false;
+  bool in_call_ = false;   // the communication thread may be waiting for another rank
+  bool orphaned_ = false;  // the reducer is gone: the communication thread owns this object
+  int stage_ = 0;          // bucket under way; behind the last one: the message
+  std::vector<char> ready_;
+  std::exception_ptr failure_;
+};
+
+Reducer::Impl::Impl(comm::Communicator& comm, ReducerOptions options)
+    : options_(std::move(options)),
+      rank_(comm.rank()),
+      leaves_(split({0, options_.num_leaves}, comm.world_size(), rank_)),
+      local_(local_options(options_, comm)),
+      message_(rank_, comm.world_size(), options_.num_leaves, options_.num_sums),
+      ready_(options_.buckets.size(), 0) {
+  if (!local_.results().empty()) {
+    reduced_ = local_.results()[0];
+  } else {
+    own_reduced_ =
+        tensor::Storage::allocate(options_.total * static_cast<std::int64_t>(sizeof(float)));
+    reduced_ = reinterpret_cast<float*>(own_reduced_.data());
+  }
+  if (comm.world_size() == 1) return;
+  comm_ = comm.duplicate();
+  if (options_.reduction == Reduction::exact) {
+    cross_rank_ = std::make_unique<CrossRank>(CrossRank::Options{.rank = rank_,
+                                                                 .world_size = comm.world_size(),
+                                                                 .num_leaves = options_.num_leaves,
+                                                                 .buckets = options_.buckets,
+                                                                 .nodes = local_.results(),
+                                                                 .reduced = reduced_});
+  }
+}
+
+void Reducer::Impl::check_worker(int worker, int index) const {
+  DLT_CHECK(worker >= 0 && worker < options_.num_workers, cat("reducer: no worker ", worker));
+  const int num_leaves = local_.worker_leaves(worker).size();
+  DLT_CHECK(index >= 0 && index < num_leaves,
+            cat("reducer: worker ", worker, " has ", num_leaves, " leaves, got leaf ", index));
+}
+
+/// A bucket is final in the whole rank. Called by the worker that was last with it.
+void Reducer::Impl::rank_final(std::size_t bucket) {
+  if (!comm_) return;
+  {
+    const std::lock_guard lock(mutex_);
+    ready_[bucket] = 1;
+  }
+  if (options_.overlap) work_.notify_one();
+}
+
+const StepResult& Reducer::Impl::finish_step(const ControlWord& control) {
+  DLT_CHECK(open_, "reducer: finish_step without begin_step");
+  ControlWord word = control;
+  for (int w = 0; w < options_.num_workers; ++w) {
+    if (local_.finished(w)) continue;
+    local_.give_up(w, [this](std::size_t bucket) { rank_final(bucket); });
+    if (word.error == 0) word.error = static_cast<std::int32_t>(Exit::internal);
+  }
+  message_.set_control(step_, word);
+  exposed_s_ = 0;
+  if (comm_) {
+    wait_for_messages();
+  } else {
+    message_.exchange(nullptr);
+  }
+  open_ = false;
+  return message_.result();
+}
+
+void Reducer::Impl::wait_for_messages() {
+  const double start_s = clock_.monotonic_s();
+  std::unique_lock lock(mutex_);
+  closing_ = true;
+  work_.notify_one();
+  const std::chrono::duration<double> timeout(std::min(options_.timeout_s, kLongest_wait_s));
+  while (!done_ && !failure_) {
+    const int stage = stage_;
+    const bool moved =
+        moved_.wait_for(lock, timeout, [&] { return done_ || failure_ || stage_ != stage; });
+    if (!moved) throw_timeout();
+  }
+  exposed_s_ = clock_.monotonic_s() - start_s;
+  if (failure_) std::rethrow_exception(failure_);
+}
+
+void Reducer::Impl::throw_timeout() {
+  const std::string what =
+      stage_ < num_buckets() ? cat("bucket ", stage_) : std::string("the sums");
+  const Error error(
+      Exit::peer_lost,
+      cat("rank ", rank_, ": waited ", options_.timeout_s, " s for ", what, " of step ", step_),
+      "another rank is stuck, stopped or cut off");
+  failure_ = std::make_exception_ptr(error);
+  throw error;
+}
+
+void Reducer::Impl::communicate(Impl* impl) {
+  try {
+    impl->carry_steps();
+  } catch (...) {
+    const std::lock_guard lock(impl->mutex_);
+    impl->in_call_ = false;
+    if (!impl->failure_) impl->failure_ = std::current_exception();
+    impl->moved_.notify_one();
+  }
+  bool orphaned = false;
+  {
+    const std::lock_guard lock(impl->mutex_);
+    orphaned = impl->orphaned_;
+  }
+  if (orphaned) delete impl;
+}
+
+void Reducer::Impl::carry_steps() {
+  std::unique_lock lock(mutex_);
+  while (wait_until(lock, [this] { return carrying_; })) carry_step(lock);
+}
+
+/// Buckets in index order, then the message: the same order on every rank, whatever happens there.
+void Reducer::Impl::carry_step(std::unique_lock<std::mutex>& lock) {
+  for (int b = 0; b < num_buckets(); ++b) {
+    const auto bucket = static_cast<std::size_t>(b);
+    if (!wait_until(lock, [&] { return ready_[bucket] != 0 && (options_.overlap || closing_); })) {
+      return;
+    }
+    call(lock, [&] { reduce(bucket); });
+    stage_ = b + 1;
+    moved_.notify_one();
+  }
+  if (!wait_until(lock, [this] { return closing_; })) return;
+  call(lock, [this] { message_.exchange(comm_.get()); });
+  carrying_ = false;
+  done_ = true;
+  moved_.notify_one();
+}
+
+void Reducer::Impl::reduce(std::size_t bucket) {
+  if (cross_rank_) return cross_rank_->reduce(*comm_, bucket);
+  const Bucket& range = options_.buckets[bucket];
+  float* data = reduced_ + range.begin;
+  const std::int64_t count = range.end - range.begin;
+  if (!local_.any_leaves()) std::memset(data, 0, static_cast<std::size_t>(count) * sizeof(float));
+  comm_->allreduce({.data = data, .count = count, .dtype = DType::f32}, comm::ReduceOp::sum);
+}
+
+/// False: the reducer is being destroyed.
+template <typename Ready>
+bool Reducer::Impl::wait_until(std::unique_lock<std::mutex>& lock, Ready ready) {
+  work_.wait(lock, [&] { return stop_ || ready(); });
+  return !stop_;
+}
+
+template <typename Call>
+void Reducer::Impl::call(std::unique_lock<std::mutex>& lock, Call call) {
+  in_call_ = true;
+  lock.unlock();
+  call();
+  lock.lock();
+  in_call_ = false;
+}
+
+Reducer::Reducer(comm::Communicator& comm, ReducerOptions options) {
+  check_options(options);
+  impl_ = std::make_unique<Impl>(comm, std::move(options));
+  if (impl_->comm_) impl_->thread_ = std::thread(Impl::communicate, impl_.get());
+}
+
+Reducer::~Reducer() {
+  if (!impl_->thread_.joinable()) return;
+  {
+    const std::lock_guard lock(impl_->mutex_);
+    impl_->stop_ = true;
+    impl_->work_.notify_one();
+    if (impl_->in_call_) {
+      impl_->thread_.detach();
+      impl_.release()->orphaned_ = true;  // once unlocked it may be gone at any time
+    }
+  }
+  if (impl_) impl_->thread_.join();
+}
+
+LeafRange Reducer::rank_leaves() const { return impl_->leaves_; }
+
+LeafRange Reducer::worker_leaves(int worker) const { return impl_->local_.worker_leaves(worker); }
+
+void Reducer::begin_step(std::int64_t step) {
+  Impl& impl = *impl_;
+  std::unique_lock lock(impl.mutex_);
+  if (impl.failure_) std::rethrow_exception(impl.failure_);
+  DLT_CHECK(!impl.open_, cat("reducer: step ", impl.step_, " is not finished"));
+  impl.local_.begin_step();
+  impl.message_.clear();
+  impl.step_ = step;
+  impl.stage_ = 0;
+  impl.open_ = impl.carrying_ = true;
+  impl.closing_ = impl.done_ = false;
+  const bool nothing_to_wait_for = !impl.local_.any_leaves();
+  std::fill(impl.ready_.begin(), impl.ready_.end(), nothing_to_wait_for ? 1 : 0);
+  lock.unlock();
+  if (nothing_to_wait_for && impl.comm_) impl.work_.notify_one();
+}
+
+float* Reducer::leaf_gradients(int worker, int index) {
+  impl_->check_worker(worker, index);
+  return impl_->local_.leaf_gradients(worker, index);
+}
+
+void Reducer::gradients_final(int worker, int index, std::int64_t prefix) {
+  impl_->check_worker(worker, index);
+  impl_->local_.gradients_final(worker, index, prefix,
+                                [this](std::size_t bucket) { impl_->rank_final(bucket); });
+}
+
+void Reducer::leaf_empty(int worker, int index) {
+  std::memset(leaf_gradients(worker, index), 0,
+              static_cast<std::size_t>(impl_->options_.total) * sizeof(float));
+  gradients_final(worker, index, impl_->options_.total);
+}
+
+void Reducer::leaf_sums(int worker, int index, std::span<const double> sums) {
+  impl_->check_worker(worker, index);
+  const int leaf = impl_->local_.worker_leaves(worker).begin + index - impl_->leaves_.begin;
+  const std::span<double> to = impl_->message_.sums(leaf);
+  DLT_CHECK(sums.size() == to.size(), cat("reducer: ", sums.size(), " sums, expected ", to.size()));
+  std::copy(sums.begin(), sums.end(), to.begin());
+}
+
+void Reducer::worker_failed(int worker) {
+  impl_->local_.give_up(worker, [this](std::size_t bucket) { impl_->rank_final(bucket); });
+}
+
+const StepResult& Reducer::finish_step(const ControlWord& control) {
+  return impl_->finish_step(control);
+}
+
+float* Reducer::reduced() const { return impl_->reduced_; }
+
+double Reducer::exposed_s() const { return impl_->exposed_s_; }
+
+std::int64_t Reducer::buffer_bytes() const {
+  return impl_->local_.buffer_bytes() + impl_->own_reduced_.size_bytes() +
+         (impl_->cross_rank_ ? impl_->cross_rank_->buffer_bytes() : 0);
+}
+
+}  // namespace dlt::ddp

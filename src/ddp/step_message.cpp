@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ddp/step_message.h"
+
+#include <algorithm>
+#include <cstring>
+#include <type_traits>
+
+#include "base/error.h"
+#include "base/text.h"
+
+namespace dlt::ddp {
+
+StepMessage::StepMessage(int rank, int world_size, int num_leaves, int num_sums)
+    : rank_(rank),
+      world_size_(world_size),
+      num_leaves_(num_leaves),
+      num_sums_(static_cast<std::size_t>(num_sums)) {
+  static_assert(sizeof(Header) % sizeof(double) == 0);
+  const auto most_leaves = static_cast<std::size_t>((num_leaves + world_size - 1) / world_size);
+  stride_ = kHeader_doubles + most_leaves * num_sums_;
+  send_.resize(stride_);
+  all_.resize(stride_ * static_cast<std::size_t>(world_size));
+  leaves_.resize(static_cast<std::size_t>(num_leaves) * num_sums_);
+  result_.sums.resize(num_sums_);
+  std::vector<TreeNode> nodes;
+  for (int leaf = 0; leaf < num_leaves; ++leaf) nodes.push_back({0, leaf});
+  additions_ = merge(nodes, num_leaves).additions;
+}
+
+void StepMessage::clear() { std::fill(send_.begin(), send_.end(), 0.0); }
+
+std::span<double> StepMessage::sums(int leaf) {
+  return std::span(send_).subspan(kHeader_doubles + static_cast<std::size_t>(leaf) * num_sums_,
+                                  num_sums_);
+}
+
+void StepMessage::set_control(std::int64_t step, const ControlWord& control) {
+  const Header header{step, control};
+  std::memcpy(send_.data(), &header, sizeof header);
+}
+
+StepMessage::Header StepMessage::header_of(const double* message) {
+  static_assert(std::is_trivially_copyable_v<Header>);
+  Header header;
+  std::memcpy(static_cast<void*>(&header), message, sizeof header);
+  return header;
+}
+
+void StepMessage::exchange(comm::Communicator* comm) {
+  if (comm != nullptr) {
+    comm->allgather(send_.data(), all_.data(), static_cast<std::int64_t>(stride_ * sizeof(double)));
+  } else {
+    std::copy(send_.begin(), send_.end(), all_.begin());
+  }
+  combine_control();
+  combine_sums();
+}
+
+void StepMessage::combine_control() {
+  result_.control = {};
+  result_.error_rank = -1;
+  const Header mine = header_of(send_.data());
+  for (int r = 0; r < world_size_; ++r) {
+    const Header header = header_of(all_.data() + static_cast<std::size_t>(r) * stride_);
+    DLT_CHECK(header.step == mine.step, cat("rank ", r, " is at step ", header.step, ", rank ",
+                                            rank_, " at step ", mine.step));
+    result_.control.stop = std::max(result_.control.stop, header.control.stop);
+    result_.control.error = std::max(result_.control.error, header.control.error);
+    if (header.control.error != 0 && result_.error_rank < 0) result_.error_rank = r;
+  }
+}
+
+void StepMessage::combine_sums() {
+  for (int r = 0; r < world_size_; ++r) {
+    const LeafRange range = split({0, num_leaves_}, world_size_, r);
+    const double* from = all_.data() + static_cast<std::size_t>(r) * stride_ + kHeader_doubles;
+    std::copy_n(from, static_cast<std::size_t>(range.size()) * num_sums_,
+                leaves_.data() + static_cast<std::size_t>(range.begin) * num_sums_);
+  }
+  for (const Addition& addition : additions_) {
+    double* dst = leaves_.data() + static_cast<std::size_t>(addition.dst) * num_sums_;
+    const double* src = leaves_.data() + static_cast<std::size_t>(addition.src) * num_sums_;
+    for (std::size_t i = 0; i < num_sums_; ++i) dst[i] += src[i];
+  }
+  std::copy_n(leaves_.data(), num_sums_, result_.sums.begin());
+}
+
+}  // namespace dlt::ddp

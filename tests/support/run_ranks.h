@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+// Ranks are threads in tests: run_ranks(4, [](comm::Communicator& comm) { ... });
+#pragma once
+
+#include <exception>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "comm/communicator.h"
+
+namespace dlt {
+
+/// Runs body once on each rank of a thread group and waits for all of them. If ranks throw, the
+/// others' calls end with Error(Exit::peer_lost), and the exception that came first is rethrown.
+inline void run_ranks(int world_size, const std::function<void(comm::Communicator&)>& body) {
+  std::mutex mutex;
+  std::exception_ptr first;
+  const auto run = [&](std::unique_ptr<comm::Communicator> comm) {
+    try {
+      body(*comm);
+    } catch (...) {
+      {
+        const std::lock_guard lock(mutex);
+        if (!first) first = std::current_exception();
+      }
+      try {
+        comm->abort(1);
+      } catch (...) {  // a thread group's abort() wakes the other ranks, then throws
+      }
+    }
+  };
+  {
+    std::vector<std::jthread> threads;
+    for (auto& comm : comm::make_thread_group(world_size)) {
+      threads.emplace_back([&run, rank = std::move(comm)]() mutable { run(std::move(rank)); });
+    }
+  }
+  if (first) std::rethrow_exception(first);
+}
+
+}  // namespace dlt
