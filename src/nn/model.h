@@ -31,7 +31,8 @@ struct Built {
 /// is a word (`flatten`) or a map of its type to its options (`dense: {units: 64}`), and may carry
 /// `name:` among its options; unnamed ones are called TYPE_K, K counting the layers of that type
 /// from 1, named ones included (so naming a layer renames no other and leaves their start alone).
-/// limits  4096 layers, 7 input sizes, 2^31 input elements, 2^40 parameters
+/// limits  4096 layers, 7 input sizes, 2^31 input elements, 2^34 elements in a parameter, 2^40 in
+/// all
 class Model {
  public:
   /// Reads and checks all of it, shapes included (a shape mistake is recorded at its layer's place,

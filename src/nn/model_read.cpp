@@ -21,6 +21,7 @@ using config::Node;
 
 constexpr std::int64_t kMaxInputElements = std::int64_t{1} << 31;
 constexpr std::int64_t kMaxParams = std::int64_t{1} << 40;
+constexpr std::int64_t kMaxParamElements = std::int64_t{1} << 34;  // a random stream has no more
 constexpr std::size_t kMaxLayers = 4096;
 constexpr std::size_t kMaxNameChars = 64;
 constexpr int kMaxInputRank = tensor::Shape::kMaxRank - 1;  // one more is the batch
@@ -193,6 +194,20 @@ std::string final_activation_of(const autodiff::Graph& graph, autodiff::ValueId 
   return std::find(names.begin(), names.end(), op) == names.end() ? "" : op;
 }
 
+/// Elements of the parameters from `first` on. errors  Error(Exit::config) if one is too large
+std::int64_t count_params(const std::vector<ParamSpec>& params, std::size_t first) {
+  std::int64_t count = 0;
+  for (std::size_t i = first; i < params.size(); ++i) {
+    const std::int64_t numel = params[i].shape.numel();
+    if (numel > kMaxParamElements) {
+      throw Error(Exit::config, cat("expected at most ", kMaxParamElements, " elements in '",
+                                    params[i].name, "', got ", params[i].shape.text()));
+    }
+    count += numel;
+  }
+  return count;
+}
+
 }  // namespace
 
 bool Model::Impl::infer(const autodiff::OpTable& ops, Diagnostics& diagnostics) {
@@ -204,22 +219,16 @@ bool Model::Impl::infer(const autodiff::OpTable& ops, Diagnostics& diagnostics) 
     const std::size_t before = params.size();
     try {
       x = build_layer(i, graph, Mode::inference, params, x);
+      rows.push_back(
+          {layer.name, layer.type, graph.shape(x).without_front(), count_params(params, before)});
+      total += rows.back().num_params;
+      if (total > kMaxParams) {
+        throw Error(Exit::config, cat("expected at most ", kMaxParams, " parameters up to '",
+                                      layer.name, "', got ", total));
+      }
     } catch (const Error& error) {
       if (error.exit() != Exit::config) throw;
       diagnostics.error(layer.mark, layer.key, error.what(), error.hint());
-      return false;
-    }
-    LayerRow row{.name = layer.name, .type = layer.type, .output = {}, .num_params = 0};
-    for (std::size_t p = before; p < params.size(); ++p) {
-      row.num_params += params[p].shape.numel();
-    }
-    row.output = graph.shape(x).without_front();
-    total += row.num_params;
-    rows.push_back(row);
-    if (total > kMaxParams) {
-      diagnostics.error(layer.mark, layer.key,
-                        cat("expected at most ", kMaxParams, " parameters up to '", layer.name,
-                            "', got ", total));
       return false;
     }
   }
