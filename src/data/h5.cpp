@@ -226,7 +226,6 @@ void Handle::reset() {
 }
 
 std::string last_error() {
-  const Lock lock;
   std::string text;
   H5Ewalk2(H5E_DEFAULT, H5E_WALK_DOWNWARD, keep_innermost, &text);
   return printable(text, 160);

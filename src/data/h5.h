@@ -45,7 +45,8 @@ class Handle {
   Close close_ = nullptr;
 };
 
-/// What the library says of its last failure: the innermost description, or "".
+/// What the library says of this thread's last failure: the innermost description, or "". To be
+/// asked under the Lock under which the call failed, before any other call.
 [[nodiscard]] std::string last_error();
 
 /// Opens an existing file for reading.

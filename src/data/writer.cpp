@@ -119,8 +119,9 @@ Hdf5Writer::Hdf5Writer(const std::string& path) : impl_(std::make_unique<Impl>()
   impl_->file = h5::Handle(
       H5Fcreate(impl_->temporary.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, access.id()), H5Fclose);
   if (!impl_->file.valid()) {
+    const std::string reason = h5::last_error();
     ::unlink(impl_->temporary.c_str());
-    impl_->fail("cannot be written");
+    throw Error(Exit::io, cat(path, ": cannot be written (HDF5: ", reason, ")"));
   }
 }
 
