@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <ostream>
+
+#include "launcher/commands.h"
+#include "launcher/connect.h"
+#include "launcher/signals.h"
+#include "launcher/surroundings.h"
+#include "observe/progress.h"
+#include "train/session.h"
+
+namespace dlt::launcher {
+namespace {
+
+class Train final : public Command {
+ public:
+  std::string name() const override { return "train"; }
+  std::string summary() const override {
+    return "Train, or go on with a run; the word may be left out";
+  }
+
+  void declare(Options& options) override {
+    options.positional("CFG", options_.config_path, "YAML file that describes the run");
+    options.repeated("--set", options_.overrides, "Override a key: --set train.epochs=5");
+    options.text(
+        "--resume", resume_,
+        "auto (default): go on if run.dir holds checkpoints; never: start anew; or the path "
+        "of a checkpoint or run to start from");
+    options.flag("--overwrite", options_.resume.overwrite,
+                 "Start anew and remove what run.dir holds of an earlier run");
+  }
+
+  Exit run(Context& context) override {
+    if (resume_ == "never") {
+      options_.resume.mode = train::ResumeMode::never;
+    } else if (resume_ != "auto") {
+      options_.resume.mode = train::ResumeMode::path;
+      options_.resume.path = resume_;
+    }
+    options_.progress = context.quiet                   ? observe::ProgressStyle::quiet
+                        : observe::stderr_is_terminal() ? observe::ProgressStyle::terminal
+                                                        : observe::ProgressStyle::plain;
+    const std::atomic<bool>& stop = watch_stop_signals();
+    RealSurroundings real;
+    train::TrainJob job(real.get(context.ranks), options_);
+    if (job.finished()) {
+      context.out << job.finished_text();
+      return Exit::ok;
+    }
+    return run_on_ranks(context.ranks, job.config().comm_backend, [&](comm::Communicator& comm) {
+      const train::RunSummary summary = job.run(comm, stop);
+      context.out << train::summary_text(summary);
+      return summary.exit;
+    });
+  }
+
+ private:
+  train::TrainOptions options_;
+  std::string resume_ = "auto";
+};
+
+}  // namespace
+
+std::unique_ptr<Command> make_train() { return std::make_unique<Train>(); }
+
+}  // namespace dlt::launcher

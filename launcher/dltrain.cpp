@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+// The rank program: reads the command line, runs one command, turns failures into exit codes.
+#include <iostream>
+#include <streambuf>
+#include <string>
+#include <vector>
+
+#include "launcher/command.h"
+#include "launcher/failure.h"
+
+namespace dlt::launcher {
+namespace {
+
+/// Swallows what ranks other than 0 would print.
+class NullBuffer final : public std::streambuf {
+  int overflow(int character) override { return traits_type::not_eof(character); }
+};
+
+int run(const std::vector<std::string>& words, const RankEnv& ranks) {
+  NullBuffer nowhere;
+  std::ostream out(ranks.root() ? std::cout.rdbuf() : &nowhere);
+  Invocation invocation = read_command_line(words);
+  Exit exit = Exit::ok;
+  if (invocation.command) {
+    Context context{.ranks = ranks, .out = out, .quiet = invocation.quiet};
+    exit = invocation.command->run(context);
+  } else {
+    out << invocation.text;
+  }
+  if (!out.flush() && exit == Exit::ok) {
+    throw Error(Exit::io, "stdout: the result could not be written");
+  }
+  return static_cast<int>(exit);
+}
+
+}  // namespace
+}  // namespace dlt::launcher
+
+int main(int argc, char** argv) {
+  using namespace dlt::launcher;
+  RankEnv ranks;
+  try {
+    ranks = read_rank_env();
+    return run({argv + 1, argv + argc}, ranks);
+  } catch (...) {
+    dlt::SystemClock clock;
+    return end_unconnected(current_failure(), ranks, clock);
+  }
+}

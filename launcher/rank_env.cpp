@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "launcher/rank_env.h"
+
+#include <array>
+#include <charconv>
+#include <cstdlib>
+#include <cstring>
+#include <optional>
+#include <string_view>
+
+#include <unistd.h>
+
+#include "base/error.h"
+#include "base/text.h"
+
+namespace dlt::launcher {
+namespace {
+
+constexpr int kMaxRanks = 1 << 24;
+
+/// One starter's variables. A starter is recognised by the variable of the rank, and by a second
+/// one where the first also stands in environments that are no rank's.
+struct Names {
+  Starter starter;
+  const char* rank;
+  const char* also;
+  const char* world_size;
+  const char* local_rank;
+  const char* local_size;
+};
+constexpr std::array<Names, 4> kStarters{{
+    {Starter::open_mpi, "OMPI_COMM_WORLD_RANK", nullptr, "OMPI_COMM_WORLD_SIZE",
+     "OMPI_COMM_WORLD_LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_SIZE"},
+    {Starter::slurm, "SLURM_PROCID", "SLURM_STEP_ID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID",
+     nullptr},
+    {Starter::pmi, "PMI_RANK", nullptr, "PMI_SIZE", "MPI_LOCALRANKID", "MPI_LOCALNRANKS"},
+    {Starter::pmix, "PMIX_RANK", nullptr, nullptr, nullptr, nullptr},
+}};
+
+std::optional<int> integer(const Lookup& lookup, const char* variable, int max) {
+  const char* text = variable == nullptr ? nullptr : lookup(variable);
+  if (text == nullptr) return std::nullopt;
+  int value = 0;
+  const char* end = text + std::strlen(text);
+  const auto result = std::from_chars(text, end, value);
+  if (result.ec != std::errc() || result.ptr != end || value < 0 || value > max) {
+    throw Error(Exit::unavailable,
+                cat("environment: ", variable, ": expected an integer from 0 to ", max, ", got '",
+                    printable(text), "'"),
+                "unset it, or start dltrain by mpirun or srun");
+  }
+  return value;
+}
+
+}  // namespace
+
+const char* name(Starter starter) {
+  switch (starter) {
+    case Starter::none:
+      return "none";
+    case Starter::open_mpi:
+      return "Open MPI";
+    case Starter::pmix:
+      return "PMIx";
+    case Starter::pmi:
+      return "PMI";
+    case Starter::slurm:
+      return "Slurm";
+  }
+  return "";
+}
+
+RankEnv read_rank_env(const Lookup& lookup) {
+  RankEnv out;
+  for (const Names& names : kStarters) {
+    if (lookup(names.rank) == nullptr) continue;
+    if (names.also != nullptr && lookup(names.also) == nullptr) continue;
+    out.starter = names.starter;
+    out.rank = integer(lookup, names.rank, kMaxRanks - 1).value_or(0);
+    out.world_size = integer(lookup, names.world_size, kMaxRanks).value_or(0);
+    out.local_rank = integer(lookup, names.local_rank, kMaxRanks - 1).value_or(0);
+    out.local_size = integer(lookup, names.local_size, kMaxRanks).value_or(out.local_rank + 1);
+    if (out.world_size > 0 && out.rank >= out.world_size) {
+      throw Error(
+          Exit::unavailable,
+          cat("environment: ", names.rank, ": expected an integer from 0 to ", out.world_size - 1,
+              " (", names.world_size, " is ", out.world_size, "), got '", out.rank, "'"),
+          "start dltrain by mpirun or srun");
+    }
+    break;
+  }
+  return out;
+}
+
+RankEnv read_rank_env() {
+  RankEnv out = read_rank_env([](const char* variable) { return std::getenv(variable); });
+  std::array<char, 256> host{};
+  if (gethostname(host.data(), host.size() - 1) == 0) out.host = host.data();
+  if (out.host.empty()) out.host = "localhost";
+  return out;
+}
+
+}  // namespace dlt::launcher

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+
+namespace dlt::launcher {
+
+/// Who started this process.
+enum class Starter : std::uint8_t { none, open_mpi, pmix, pmi, slurm };
+
+/// This rank's place in the job, as far as the environment tells it: known before MPI starts, so
+/// that of a mistake that all ranks make alike only one speaks.
+struct RankEnv {
+  Starter starter = Starter::none;
+  int rank = 0;
+  int world_size = 1;  // 0: the starter does not tell it, MPI will
+  int local_rank = 0;
+  int local_size = 1;
+  std::string host;
+  [[nodiscard]] bool root() const { return rank == 0; }
+};
+
+/// A variable's value, or null if it is not set.
+using Lookup = std::function<const char*(const char* name)>;
+
+/// Open MPI's own variables come first, then Slurm's (of a job step; a batch script alone is no
+/// rank), then those of PMI and PMIx. Under no starter: rank 0 of 1.
+/// errors  Error(Exit::unavailable) naming a variable that is not a number or contradicts another
+[[nodiscard]] RankEnv read_rank_env(const Lookup& lookup);
+/// From this process's environment and host name.
+[[nodiscard]] RankEnv read_rank_env();
+
+/// "Open MPI", "Slurm", ...
+[[nodiscard]] const char* name(Starter starter);
+
+}  // namespace dlt::launcher

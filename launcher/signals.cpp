@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "launcher/signals.h"
+
+#include <cerrno>
+#include <csignal>
+
+#include <signal.h>
+
+namespace dlt::launcher {
+namespace {
+
+// A signal handler can reach nothing but globals; these two are written by it alone.
+std::atomic<bool> stop_requested{false};
+std::atomic<bool> interrupted{false};
+static_assert(std::atomic<bool>::is_always_lock_free, "a signal handler may not take a lock");
+
+void on_signal(int number) {
+  const int saved_errno = errno;
+  if (number == SIGINT && interrupted.exchange(true)) {
+    ::signal(SIGINT, SIG_DFL);
+    ::raise(SIGINT);  // delivered when this handler returns
+  }
+  stop_requested.store(true);
+  errno = saved_errno;
+}
+
+}  // namespace
+
+const std::atomic<bool>& watch_stop_signals() {
+  struct sigaction action {};
+  action.sa_handler = on_signal;
+  action.sa_flags = SA_RESTART;
+  sigemptyset(&action.sa_mask);
+  for (const int number : {SIGTERM, SIGINT, SIGUSR1}) sigaction(number, &action, nullptr);
+  ::signal(SIGPIPE, SIG_IGN);
+  return stop_requested;
+}
+
+}  // namespace dlt::launcher

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "launcher/surroundings.h"
+
+#include "launcher/version.h"
+#include "ops/ops.h"
+
+namespace dlt::launcher {
+
+RealSurroundings::RealSurroundings()
+    : table_(ops::make_op_table()), backend_(tensor::make_cpu_backend()) {}
+
+train::Surroundings RealSurroundings::get(const RankEnv& ranks) {
+  return {.table = table_,
+          .backend = *backend_,
+          .fs = fs_,
+          .clock = clock_,
+          .host = ranks.host,
+          .program_version = program_version(),
+          .program_hash = program_hash()};
+}
+
+}  // namespace dlt::launcher
