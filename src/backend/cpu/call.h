@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a kernel's inner routine gets: plain numbers and pointers only, since routines are compiled
+// once for each instruction set (see simd.h).
+#pragma once
+
+#include <cstdint>
+
+namespace dlt::cpu {
+
+enum class Activation : std::uint8_t { none, relu, leaky_relu, tanh, sigmoid, softplus };
+enum class Labels : std::uint8_t { index, distribution };  // i32 [B] or f32 [B, n]
+
+struct Call {
+  static constexpr int kMaxInputs = 4, kMaxOutputs = 3;
+  const void* in[kMaxInputs] = {};
+  void* out[kMaxOutputs] = {};
+  /// The tensor as a matrix; element-wise routines see one row. For products rows and cols are
+  /// those of the result and inner is the length of the sums.
+  std::int64_t rows = 1, cols = 1, inner = 0;
+  bool trans_a = false, trans_b = false;
+  bool flat = false;       // cols is the length of input 0 in each run
+  bool by_sample = false;  // needs sample_ids
+  bool tanh_gelu = false;
+  Activation activation = Activation::none;
+  Labels labels = Labels::index;
+  float p0 = 0, p1 = 0;         // attributes: alpha, delta, factor and offset, label_smoothing
+  std::uint32_t threshold = 0;  // dropout keeps a 24-bit number that is at least this
+  std::uint64_t op = 0;         // dropout: rng::op_id of the layer
+  // Of one run:
+  std::uint64_t seed = 0, epoch = 0;
+  const std::int64_t* sample_ids = nullptr;
+  const double* scalars = nullptr;
+  float* scratch = nullptr;
+
+  [[nodiscard]] const float* x(int i) const { return static_cast<const float*>(in[i]); }
+  [[nodiscard]] float* y(int i) const { return static_cast<float*>(out[i]); }
+  [[nodiscard]] std::int64_t numel() const { return rows * cols; }
+};
+
+using Routine = void (*)(const Call&);
+
+}  // namespace dlt::cpu

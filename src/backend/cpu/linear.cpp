@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+// matmul, linear, and what goes with a bias.
+#include "backend/cpu/gemm.h"
+#include "backend/cpu/map.h"
+#include "backend/cpu/routines.h"
+#include "backend/cpu/vector_math.h"
+
+namespace dlt::cpu::DLT_ISA {
+namespace {
+
+GemmArgs product_of(const Call& c) {
+  GemmArgs g;
+  g.m = c.rows;
+  g.n = c.cols;
+  g.k = c.inner;
+  g.trans_a = c.trans_a;
+  g.trans_b = c.trans_b;
+  g.a = c.x(0);
+  g.b = c.x(1);
+  g.c = c.y(0);
+  g.scratch = c.scratch;
+  return g;
+}
+
+/// dx = f(y, dy) and its column sums, kWidth vectors of columns at a time: one pass over memory.
+template <typename F>
+DLT_INLINE void grad_and_sums(const Call& c, F f) {
+  constexpr std::int64_t kWidth = 4;
+  const std::int64_t n = c.cols;
+  const float *y = c.x(0), *dy = c.x(1);
+  float *dx = c.y(0), *db = c.y(1);
+  std::int64_t j = 0;
+  for (; j + kWidth * kLanes <= n; j += kWidth * kLanes) {
+    vf sums[kWidth] = {};
+    for (std::int64_t i = 0; i < c.rows; ++i) {
+      const std::int64_t at = i * n + j;
+      for (std::int64_t u = 0; u < kWidth; ++u) {
+        const vf d = f(load(y + at + u * kLanes), load(dy + at + u * kLanes));
+        store(dx + at + u * kLanes, d);
+        sums[u] += d;
+      }
+    }
+    for (std::int64_t u = 0; u < kWidth; ++u) store(db + j + u * kLanes, sums[u]);
+  }
+  for (; j < n; j += kLanes) {
+    vf sums{};
+    for (std::int64_t i = 0; i < c.rows; ++i) {
+      const vf d = f(load_some(y + i * n + j, n - j), load_some(dy + i * n + j, n - j));
+      store_some(dx + i * n + j, d, n - j);
+      sums += d;
+    }
+    store_some(db + j, sums, n - j);
+  }
+}
+
+}  // namespace
+
+void run_matmul(const Call& c) { gemm(product_of(c)); }
+
+void run_linear(const Call& c) {
+  GemmArgs g = product_of(c);
+  g.bias = c.x(2);
+  g.relu = c.activation == Activation::relu;
+  gemm(g);
+  float* y = c.y(0);
+  switch (c.activation) {
+    case Activation::none:
+    case Activation::relu:
+      return;
+    case Activation::leaky_relu:
+      return map(y, y, c.numel(), [alpha = c.p0](vf x) { return select(x > 0.0f, x, x * alpha); });
+    case Activation::tanh:
+      return map(y, y, c.numel(), [](vf x) { return tanh(x); });
+    case Activation::sigmoid:
+      return map(y, y, c.numel(), [](vf x) { return sigmoid(x); });
+    case Activation::softplus:
+      return map(y, y, c.numel(), [](vf x) { return softplus(x); });
+  }
+}
+
+void run_bias_add(const Call& c) {
+  const float *x = c.x(0), *b = c.x(1);
+  float* y = c.y(0);
+  const std::int64_t n = c.cols;
+  for (std::int64_t i = 0; i < c.rows; ++i) {
+    for (std::int64_t j = 0; j < n; j += kLanes) {
+      store_some(y + i * n + j, load_some(x + i * n + j, n - j) + load_some(b + j, n - j), n - j);
+    }
+  }
+}
+
+void run_bias_grad(const Call& c) {
+  constexpr std::int64_t kWidth = 4;
+  const std::int64_t n = c.cols;
+  const float* dy = c.x(0);
+  float* db = c.y(0);
+  std::int64_t j = 0;
+  for (; j + kWidth * kLanes <= n; j += kWidth * kLanes) {
+    vf sums[kWidth] = {};
+    for (std::int64_t i = 0; i < c.rows; ++i) {
+      for (std::int64_t u = 0; u < kWidth; ++u) sums[u] += load(dy + i * n + j + u * kLanes);
+    }
+    for (std::int64_t u = 0; u < kWidth; ++u) store(db + j + u * kLanes, sums[u]);
+  }
+  for (; j < n; j += kLanes) {
+    vf sums{};
+    for (std::int64_t i = 0; i < c.rows; ++i) sums += load_some(dy + i * n + j, n - j);
+    store_some(db + j, sums, n - j);
+  }
+}
+
+void run_activation_bias_grad(const Call& c) {
+  switch (c.activation) {
+    case Activation::none:
+      return grad_and_sums(c, [](vf, vf dy) { return dy; });
+    case Activation::relu:
+      return grad_and_sums(c, [](vf y, vf dy) { return select(y > 0.0f, dy, vf{}); });
+    case Activation::leaky_relu:
+      return grad_and_sums(
+          c, [alpha = c.p0](vf y, vf dy) { return select(y > 0.0f, dy, dy * alpha); });
+    case Activation::tanh:
+      return grad_and_sums(c, [](vf y, vf dy) { return dy * fma(-y, y, set1(1.0f)); });
+    case Activation::sigmoid:
+      return grad_and_sums(c, [](vf y, vf dy) { return dy * y * (1.0f - y); });
+    case Activation::softplus:
+      return grad_and_sums(c, [](vf y, vf dy) { return dy * one_minus_exp(y); });
+  }
+}
+
+}  // namespace dlt::cpu::DLT_ISA

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+// From the spec of a kernel to the numbers its routine needs: one function for each form of
+// kernels.def. All return false if the dtypes are not served.
+#pragma once
+
+#include "backend/cpu/call.h"
+#include "tensor/kernel.h"
+
+namespace dlt::cpu {
+
+struct Plan {
+  Call call;
+  std::int64_t scratch_bytes = 0;
+};
+
+namespace prepare {
+
+using Prepare = bool (*)(const tensor::KernelSpec& spec, Plan& plan);
+
+/// Output 0 has the size of each input; attributes alpha, approximate.
+bool pointwise(const tensor::KernelSpec& spec, Plan& plan);
+/// The same with attributes factor, offset.
+bool scaling(const tensor::KernelSpec& spec, Plan& plan);
+/// Output 0 alone; attribute value.
+bool constant(const tensor::KernelSpec& spec, Plan& plan);
+/// Input 0 is [..., n]; attributes activation, alpha.
+bool matrix(const tensor::KernelSpec& spec, Plan& plan);
+/// Input 0 is [B, ...].
+bool samples(const tensor::KernelSpec& spec, Plan& plan);
+/// Predictions and targets [B, ...]; attribute label_smoothing.
+bool sample_loss(const tensor::KernelSpec& spec, Plan& plan);
+/// The same with attribute delta.
+bool huber(const tensor::KernelSpec& spec, Plan& plan);
+/// Input 1 is labels, i32 [B] or f32 [B, n]; attribute label_smoothing.
+bool label_loss(const tensor::KernelSpec& spec, Plan& plan);
+/// Input 0 is [B, ...]; attributes rate, op.
+bool dropout(const tensor::KernelSpec& spec, Plan& plan);
+/// A matrix product into output 0; attributes trans_a, trans_b, activation, alpha.
+bool product(const tensor::KernelSpec& spec, Plan& plan);
+/// f32 buffers of one length, that of output 0 in each run.
+bool flat(const tensor::KernelSpec& spec, Plan& plan);
+/// An f32 buffer, of the length of input 0 in each run, into f64 [1].
+bool flat_sum(const tensor::KernelSpec& spec, Plan& plan);
+
+}  // namespace prepare
+}  // namespace dlt::cpu
