@@ -6,16 +6,7 @@
 
 namespace dlt {
 
-namespace {
-
-struct Char {
-  std::uint32_t code = 0;
-  std::size_t num_bytes = 1;
-  bool valid = false;
-};
-
-/// The UTF-8 character at the start of text, which is not empty.
-Char decode(std::string_view text) {
+Utf8Char decode_utf8(std::string_view text) {
   const auto byte = [text](std::size_t i) { return static_cast<unsigned char>(text[i]); };
   const unsigned lead = byte(0);
   if (lead < 0x80) return {lead, 1, true};
@@ -33,6 +24,8 @@ Char decode(std::string_view text) {
   return {code, length, true};
 }
 
+namespace {
+
 std::string hex(std::uint32_t value, int digits) {
   std::string text;
   for (int shift = 4 * (digits - 1); shift >= 0; shift -= 4) {
@@ -47,7 +40,7 @@ bool is_control(std::uint32_t code) {
          (code >= 0x2028 && code <= 0x202e) || (code >= 0x2066 && code <= 0x2069) || code == 0xfeff;
 }
 
-std::string escaped(std::string_view text, const Char& c) {
+std::string escaped(std::string_view text, const Utf8Char& c) {
   if (c.valid && !is_control(c.code)) return std::string(text.substr(0, c.num_bytes));
   switch (c.code) {
     case '\n':
@@ -97,7 +90,7 @@ std::string printable(std::string_view text, std::size_t max_chars) {
   std::size_t width = 0;
   std::size_t cut_bytes = 0;  // of result, where "..." still fits
   while (!text.empty()) {
-    const Char c = decode(text);
+    const Utf8Char c = decode_utf8(text);
     const std::string piece = escaped(text, c);
     width += c.valid && !is_control(c.code) ? 1 : piece.size();
     if (width > max_chars) {

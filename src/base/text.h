@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstdint>
 #include <sstream>
 #include <string>
 #include <string_view>
@@ -15,6 +16,15 @@ template <typename... Parts>
   (out << ... << parts);
   return out.str();
 }
+
+/// One character of UTF-8. An invalid byte is a character of its own, with the byte as its code.
+struct Utf8Char {
+  std::uint32_t code = 0;
+  std::size_t num_bytes = 1;
+  bool valid = false;
+};
+/// The character at the start of text, which must not be empty.
+[[nodiscard]] Utf8Char decode_utf8(std::string_view text);
 
 /// A value fit for a message: control characters escaped (\n, \x1b), cut at max_chars with "...".
 [[nodiscard]] std::string printable(std::string_view text, std::size_t max_chars = 80);

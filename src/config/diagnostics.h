@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstddef>
 #include <string>
 #include <vector>
 
@@ -23,12 +24,15 @@ class Diagnostics {
   /// 8, got '0'".
   void error(const Mark& mark, const std::string& key, const std::string& message,
              const std::string& hint = {});
+  /// Drops all further mistakes: after text that is not YAML nothing later can be judged.
+  void seal() { sealed_ = true; }
   /// The text of a source, so that its lines can be quoted.
   void add_source(const std::string& source, const std::string& text);
   [[nodiscard]] bool ok() const { return entries_.empty(); }
   /// Number of mistakes recorded (also those past the 20 that are printed).
-  [[nodiscard]] std::size_t size() const { return entries_.size(); }
-  /// All messages in order of line and column, ready to print; ends with a newline.
+  [[nodiscard]] std::size_t size() const { return num_mistakes_; }
+  /// All messages in order of line and column, those of --set last and in the order they were
+  /// recorded; ready to print; ends with a newline.
   [[nodiscard]] std::string text() const;
   /// Throws Error(Exit::config, text()) if there is any mistake. The text is complete as it is:
   /// the launcher prints it without a prefix of its own.
@@ -42,8 +46,12 @@ class Diagnostics {
   struct Source {
     std::string name, text;
   };
+  [[nodiscard]] std::size_t source_index(const std::string& name) const;
+  void print(const Entry& entry, std::string& out) const;
   std::vector<Entry> entries_;
   std::vector<Source> sources_;
+  std::size_t num_mistakes_ = 0;
+  bool sealed_ = false;  // by seal()
 };
 
 }  // namespace dlt::config

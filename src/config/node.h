@@ -21,7 +21,7 @@ enum class Kind : std::uint8_t { null, scalar, sequence, map };
 struct Node {
   Kind kind = Kind::null;
   Mark mark;           // of the value
-  std::string scalar;  // Kind::scalar: the text, quotes removed
+  std::string scalar;  // Kind::scalar: the text, quotes removed; Kind::null: "~", "null" or ""
   bool quoted = false;
   std::vector<Node> items;  // Kind::sequence
   struct Entry;
@@ -39,6 +39,8 @@ struct Node::Entry {
 /// YAML; marks of an override say --set:1:COL, COL counted from the start of its "a.b=v" text).
 /// Mistakes go to diagnostics: not YAML, several documents, depth over 64, duplicate keys (both
 /// places named), anchors, aliases, tags, merge keys, non-string keys, control characters.
+/// After text that is not YAML the diagnostics are sealed: what readers say of the empty tree is
+/// dropped.
 /// errors  Error(Exit::missing) if the file is not there; Exit::config if it is not a regular file,
 ///         too large, or not UTF-8
 [[nodiscard]] Node load(const std::string& path, const std::vector<std::string>& overrides,
@@ -110,12 +112,21 @@ class MapReader {
   [[nodiscard]] Mark mark(const std::string& key) const;
 
  private:
-  const Node* take(const std::string& key, bool required);
+  const Node* take(const std::string& key);
+  void missing(const std::string& key, const std::string& wanted);
+  void wrong(const Node& node, const std::string& path, const std::string& wanted,
+             const std::string& hint);
+  std::optional<std::int64_t> checked_integer(const Node& node, const std::string& path,
+                                              IntegerRule rule, const char* or_else);
+  std::optional<double> checked_number(const Node& node, const std::string& path, NumberRule rule,
+                                       const char* or_else);
+
   const Node* node_ = nullptr;
   std::string path_;
   Mark mark_;
   Diagnostics* diagnostics_;
   std::vector<std::string> known_;
+  bool broken_ = false;  // the node is no map, which was said
 };
 
 }  // namespace dlt::config
