@@ -51,6 +51,9 @@ class Store {
   void clear();
 
  private:
+  void remove_leftovers();
+  void retire(std::int64_t newest);
+
   Fs* fs_;
   std::string directory_;
   int keep_;
