@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+
+#include "ddp/reducer.h"
+
+namespace dlt::ddp {
+
+/// What a rank's reducer will hold and send, known before any rank is started.
+struct Cost {
+  std::int64_t buffer_bytes = 0;  // as Reducer::buffer_bytes()
+  std::int64_t sent_bytes = 0;  // gradients sent in one step (as many are received, evenly divided)
+};
+[[nodiscard]] Cost planned_cost(const ReducerOptions& options, int world_size, int rank);
+
+}  // namespace dlt::ddp
