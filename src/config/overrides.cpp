@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // --set a.b=v: the value v, parsed as YAML, replaces what the file says at a.b.
+#include <algorithm>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -126,10 +127,14 @@ void set(Node& root, const std::vector<Segment>& segments, Node value) {
 }  // namespace
 
 void apply_override(Node& root, const std::string& text, Diagnostics& diagnostics) {
-  if (const auto bad = find_bad_char(text); bad || text.find_first_of("\n\t") < text.find('=')) {
-    const std::size_t offset = bad ? bad->offset : text.find_first_of("\n\t");
+  const auto bad = find_bad_char(text);
+  const std::size_t blank = std::min(text.find('\n'), text.substr(0, text.find('=')).find('\t'));
+  if (bad || blank != std::string::npos) {
+    const std::size_t offset = bad ? bad->offset : blank;
     diagnostics.error({kSource, 1, num_chars(text.substr(0, offset)) + 1, 1}, "",
-                      cat("control characters are not allowed, got '", printable(text), "'"));
+                      cat(bad && !bad->is_utf8 ? "expected UTF-8, got '"
+                                               : "control characters are not allowed, got '",
+                          printable(text), "'"));
     return;
   }
   const std::size_t equals = text.find('=');

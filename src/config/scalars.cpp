@@ -188,7 +188,8 @@ std::string expected(const NumberRule& rule) {
   std::string text = "a number";
   if (has_min) text += cat(rule.min_open ? " above " : " of at least ", shortest(rule.min));
   if (has_min && has_max) text += " and";
-  if (has_max) text += cat(rule.max_open ? " below " : " of at most ", shortest(rule.max));
+  const char* const most = has_min ? " at most " : " of at most ";
+  if (has_max) text += cat(rule.max_open ? " below " : most, shortest(rule.max));
   return text;
 }
 
