@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+// Other formats, and made-up data, to HDF5 data sets that `data` reads. Input rows come first, in
+// the order of the source; images are channels last.
+// errors  of every function: Error(Exit::missing) naming a source that is not there;
+//         Error(Exit::data) naming file and byte, or file:line:column, of what is wrong in it;
+//         Error(Exit::usage) options that make no sense; Error(Exit::io) output not written
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace dlt::import_ {
+
+/// Which rows become test rows: those whose place in the keyed permutation of (rows, seed) is below
+/// round(rows * fraction). Both parts keep the order of the source.
+struct SplitOptions {
+  double test_fraction = 0.0;  // 0: no test part; below 1
+  std::uint64_t seed = 0;
+};
+
+/// What was written, for the caller to print.
+struct ImportReport {
+  struct Item {
+    std::string name;  // "/train/x"
+    std::string type;  // "f32"
+    std::vector<std::int64_t> shape;
+  };
+  std::string output;
+  std::vector<Item> items;
+  std::vector<std::string> notes;  // "dropped 207 rows with missing values"
+};
+
+/// MNIST's format, plain or gzipped: /train/images [N, h, w, 1], /train/labels [N], and /test/ the
+/// same where test files are given or split off. The numbers keep their type.
+struct IdxOptions {
+  std::string train_images, train_labels;
+  std::string test_images, test_labels;  // both or neither
+  std::string output;
+  SplitOptions split;     // only without test files
+  int deflate_level = 0;  // 0: uncompressed, which opens fastest
+};
+[[nodiscard]] ImportReport import_idx(const IdxOptions& options);
+
+/// A table of numbers: /train/x f32 [N, features], /train/y f32 [N, targets] or, for a text column
+/// or with target_labels, i32 class labels [N]; /test/ the same where a part is split off.
+struct CsvOptions {
+  enum class Header : std::uint8_t { automatic, yes, no };
+  enum class Missing : std::uint8_t { error, drop, mean };
+  std::string input;
+  std::string output;
+  char delimiter = ',';
+  Header header = Header::automatic;  // automatic: a first line without any number is one
+  std::vector<std::string> targets;   // column names, or numbers counted from 1; none: only x
+  bool target_labels = false;         // the target is a class: whole numbers from 0, or words
+  std::vector<std::string> ignore;    // columns left out
+  std::vector<std::string> one_hot;   // word columns that become one 0/1 column a word
+  Missing missing = Missing::error;   // empty, NA, N/A, nan, null, ?
+  bool standardize = false;           // features to mean 0, deviation 1 over the training rows
+  SplitOptions split;
+  int deflate_level = 0;
+};
+[[nodiscard]] ImportReport import_csv(const CsvOptions& options);
+
+/// NumPy arrays (.npy 1.0 to 3.0, C order, little-endian numbers) as they are: /train/x and
+/// /train/y, /test/ the same where test files are given or split off.
+struct NpyOptions {
+  std::string inputs, targets;            // targets may be empty
+  std::string test_inputs, test_targets;  // as many as above, or none
+  std::string output;
+  SplitOptions split;  // only without test files
+  int deflate_level = 0;
+};
+[[nodiscard]] ImportReport import_npy(const NpyOptions& options);
+
+/// Made-up data, the same for the same options.
+struct SynthOptions {
+  std::string output;
+  std::int64_t rows = 100;
+  std::int64_t test_rows = 20;
+  std::int64_t features = 10;
+  std::int64_t classes = 3;  // blobs, spirals
+  double noise = -1.0;       // standard deviation; negative: the kind's own
+  std::uint64_t seed = 1;
+  int deflate_level = 0;
+};
+/// regression: x uniform in [0, 1), y [rows, 1] = x.w + sin(2 pi x0) / 2 + noise (0.01)
+/// blobs: one normal cloud (noise 1) a class, its centre drawn with deviation 4; y i32 labels
+/// spirals: `classes` interleaved arms in the plane (noise 0.02), features is 2; y i32 labels
+[[nodiscard]] ImportReport synthesise(const std::string& name, const SynthOptions& options);
+[[nodiscard]] std::vector<std::string> synth_names();
+
+}  // namespace dlt::import_
