@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+// A sample call of an op on the CPU's kernel and on the op's host kernel.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <numeric>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "backend/kernel_run.h"
+#include "ops/ops.h"
+#include "support/op_samples.h"
+
+namespace dlt::test {
+
+class CpuCase {
+ public:
+  CpuCase(const autodiff::OpTable& table, support::OpSample sample, std::uint64_t seed)
+      : sample_(std::move(sample)), def_(table.find(sample_.op)) {
+    for (std::size_t i = 0; i < sample_.inputs.size(); ++i) {
+      tensors_.push_back(support::make_input(sample_, i, DType::f32, seed));
+      types_.push_back(tensors_.back().type());
+      views_.push_back({tensors_.back().bytes(), types_.back()});
+    }
+    outputs_ = def_->infer(types_, sample_.attrs);
+    sample_ids_.resize(4096);
+    std::iota(sample_ids_.begin(), sample_ids_.end(), 100);
+    context_.seed = seed;
+    context_.epoch = 3;
+    context_.sample_ids = sample_ids_;
+  }
+  CpuCase(const CpuCase&) = delete;
+  CpuCase& operator=(const CpuCase&) = delete;
+
+  [[nodiscard]] const autodiff::OpDef& def() const { return *def_; }
+  [[nodiscard]] std::string text() const { return support::text(sample_); }
+  [[nodiscard]] const std::vector<tensor::TensorType>& output_types() const { return outputs_; }
+  [[nodiscard]] bool may_run_in_place() const {
+    return def_->in_place && !types_.empty() && types_[0].bytes() == outputs_[0].bytes();
+  }
+  std::span<float> input(std::size_t index) { return tensors_[index].as<float>(); }
+
+  /// Null if the backend has no kernel for it.
+  [[nodiscard]] std::unique_ptr<tensor::Kernel> kernel(const tensor::Backend& backend) const {
+    const tensor::KernelFactory factory = backend.find(sample_.op);
+    if (factory == nullptr) return nullptr;
+    return factory({.inputs = types_, .outputs = outputs_, .attrs = sample_.attrs});
+  }
+  [[nodiscard]] RunResult run(const tensor::Backend& backend, RunOptions options = {}) const {
+    return run_kernel(*kernel(backend), views_, outputs_, context_, options);
+  }
+  [[nodiscard]] RunResult run_host() const {
+    const auto host = def_->host({.inputs = types_, .outputs = outputs_, .attrs = sample_.attrs});
+    return run_kernel(*host, views_, outputs_, context_);
+  }
+
+ private:
+  support::OpSample sample_;
+  const autodiff::OpDef* def_;
+  std::vector<tensor::Tensor> tensors_;
+  std::vector<tensor::TensorType> types_, outputs_;
+  std::vector<tensor::View> views_;
+  std::vector<std::int64_t> sample_ids_;
+  tensor::RunContext context_;
+};
+
+}  // namespace dlt::test

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+// Every kernel of the CPU against the host kernel of its op.
+#include <algorithm>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "base/text.h"
+#include "conformance/cpu_case.h"
+#include "support/tolerance.h"
+
+namespace dlt::test {
+namespace {
+
+using support::OpSample;
+
+constexpr std::uint64_t kSeed = 20;
+
+/// The sample with `batch` and `n` in the places of its 3 and 7; empty op if it has other sizes.
+OpSample resized(OpSample sample, std::int64_t batch, std::int64_t n) {
+  for (support::SampleInput& input : sample.inputs) {
+    std::vector<std::int64_t> dims;
+    for (const std::int64_t dim : input.shape.dims()) {
+      if (dim != 3 && dim != 7) return {};
+      dims.push_back(dim == 3 ? batch : n);
+    }
+    input.shape = tensor::Shape(dims);
+    if (input.num_classes != 0) input.num_classes = n;
+  }
+  return sample.inputs.empty() ? OpSample{} : sample;
+}
+
+/// The shared samples, and those of shape [3, 7] in many sizes.
+std::vector<OpSample> all_samples() {
+  std::vector<OpSample> samples = support::op_samples();
+  std::vector<OpSample> more;
+  for (const OpSample& sample : samples) {
+    if (sample.op == "reshape") continue;
+    for (const std::int64_t n : {1, 3, 7, 15, 16, 17, 33, 64, 100, 1000}) {
+      const OpSample other = resized(sample, n == 7 ? 1 : 5, n);
+      if (!other.op.empty()) more.push_back(other);
+    }
+  }
+  samples.insert(samples.end(), more.begin(), more.end());
+  std::erase_if(samples, [](const OpSample& sample) { return sample.op == "reshape"; });
+  return samples;
+}
+
+class Kernels : public testing::TestWithParam<std::string> {
+ protected:
+  void SetUp() override {
+    const std::vector<std::string> sets = instruction_sets();
+    if (std::find(sets.begin(), sets.end(), GetParam()) == sets.end()) {
+      GTEST_SKIP() << "this processor lacks " << GetParam();
+    }
+    backend = tensor::make_cpu_backend(GetParam());
+  }
+  autodiff::OpTable table = ops::make_op_table();
+  std::unique_ptr<tensor::Backend> backend;
+};
+
+INSTANTIATE_TEST_SUITE_P(Cpu, Kernels, testing::Values("avx2", "avx512"),
+                         [](const auto& test) { return test.param; });
+
+TEST_P(Kernels, ServeEveryOp) {
+  for (const autodiff::OpDef& def : table.all()) {
+    if (def.alias) continue;
+    EXPECT_NE(backend->find(def.name), nullptr) << def.name;
+  }
+}
+
+TEST_P(Kernels, AgreeWithTheHostKernel) {
+  for (const OpSample& sample : all_samples()) {
+    const CpuCase test(table, sample, kSeed);
+    const RunResult got = test.run(*backend), want = test.run_host();
+    EXPECT_TRUE(got.guards_intact) << test.text();
+    for (std::size_t out = 0; out < got.outputs.size(); ++out) {
+      const auto g = got.as<float>(out), w = want.as<float>(out);
+      for (std::size_t i = 0; i < g.size(); ++i) {
+        ASSERT_TRUE(support::close(static_cast<double>(g[i]), static_cast<double>(w[i]),
+                                   support::tolerance(DType::f32)))
+            << test.text() << " seed " << kSeed << " output " << out << " element " << i << ": "
+            << g[i] << ", want " << w[i];
+      }
+    }
+  }
+}
+
+TEST_P(Kernels, GiveTheSameBitsAnywhereInMemory) {
+  for (const OpSample& sample : all_samples()) {
+    const CpuCase test(table, sample, kSeed);
+    const RunResult first = test.run(*backend), again = test.run(*backend),
+                    shifted = test.run(*backend, {.misaligned_bytes = 4});
+    EXPECT_EQ(first.outputs, again.outputs) << test.text();
+    EXPECT_EQ(first.outputs, shifted.outputs) << test.text();
+    EXPECT_TRUE(shifted.guards_intact) << test.text();
+  }
+}
+
+TEST_P(Kernels, GiveTheSameBitsInPlace) {
+  int num_cases = 0;
+  for (const OpSample& sample : all_samples()) {
+    const CpuCase test(table, sample, kSeed);
+    if (!test.may_run_in_place()) continue;
+    ++num_cases;
+    EXPECT_EQ(test.run(*backend, {.in_place = true}).outputs, test.run(*backend).outputs)
+        << test.text();
+  }
+  EXPECT_GT(num_cases, 100);
+}
+
+TEST_P(Kernels, LeaveOtherDtypesToTheHost) {
+  for (const OpSample& sample : support::op_samples()) {
+    if (sample.op == "reshape" || sample.inputs.empty()) continue;
+    std::vector<tensor::TensorType> types;
+    for (std::size_t i = 0; i < sample.inputs.size(); ++i) {
+      types.push_back(support::make_input(sample, i, DType::f64, kSeed).type());
+    }
+    const auto outputs = table.find(sample.op)->infer(types, sample.attrs);
+    EXPECT_EQ(
+        backend->find(sample.op)({.inputs = types, .outputs = outputs, .attrs = sample.attrs}),
+        nullptr)
+        << support::text(sample);
+  }
+}
+
+}  // namespace
+}  // namespace dlt::test
