@@ -88,6 +88,9 @@ TEST(Reducer, TheSumIsTheTreeWrittenOut) {
         ((leaves[0][i] + leaves[1][i]) + (leaves[2][i] + leaves[3][i])) + leaves[4][i];
     ASSERT_EQ(sums.gradients[i], expected) << i;
   }
+  std::vector<double> of;
+  for (int leaf = 0; leaf < 5; ++leaf) of.push_back(c.sums(c.num_steps - 1, leaf)[0]);
+  EXPECT_EQ(sums.sums[0], ((of[0] + of[1]) + (of[2] + of[3])) + of[4]);
 }
 
 TEST(Reducer, BitsDependOnTheLeavesAlone) {
