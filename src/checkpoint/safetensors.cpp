@@ -3,228 +3,214 @@
 
 #include <algorithm>
 #include <cstring>
-#include <set>
+#include <limits>
+#include <map>
+#include <optional>
+#include <utility>
 
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "base/hash.h"
 #include "base/text.h"
+#include "checkpoint/header.h"
 
 namespace dlt::checkpoint {
 namespace {
 
-using tensor::Shape;
-using tensor::StateDict;
-using tensor::Tensor;
-using tensor::TensorType;
-using Json = nlohmann::ordered_json;
+constexpr std::uint64_t kLength_bytes = 8;
+constexpr std::uint64_t kMaxHeader_bytes = 100'000'000;  // as the reference implementation
+constexpr std::size_t kAlignment_bytes = 64;             // of the first tensor in the file
 
-constexpr std::size_t kLength_bytes = 8;
-constexpr std::uint64_t kMaxHeader_bytes = 100'000'000;
-constexpr std::size_t kMaxName_chars = 1024;
-constexpr int kMaxDepth = 3;  // header > tensor > shape
-constexpr std::size_t kAlign_bytes = 64;
-constexpr const char* kMetadata = "__metadata__";
-
-[[noreturn]] void bad(const std::string& source, const std::string& what) {
-  throw Error(Exit::data, cat(source, ": ", what));
+std::string quoted(const std::string& text) {
+  try {
+    return nlohmann::json(text).dump();
+  } catch (const nlohmann::json::exception&) {
+    throw Error(Exit::config, cat("safetensors: '", printable(text), "' is not UTF-8"));
+  }
 }
 
-/// Names become keys of dictionaries and, in other tools, of files: nothing that walks a path.
-bool is_safe_name(const std::string& name) {
-  const auto is_bad = [](char c) {
-    return static_cast<unsigned char>(c) < 0x20 || c == 0x7F || c == '/' || c == '\\';
+std::string shape_text(const tensor::Shape& shape) {
+  std::string text;
+  for (const std::int64_t size : shape.dims()) {
+    if (&size != shape.dims().data()) text += ',';
+    text += std::to_string(size);
+  }
+  return text;
+}
+
+std::string header_json(const tensor::StateDict& state, const Metadata& metadata) {
+  std::string json = "{";
+  const auto comma = [&json] {
+    if (json.back() != '{') json += ',';
   };
-  return !name.empty() && name.size() <= kMaxName_chars && name.find("..") == std::string::npos &&
-         std::none_of(name.begin(), name.end(), is_bad);
+  if (!metadata.empty()) {
+    json += cat(quoted(kMetadataKey), ":{");
+    for (const auto& [key, value] : metadata) {
+      comma();
+      json += cat(quoted(key), ":", quoted(value));
+    }
+    json += '}';
+  }
+  std::int64_t begin = 0;
+  for (const auto& [name, value] : state) {
+    const std::string problem = name_problem(name);
+    if (!problem.empty()) {
+      throw Error(Exit::config, cat("safetensors: '", printable(name), "': ", problem));
+    }
+    const std::int64_t end = begin + value.type().bytes();
+    comma();
+    json += cat(quoted(name), ":{\"dtype\":\"", safetensors_name(value.dtype()), "\",\"shape\":[",
+                shape_text(value.shape()), "],\"data_offsets\":[", begin, ",", end, "]}");
+    begin = end;
+  }
+  return json + "}";
 }
 
-/// Parses without recursion on hostile depth; nlohmann keeps the last of duplicate keys silently.
-Json parse_header(const std::string& source, std::string_view text) {
-  std::vector<std::set<std::string>> keys(static_cast<std::size_t>(kMaxDepth) + 2);
-  std::string problem;
-  const auto watch = [&](int depth, Json::parse_event_t event, Json& parsed) {
-    if (depth > kMaxDepth) {
-      problem = "header is nested too deeply";
-      return false;
+std::uint64_t read_length(std::span<const std::byte> bytes) {
+  std::uint64_t length = 0;
+  for (std::size_t i = 0; i < kLength_bytes; ++i) {
+    length |= std::to_integer<std::uint64_t>(bytes[i]) << (8 * i);
+  }
+  return length;
+}
+
+class Decoder {
+ public:
+  Decoder(const std::string& source, std::span<const std::byte> data)
+      : source_(source), data_(data) {}
+
+  tensor::StateDict read(const Header& header) const {
+    // All is checked before anything is allocated.
+    std::vector<std::pair<const std::string*, const HeaderEntry*>> by_place;
+    std::map<std::string_view, tensor::TensorType> types;
+    for (const auto& [name, entry] : header.tensors) {
+      types.emplace(name, type_of(name, entry));
+      by_place.emplace_back(&name, &entry);
     }
-    if (event == Json::parse_event_t::object_start)
-      keys[static_cast<std::size_t>(depth) + 1].clear();
-    if (event == Json::parse_event_t::key) {
-      const auto key = parsed.get<std::string>();
-      if (!keys[static_cast<std::size_t>(depth)].insert(key).second) {
-        problem = cat("duplicate name '", printable(key), "' in the header");
+    std::sort(by_place.begin(), by_place.end(), [](const auto& a, const auto& b) {
+      return std::pair(a.second->begin, a.second->end) < std::pair(b.second->begin, b.second->end);
+    });
+    check_places(by_place);
+    tensor::StateDict state;
+    for (const auto& [name, entry] : by_place) {
+      state.emplace(*name, copy(*name, types.at(*name), *entry));
+    }
+    return state;
+  }
+
+ private:
+  [[noreturn]] void fail(const std::string& name, const std::string& what) const {
+    throw Error(Exit::data, cat(source_, ": tensor '", printable(name), "': ", what));
+  }
+
+  [[nodiscard]] tensor::TensorType type_of(const std::string& name,
+                                           const HeaderEntry& entry) const {
+    const std::optional<DType> dtype = dtype_from_safetensors(entry.dtype);
+    if (!dtype) fail(name, cat("unknown dtype '", printable(entry.dtype), "'"));
+    std::vector<std::int64_t> dims;
+    for (const std::uint64_t size : entry.shape) {
+      if (size > static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max())) {
+        fail(name, cat("size ", size, " is too large"));
       }
+      dims.push_back(static_cast<std::int64_t>(size));
     }
-    return true;
-  };
-  Json header = Json::parse(text.begin(), text.end(), watch, /*allow_exceptions=*/false);
-  if (!problem.empty()) bad(source, problem);
-  if (header.is_discarded() || !header.is_object()) bad(source, "header is not a JSON object");
-  return header;
-}
+    try {
+      return {.shape = tensor::Shape(dims), .dtype = *dtype};
+    } catch (const Error& error) {
+      fail(name, error.what());
+    }
+  }
 
-std::uint64_t natural(const std::string& source, const std::string& name, const Json& value) {
-  if (!value.is_number_unsigned())
-    bad(source, cat("'", printable(name), "': expected a non-negative integer"));
-  return value.get<std::uint64_t>();
-}
+  void check_places(
+      const std::vector<std::pair<const std::string*, const HeaderEntry*>>& by_place) const {
+    std::uint64_t at = 0;
+    for (const auto& [name, entry] : by_place) {
+      if (entry->begin != at) {
+        fail(*name,
+             cat("data begins at ", entry->begin, ", want ", at, " (",
+                 entry->begin < at ? "overlaps" : "leaves a hole behind", " the tensor before)"));
+      }
+      if (entry->end < entry->begin || entry->end > data_.size()) {
+        fail(*name,
+             cat("data ends at ", entry->end, ", want from ", entry->begin, " to ", data_.size()));
+      }
+      at = entry->end;
+    }
+    if (at != data_.size()) {
+      throw Error(Exit::data, cat(source_, ": ", data_.size() - at,
+                                  " bytes behind the last tensor, want none"));
+    }
+  }
 
-struct Entry {
-  std::string name;
-  TensorType type;
-  std::uint64_t begin = 0;
-  std::uint64_t end = 0;
+  [[nodiscard]] tensor::Tensor copy(const std::string& name, const tensor::TensorType& type,
+                                    const HeaderEntry& entry) const {
+    const std::uint64_t size = entry.end - entry.begin;
+    if (size != static_cast<std::uint64_t>(type.bytes())) {
+      fail(name, cat(size, " bytes of data, want ", type.bytes(), " for ", type.text()));
+    }
+    const auto from = data_.subspan(entry.begin, size);
+    if (type.dtype == DType::boolean &&
+        std::any_of(from.begin(), from.end(), [](std::byte b) { return b > std::byte{1}; })) {
+      fail(name, "BOOL that is neither 0 nor 1");
+    }
+    tensor::Tensor out(type.shape, type.dtype);
+    if (size > 0) std::memcpy(out.bytes(), from.data(), size);
+    return out;
+  }
+
+  const std::string& source_;
+  std::span<const std::byte> data_;
 };
-
-TensorType read_type(const std::string& source, const std::string& name, const Json& fields) {
-  const auto dtype = dtype_from_safetensors(fields.at("dtype").get<std::string>());
-  if (!dtype)
-    bad(source, cat("'", name, "': unknown dtype '",
-                    printable(fields.at("dtype").get<std::string>()), "'"));
-  const Json& shape = fields.at("shape");
-  if (shape.size() > static_cast<std::size_t>(Shape::kMaxRank)) {
-    bad(source, cat("'", name, "': ", shape.size(), " sizes, expected at most ", Shape::kMaxRank));
-  }
-  std::vector<std::int64_t> dims;
-  std::uint64_t numel = 1;
-  for (const Json& size : shape) {
-    const std::uint64_t n = natural(source, name, size);
-    std::uint64_t product = 0;
-    if (n > (std::uint64_t{1} << 48) || __builtin_mul_overflow(numel, n, &product) ||
-        product > (std::uint64_t{1} << 48)) {
-      bad(source, cat("'", name, "': shape is too large"));
-    }
-    numel = product;
-    dims.push_back(static_cast<std::int64_t>(n));
-  }
-  return {.shape = Shape(std::span<const std::int64_t>(dims)), .dtype = *dtype};
-}
-
-Entry read_entry(const std::string& source, const std::string& name, const Json& fields) {
-  if (!is_safe_name(name)) bad(source, cat("unsafe tensor name '", printable(name), "'"));
-  const bool complete = fields.is_object() && fields.size() == 3 && fields.contains("dtype") &&
-                        fields.at("dtype").is_string() && fields.contains("shape") &&
-                        fields.at("shape").is_array() && fields.contains("data_offsets") &&
-                        fields.at("data_offsets").is_array() &&
-                        fields.at("data_offsets").size() == 2;
-  if (!complete)
-    bad(source, cat("'", name, "': expected {dtype, shape, data_offsets: [begin, end]}"));
-  Entry entry{.name = name, .type = read_type(source, name, fields)};
-  entry.begin = natural(source, name, fields.at("data_offsets").at(0));
-  entry.end = natural(source, name, fields.at("data_offsets").at(1));
-  if (entry.end < entry.begin ||
-      entry.end - entry.begin != static_cast<std::uint64_t>(entry.type.bytes())) {
-    bad(source, cat("'", name, "': data_offsets [", entry.begin, ", ", entry.end,
-                    "] do not hold a ", entry.type.text(), " of ", entry.type.bytes(), " bytes"));
-  }
-  return entry;
-}
-
-Metadata read_metadata(const std::string& source, const Json& fields) {
-  Metadata out;
-  if (!fields.is_object()) bad(source, "__metadata__ is not an object of strings");
-  for (const auto& [key, value] : fields.items()) {
-    if (!value.is_string()) bad(source, "__metadata__ is not an object of strings");
-    out[key] = value.get<std::string>();
-  }
-  return out;
-}
-
-/// The tensors must fill the data exactly: no overlap, no hole, nothing behind the last.
-void require_gapless(const std::string& source, std::vector<Entry>& entries,
-                     std::uint64_t num_bytes) {
-  std::sort(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) {
-    return std::tie(a.begin, a.end) < std::tie(b.begin, b.end);
-  });
-  std::uint64_t at = 0;
-  for (const Entry& entry : entries) {
-    if (entry.begin != at) {
-      bad(source, cat("'", entry.name, "': data begins at ", entry.begin, ", expected ", at));
-    }
-    at = entry.end;
-  }
-  if (at != num_bytes) bad(source, cat("tensors take ", at, " bytes, the file holds ", num_bytes));
-}
 
 }  // namespace
 
-Encoded encode(const StateDict& state, const Metadata& metadata) {
-  Json header = Json::object();
-  if (!metadata.empty()) header[kMetadata] = metadata;
-  std::uint64_t at = 0;
-  for (const auto& [name, tensor] : state) {
-    const std::uint64_t end = at + static_cast<std::uint64_t>(tensor.type().bytes());
-    header[name] = {{"dtype", std::string(safetensors_name(tensor.dtype()))},
-                    {"shape", std::vector<std::int64_t>(tensor.shape().dims().begin(),
-                                                        tensor.shape().dims().end())},
-                    {"data_offsets", {at, end}}};
-    at = end;
-  }
-  std::string text = header.dump();
-  // Spaces up to a multiple of 64, so that tensors can be used where they lie in a mapped file.
-  const std::size_t whole =
-      (kLength_bytes + text.size() + kAlign_bytes - 1) / kAlign_bytes * kAlign_bytes;
-  text.append(whole - kLength_bytes - text.size(), ' ');
-  const std::uint64_t length = text.size();
-
+Encoded encode(const tensor::StateDict& state, const Metadata& metadata) {
   Encoded out;
-  out.header.assign(reinterpret_cast<const char*>(&length), kLength_bytes);
-  out.header += text;
-  out.pieces.push_back(std::as_bytes(std::span<const char>(out.header)));
-  for (const auto& [name, tensor] : state) out.pieces.push_back(tensor.byte_span());
-  out.num_bytes = static_cast<std::int64_t>(out.header.size() + at);
+  std::string json = header_json(state, metadata);
+  const std::size_t end = kLength_bytes + json.size();
+  json.append((kAlignment_bytes - end % kAlignment_bytes) % kAlignment_bytes, ' ');
+  if (json.size() > kMaxHeader_bytes) {
+    throw Error(Exit::config, cat("safetensors: header of ", json.size(), " bytes, want at most ",
+                                  kMaxHeader_bytes));
+  }
+  for (std::size_t i = 0; i < kLength_bytes; ++i) {
+    out.header += static_cast<char>((json.size() >> (8 * i)) & 0xffu);
+  }
+  out.header += json;
+  out.pieces.push_back(std::as_bytes(std::span(out.header)));
+  for (const auto& [name, value] : state) out.pieces.push_back(value.byte_span());
+  for (const auto& piece : out.pieces) out.num_bytes += static_cast<std::int64_t>(piece.size());
   return out;
 }
 
 Decoded decode(const std::string& source, std::span<const std::byte> bytes) {
-  if (bytes.size() < kLength_bytes)
-    bad(source, cat("a file of ", bytes.size(), " bytes is not safetensors"));
-  std::uint64_t length = 0;
-  std::memcpy(&length, bytes.data(), kLength_bytes);
-  const std::uint64_t room = bytes.size() - kLength_bytes;
-  if (length > kMaxHeader_bytes || length > room) {
-    bad(source,
-        cat("header of ", length, " bytes, expected at most ", std::min(room, kMaxHeader_bytes)));
+  if (bytes.size() < kLength_bytes) {
+    throw Error(Exit::data, cat(source, ": ", bytes.size(), " bytes, want at least 8"));
   }
-  const std::string_view text(reinterpret_cast<const char*>(bytes.data()) + kLength_bytes, length);
-  const Json header = parse_header(source, text);
-  const std::span<const std::byte> data = bytes.subspan(kLength_bytes + length);
-  Decoded out;
-  std::vector<Entry> entries;
-  for (const auto& [name, fields] : header.items()) {
-    if (name == kMetadata) {
-      out.metadata = read_metadata(source, fields);
-    } else {
-      entries.push_back(read_entry(source, name, fields));
-    }
+  const std::uint64_t length = read_length(bytes);
+  const std::uint64_t most =
+      std::min<std::uint64_t>(bytes.size() - kLength_bytes, kMaxHeader_bytes);
+  if (length > most) {
+    throw Error(Exit::data, cat(source, ": header of ", length, " bytes, want at most ", most));
   }
-  require_gapless(source, entries, data.size());
-  for (const Entry& entry : entries) {
-    Tensor tensor(entry.type.shape, entry.type.dtype);
-    if (entry.end > entry.begin)
-      std::memcpy(tensor.bytes(), data.data() + entry.begin, entry.end - entry.begin);
-    out.state.emplace(entry.name, std::move(tensor));
-  }
-  return out;
+  const auto json = bytes.subspan(kLength_bytes, length);
+  Header header = parse_header(source, {reinterpret_cast<const char*>(json.data()), json.size()});
+  const Decoder decoder(source, bytes.subspan(kLength_bytes + length));
+  return {.state = decoder.read(header), .metadata = std::move(header.metadata)};
 }
 
-std::string weights_hash(const StateDict& parameters) {
-  constexpr std::string_view kNul("\0", 1);
+std::string weights_hash(const tensor::StateDict& parameters) {
   Sha256 hash;
-  for (const auto& [name, tensor] : parameters) {
-    std::string shape;
-    for (const std::int64_t size : tensor.shape().dims()) {
-      shape += (shape.empty() ? "" : ",") + std::to_string(size);
-    }
+  constexpr std::string_view kNul("\0", 1);
+  for (const auto& [name, value] : parameters) {
     hash.update(name);
     hash.update(kNul);
-    hash.update(safetensors_name(tensor.dtype()));
+    hash.update(safetensors_name(value.dtype()));
     hash.update(kNul);
-    hash.update(shape);
+    hash.update(shape_text(value.shape()));
     hash.update(kNul);
-    hash.update(tensor.byte_span());
+    hash.update(value.byte_span());
   }
   return hash.hex();
 }

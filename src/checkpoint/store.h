@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/fs.h"
@@ -26,6 +27,7 @@ struct Checkpoint {
 struct CommitResult {
   std::string path;
   std::int64_t num_bytes = 0;
+  std::vector<std::string> warnings;  // older checkpoints or leftovers that could not be removed
 };
 
 /// The checkpoints of one run:
@@ -37,8 +39,15 @@ struct CommitResult {
 /// docs/checkpoint_format.md.
 class Store {
  public:
-  /// fs must outlive the store. directory is RUN/checkpoints; made when first needed.
+  /// fs must outlive the store. directory is RUN/checkpoints; made when first needed. keep is the
+  /// number of checkpoints that commit() leaves, at least 1.
   Store(Fs& fs, std::string directory, int keep);
+  /// Writes a checkpoint so that a crash at any instant leaves the old or the new state. A step
+  /// that is there already is kept if it verifies and is the same, else replaced. Newer steps that
+  /// do not verify are removed, those that do stay: never is the last good checkpoint given up.
+  /// errors  Error(Exit::io) if it cannot be written, naming the path and the bytes it takes: what
+  ///         was written of it is removed, and the others are all there;
+  ///         Error(Exit::config) for names and texts that cannot be written (path-like, not UTF-8)
   CommitResult commit(const Checkpoint& checkpoint);
   /// Steps of the complete checkpoints, ascending. Ignores names of another form.
   [[nodiscard]] std::vector<std::int64_t> steps() const;
@@ -51,9 +60,11 @@ class Store {
   void clear();
 
  private:
-  void remove_leftovers();
-  void retire(std::int64_t newest);
-
+  [[nodiscard]] std::string in_directory(std::string_view prefix, const std::string& name) const;
+  void clean(std::vector<std::string>& warnings);
+  void require_room(const std::string& path, std::int64_t num_bytes);
+  void publish(const std::string& name);
+  void retire(std::int64_t committed, std::vector<std::string>& warnings);
   Fs* fs_;
   std::string directory_;
   int keep_;

@@ -1,72 +1,81 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "observe/json_object.h"
 
-#include <cmath>
+#include <utility>
 
-#include <nlohmann/json.hpp>
+#include "observe/json_text.h"
 
 namespace dlt::observe {
 
-using Json = nlohmann::ordered_json;
+JsonObject::Member& JsonObject::member(std::string_view key) {
+  for (Member& known : members_) {
+    if (known.key == key) return known;
+  }
+  return members_.emplace_back(Member{std::string(key), {}});
+}
 
-struct JsonObject::Impl {
-  Json json = Json::object();
+void JsonObject::set(std::string_view key, FieldValue value) {
+  member(key).value = std::move(value);
+}
+
+void JsonObject::set(std::string_view key, std::vector<FieldValue> values) {
+  member(key).value = std::move(values);
+}
+
+void JsonObject::set(std::string_view key, JsonObject object) {
+  member(key).value = std::move(object);
+}
+
+void JsonObject::set(std::string_view key, std::vector<JsonObject> objects) {
+  member(key).value = std::move(objects);
+}
+
+struct JsonObject::Writer {
+  std::string out;
+  int indent;  // 0: all on one line
+
+  void new_line(int depth) {
+    if (indent <= 0) return;
+    out += '\n';
+    out.append(static_cast<std::size_t>(indent * depth), ' ');
+  }
+
+  void comma(bool first) {
+    if (!first) out += indent > 0 ? "," : ", ";
+  }
+
+  void put(const FieldValue& value, int) { append_json(out, value); }
+
+  void put(const JsonObject& object, int depth) {
+    out += '{';
+    for (const Member& member : object.members_) {
+      comma(&member == &object.members_.front());
+      new_line(depth + 1);
+      append_json(out, std::string_view(member.key));
+      out += ": ";
+      std::visit([&](const auto& value) { put(value, depth + 1); }, member.value);
+    }
+    if (!object.members_.empty()) new_line(depth);
+    out += '}';
+  }
+
+  template <typename Value>
+  void put(const std::vector<Value>& values, int depth) {
+    out += '[';
+    for (const Value& value : values) {
+      comma(&value == &values.front());
+      new_line(depth + 1);
+      put(value, depth + 1);
+    }
+    if (!values.empty()) new_line(depth);
+    out += ']';
+  }
 };
 
-namespace {
-
-Json to_json(double value) {
-  if (std::isnan(value)) return "nan";
-  if (std::isinf(value)) return value > 0 ? "inf" : "-inf";
-  return value;
-}
-
-Json to_json(const FieldValue& value) {
-  return std::visit(
-      [](const auto& v) -> Json {
-        if constexpr (std::is_same_v<std::decay_t<decltype(v)>, double>) {
-          return to_json(v);
-        } else {
-          return v;
-        }
-      },
-      value);
-}
-
-}  // namespace
-
-JsonObject::JsonObject() : impl_(std::make_unique<Impl>()) {}
-JsonObject::~JsonObject() = default;
-JsonObject::JsonObject(const JsonObject& other) : impl_(std::make_unique<Impl>(*other.impl_)) {}
-JsonObject::JsonObject(JsonObject&&) noexcept = default;
-JsonObject& JsonObject::operator=(JsonObject other) noexcept {
-  impl_.swap(other.impl_);
-  return *this;
-}
-
-void JsonObject::set(const std::string& key, const FieldValue& value) {
-  impl_->json[key] = to_json(value);
-}
-
-void JsonObject::set(const std::string& key, const JsonObject& value) {
-  impl_->json[key] = value.impl_->json;
-}
-
-void JsonObject::set(const std::string& key, const std::vector<FieldValue>& values) {
-  Json list = Json::array();
-  for (const FieldValue& value : values) list.push_back(to_json(value));
-  impl_->json[key] = std::move(list);
-}
-
-void JsonObject::set(const std::string& key, const std::vector<JsonObject>& values) {
-  Json list = Json::array();
-  for (const JsonObject& value : values) list.push_back(value.impl_->json);
-  impl_->json[key] = std::move(list);
-}
-
 std::string JsonObject::text(int indent) const {
-  // A broken byte in a path or a message must not end the run that reports it.
-  return impl_->json.dump(indent > 0 ? indent : -1, ' ', false, Json::error_handler_t::replace);
+  Writer writer{{}, indent};
+  writer.put(*this, 0);
+  return writer.out;
 }
 
 }  // namespace dlt::observe

@@ -21,12 +21,13 @@ struct ProgressState {
 
 enum class ProgressStyle : std::uint8_t { terminal, plain, quiet };
 
-/// A progress line on stderr: rewritten in place on a terminal (at most 10 times a second), one
-/// plain line an interval elsewhere, e.g. "epoch 3/20  step 70/460  loss 0.4312  accuracy
-/// 0.871  12.3k samples/s  4 s to go"
+/// A progress line on stderr: rewritten in place on a terminal (at most 10 times a second, and once
+/// for the last step), one plain line an interval elsewhere, e.g. "epoch 3/20  step 70/460  loss
+/// 0.4312  accuracy 0.871  12.3k samples/s  4 s to go"
 class Progress {
  public:
   Progress(ProgressStyle style, const Clock& clock, double plain_interval_s = 2.0);
+  /// Meant to be called every step: looks at the clock and does nothing more unless a line is due.
   void update(const ProgressState& state);
   /// A whole line of its own, above the progress line: the result of an evaluation, a warning.
   void line(const std::string& text);
@@ -40,7 +41,8 @@ class Progress {
   double plain_interval_s_;
   double first_time_ = -1, last_time_ = -1e9;
   std::int64_t first_step_ = 0;
-  std::size_t last_width_ = 0;
+  std::int64_t last_step_ = -1;  // shown last
+  std::string shown_;            // the progress line on the terminal
 };
 
 [[nodiscard]] bool stderr_is_terminal();

@@ -3,122 +3,137 @@
 
 #include <array>
 #include <bit>
-#include <cstring>
-#include <fstream>
+#include <exception>
+#include <mutex>
 
 #include <unistd.h>
 
+#include "base/fs.h"
 #include "base/text.h"
+#include "observe/crc32c.h"
+#include "observe/log_file.h"
 
 namespace dlt::observe {
 namespace {
 
-/// CRC-32C (Castagnoli), reflected polynomial 0x82F63B78. source: RFC 3720, appendix B.4
-std::uint32_t crc32c(std::string_view bytes) {
-  static const std::array<std::uint32_t, 256> table = [] {
-    std::array<std::uint32_t, 256> t{};
-    for (std::uint32_t i = 0; i < 256; ++i) {
-      std::uint32_t c = i;
-      for (int bit = 0; bit < 8; ++bit) c = (c & 1U) != 0 ? (c >> 1) ^ 0x82F63B78U : c >> 1;
-      t[i] = c;
-    }
-    return t;
-  }();
-  std::uint32_t crc = 0xFFFFFFFFU;
-  for (const char byte : bytes)
-    crc = table[(crc ^ static_cast<unsigned char>(byte)) & 0xFFU] ^ (crc >> 8);
-  return crc ^ 0xFFFFFFFFU;
+constexpr double kFlush_s = 2.0;
+constexpr std::size_t kFlush_bytes = 64 << 10;
+
+template <typename Word>
+void append_little_endian(std::string& out, Word value) {
+  for (std::size_t i = 0; i < sizeof value; ++i)
+    out += static_cast<char>((value >> (8 * i)) & 0xffu);
 }
 
-/// TFRecord's masked checksum.
-std::uint32_t masked(std::uint32_t crc) { return ((crc >> 15) | (crc << 17)) + 0xA282EAD8U; }
-
-template <typename T>
-void put_raw(std::string& out, T value) {
-  char bytes[sizeof(T)];
-  std::memcpy(bytes, &value, sizeof(T));
-  out.append(bytes, sizeof(T));
+void append_varint(std::string& out, std::uint64_t value) {
+  for (; value >= 0x80; value >>= 7) out += static_cast<char>((value & 0x7fu) | 0x80u);
+  out += static_cast<char>(value);
 }
 
-void put_varint(std::string& out, std::uint64_t value) {
-  while (value >= 0x80U) {
-    out.push_back(static_cast<char>((value & 0x7FU) | 0x80U));
-    value >>= 7;
-  }
-  out.push_back(static_cast<char>(value));
+enum class Wire : std::uint8_t { varint = 0, bits64 = 1, bytes = 2, bits32 = 5 };
+
+void append_tag(std::string& out, unsigned field, Wire wire) {
+  append_varint(out, (field << 3) | static_cast<unsigned>(wire));
 }
 
-enum class Wire : std::uint8_t { varint = 0, fixed64 = 1, bytes = 2, fixed32 = 5 };
-
-void put_key(std::string& out, unsigned field, Wire wire) {
-  put_varint(out, (field << 3) | static_cast<unsigned>(wire));
+void append_bytes(std::string& out, unsigned field, std::string_view bytes) {
+  append_tag(out, field, Wire::bytes);
+  append_varint(out, bytes.size());
+  out += bytes;
 }
 
-void put_bytes(std::string& out, unsigned field, std::string_view bytes) {
-  put_key(out, field, Wire::bytes);
-  put_varint(out, bytes.size());
-  out.append(bytes);
+std::uint32_t masked_crc(std::string_view bytes) {
+  return std::rotr(crc32c(bytes), 15) + 0xa282ead8u;
+}
+
+/// Length, its checksum, bytes, their checksum.
+void append_record(std::string& out, std::string_view bytes) {
+  const std::size_t start = out.size();
+  append_little_endian(out, std::uint64_t{bytes.size()});
+  append_little_endian(out, masked_crc(std::string_view(out).substr(start, 8)));
+  out += bytes;
+  append_little_endian(out, masked_crc(bytes));
+}
+
+std::string host_name() {
+  std::array<char, 256> name{};
+  if (::gethostname(name.data(), name.size() - 1) != 0 || name[0] == '\0') return "localhost";
+  return name.data();
+}
+
+/// A name of its own for every log: TensorBoard reads the files of a folder in name order.
+std::string file_name(const std::string& directory, double wall_s) {
+  const std::string stem =
+      cat(directory, "/events.out.tfevents.", static_cast<std::int64_t>(wall_s), ".", host_name(),
+          ".", ::getpid(), ".");
+  int number = 0;
+  while (exists(stem + std::to_string(number))) ++number;
+  return stem + std::to_string(number);
 }
 
 }  // namespace
 
 struct TensorBoardLog::Impl {
-  std::ofstream file;
-  const Clock* clock = nullptr;
-
-  /// Event { double wall_time = 1; int64 step = 2; ... }
-  [[nodiscard]] std::string event(std::int64_t step) const {
-    std::string out;
-    put_key(out, 1, Wire::fixed64);
-    put_raw(out, clock->wall_s());
-    put_key(out, 2, Wire::varint);
-    put_varint(out, static_cast<std::uint64_t>(step));
-    return out;
+  Impl(const std::string& directory, const Clock& the_clock)
+      : file(file_name(directory, the_clock.wall_s()), LogFile::Mode::create_new),
+        clock(&the_clock),
+        last_flush_s(the_clock.monotonic_s()) {
+    start_event();
+    append_bytes(event, 3, "brain.Event:2");
+    append_record(pending, event);
+    flush();
   }
 
-  void record(const std::string& data) {
-    std::string head;
-    put_raw(head, static_cast<std::uint64_t>(data.size()));
-    std::string out = head;
-    put_raw(out, masked(crc32c(head)));
-    out += data;
-    put_raw(out, masked(crc32c(data)));
-    file.write(out.data(), static_cast<std::streamsize>(out.size()));
+  void start_event() {
+    event.clear();
+    append_tag(event, 1, Wire::bits64);
+    append_little_endian(event, std::bit_cast<std::uint64_t>(clock->wall_s()));
   }
+
+  void flush() {
+    (void)file.append(pending);
+    pending.clear();
+    last_flush_s = clock->monotonic_s();
+  }
+
+  LogFile file;
+  const Clock* clock;
+  double last_flush_s;
+  std::mutex mutex;
+  std::string pending, event, value, summary;  // kept: nothing is allocated once they have grown
 };
 
 TensorBoardLog::TensorBoardLog(const std::string& directory, const Clock& clock)
-    : impl_(std::make_unique<Impl>()) {
-  std::array<char, 256> host{};
-  (void)::gethostname(host.data(), host.size() - 1);
-  impl_->clock = &clock;
-  // TensorBoard reads files of one folder in the order of their names: time first, as TensorFlow
-  // names them.
-  impl_->file.open(
-      cat(directory, "/events.out.tfevents.", static_cast<std::int64_t>(clock.wall_s()), ".",
-          host.data(), ".", ::getpid(), ".0"),
-      std::ios::binary | std::ios::app);
-  std::string version = impl_->event(0);
-  put_bytes(version, 3, "brain.Event:2");
-  impl_->record(version);
-  impl_->file.flush();
-}
+    : impl_(std::make_unique<Impl>(directory, clock)) {}
 
-TensorBoardLog::~TensorBoardLog() = default;
+TensorBoardLog::~TensorBoardLog() { flush(); }
 
 void TensorBoardLog::scalar(std::string_view tag, std::int64_t step, double value) {
-  // Summary.Value { string tag = 1; float simple_value = 2; }
-  std::string entry;
-  put_bytes(entry, 1, tag);
-  put_key(entry, 2, Wire::fixed32);
-  put_raw(entry, static_cast<float>(value));
-  std::string summary;
-  put_bytes(summary, 1, entry);
-  std::string out = impl_->event(step);
-  put_bytes(out, 5, summary);
-  impl_->record(out);
+  const std::lock_guard lock(impl_->mutex);
+  try {
+    // Event{1: wall_time, 2: step, 5: Summary{1: Value{1: tag, 2: simple_value}}}
+    impl_->value.clear();
+    append_bytes(impl_->value, 1, tag);
+    append_tag(impl_->value, 2, Wire::bits32);
+    append_little_endian(impl_->value, std::bit_cast<std::uint32_t>(static_cast<float>(value)));
+    impl_->summary.clear();
+    append_bytes(impl_->summary, 1, impl_->value);
+    impl_->start_event();
+    append_tag(impl_->event, 2, Wire::varint);
+    append_varint(impl_->event, static_cast<std::uint64_t>(step));
+    append_bytes(impl_->event, 5, impl_->summary);
+    append_record(impl_->pending, impl_->event);
+    if (impl_->pending.size() >= kFlush_bytes ||
+        impl_->clock->monotonic_s() - impl_->last_flush_s >= kFlush_s) {
+      impl_->flush();
+    }
+  } catch (const std::exception&) {  // no memory: a point is missing from the curve
+  }
 }
 
-void TensorBoardLog::flush() { impl_->file.flush(); }
+void TensorBoardLog::flush() {
+  const std::lock_guard lock(impl_->mutex);
+  if (!impl_->pending.empty()) impl_->flush();
+}
 
 }  // namespace dlt::observe
