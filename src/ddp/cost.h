@@ -10,7 +10,8 @@ namespace dlt::ddp {
 /// What a rank's reducer will hold and send, known before any rank is started.
 struct Cost {
   std::int64_t buffer_bytes = 0;  // as Reducer::buffer_bytes()
-  std::int64_t sent_bytes = 0;  // gradients sent in one step (as many are received, evenly divided)
+  // Gradients sent in one step. exact: to the byte; fast: that of a ring, the library may differ.
+  std::int64_t sent_bytes = 0;
 };
 [[nodiscard]] Cost planned_cost(const ReducerOptions& options, int world_size, int rank);
 

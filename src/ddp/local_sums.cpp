@@ -7,6 +7,14 @@
 
 namespace dlt::ddp {
 
+std::int64_t buffer_stride_bytes(std::int64_t total) {
+  // Not whole pages from buffer to buffer: equal low address bits would make a load wait for the
+  // store of another buffer's element.
+  constexpr std::int64_t kPage_bytes = 4096;
+  const std::int64_t used_bytes = total * static_cast<std::int64_t>(sizeof(float));
+  return (used_bytes + kPage_bytes - 1) / kPage_bytes * kPage_bytes + 2 * tensor::kAlignment_bytes;
+}
+
 LocalSums::LocalSums(Options options) : options_(std::move(options)) {
   workers_.resize(static_cast<std::size_t>(options_.num_workers));
   for (int w = 0; w < options_.num_workers; ++w) plan_worker_buffers(w);
@@ -24,12 +32,7 @@ void LocalSums::plan_worker_buffers(int worker) {
   if (leaves.size() == 0) return;
   ++num_active_;
   w.plan = plan_worker(leaves, options_.num_leaves);
-  // Not whole pages from buffer to buffer: equal low address bits would make a load wait for the
-  // store of another buffer's element.
-  constexpr std::int64_t kPage_bytes = 4096;
-  const std::int64_t used_bytes = options_.total * static_cast<std::int64_t>(sizeof(float));
-  const std::int64_t stride_bytes =
-      (used_bytes + kPage_bytes - 1) / kPage_bytes * kPage_bytes + 2 * tensor::kAlignment_bytes;
+  const std::int64_t stride_bytes = buffer_stride_bytes(options_.total);
   w.memory = tensor::Storage::allocate(stride_bytes * w.plan.num_buffers);
   for (int b = 0; b < w.plan.num_buffers; ++b) {
     w.buffers.push_back(reinterpret_cast<float*>(w.memory.data() + stride_bytes * b));

@@ -12,6 +12,9 @@
 
 namespace dlt::ddp {
 
+/// From one of a worker's flat gradient buffers to the next.
+[[nodiscard]] std::int64_t buffer_stride_bytes(std::int64_t total);
+
 /// The part of the leaf tree inside a rank: each worker sums its own leaves bucket by bucket as
 /// their gradients become final, and the worker that is last with a bucket joins the workers' sums.
 class LocalSums {

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ddp/cost.h"
+
+#include <cstdlib>
+#include <memory>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "support/reducer_case.h"
+#include "support/run_ranks.h"
+
+namespace dlt::ddp {
+namespace {
+
+/// Counts the bytes that a communicator and its duplicates send by exchange().
+class CountingCommunicator final : public comm::Communicator {
+ public:
+  CountingCommunicator(std::unique_ptr<comm::Communicator> owned, comm::Communicator& comm,
+                       std::int64_t& sent_bytes)
+      : owned_(std::move(owned)), comm_(comm), sent_bytes_(sent_bytes) {}
+  [[nodiscard]] int rank() const override { return comm_.rank(); }
+  [[nodiscard]] int world_size() const override { return comm_.world_size(); }
+  [[nodiscard]] int local_rank() const override { return comm_.local_rank(); }
+  [[nodiscard]] int local_size() const override { return comm_.local_size(); }
+  [[nodiscard]] std::string name() const override { return comm_.name(); }
+  void allreduce(comm::Buffer buffer, comm::ReduceOp op) override { comm_.allreduce(buffer, op); }
+  void broadcast(void* data, std::int64_t num_bytes, int root) override {
+    comm_.broadcast(data, num_bytes, root);
+  }
+  void allgather(const void* send, void* recv, std::int64_t num_bytes) override {
+    comm_.allgather(send, recv, num_bytes);
+  }
+  void barrier() override { comm_.barrier(); }
+  void exchange(std::span<const comm::Send> sends,
+                std::span<const comm::Receive> receives) override {
+    for (const comm::Send& send : sends) sent_bytes_ += send.num_bytes;
+    comm_.exchange(sends, receives);
+  }
+  [[nodiscard]] std::unique_ptr<Communicator> duplicate() override {
+    auto copy = comm_.duplicate();
+    comm::Communicator& of = *copy;
+    return std::make_unique<CountingCommunicator>(std::move(copy), of, sent_bytes_);
+  }
+  [[noreturn]] void abort(int exit_code) override {
+    comm_.abort(exit_code);
+    std::abort();  // not reached
+  }
+
+ private:
+  std::unique_ptr<comm::Communicator> owned_;
+  comm::Communicator& comm_;
+  std::int64_t& sent_bytes_;
+};
+
+void check(const ReducerCase& c, int world_size) {
+  run_ranks(world_size, [&](comm::Communicator& comm) {
+    const Cost cost = planned_cost(c.options(), world_size, comm.rank());
+    std::int64_t sent_bytes = 0;
+    CountingCommunicator counting(nullptr, comm, sent_bytes);
+    Reducer reducer(counting, c.options());
+    run_step(reducer, c, 0);
+    EXPECT_EQ(cost.buffer_bytes, reducer.buffer_bytes()) << world_size << " ranks, " << c.text();
+    if (c.reduction == Reduction::exact) {
+      EXPECT_EQ(cost.sent_bytes, sent_bytes) << world_size << " ranks, " << c.text();
+    }
+  });
+}
+
+TEST(Cost, IsWhatTheReducerHoldsAndSends) {
+  for (Reduction reduction : {Reduction::exact, Reduction::fast}) {
+    for (int ranks = 1; ranks <= 5; ++ranks) {
+      for (int leaves : {1, 3, 8}) {
+        for (std::int64_t param_elements : {160, 9600}) {
+          check({.num_leaves = leaves,
+                 .num_workers = 2,
+                 .param_elements = param_elements,
+                 .bucket_elements = 2 * param_elements,
+                 .reduction = reduction},
+                ranks);
+        }
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace dlt::ddp
