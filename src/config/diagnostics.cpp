@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "config/node.h"
 
 namespace dlt::config {
 
@@ -134,6 +135,20 @@ std::string Diagnostics::text() const {
     out += cat("and ", more, more == 1 ? " more mistake\n" : " more mistakes\n");
   }
   return out;
+}
+
+Diagnostics::Diagnostics()
+    : defaults_(std::make_unique<std::vector<std::pair<std::string, Node>>>()) {}
+Diagnostics::~Diagnostics() = default;
+Diagnostics::Diagnostics(Diagnostics&&) noexcept = default;
+Diagnostics& Diagnostics::operator=(Diagnostics&&) noexcept = default;
+
+void Diagnostics::note_default(const std::string& path, Node value) {
+  defaults_->emplace_back(path, std::move(value));
+}
+
+const std::vector<std::pair<std::string, Node>>& Diagnostics::defaults() const {
+  return *defaults_;
 }
 
 void Diagnostics::throw_if_any() const {

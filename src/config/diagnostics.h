@@ -2,10 +2,14 @@
 #pragma once
 
 #include <cstddef>
+#include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace dlt::config {
+
+struct Node;
 
 /// A place in a config: 1-based line and column. source is the file name, or "--set".
 struct Mark {
@@ -20,6 +24,11 @@ struct Mark {
 /// line with a caret line, then a hint line where there is one.
 class Diagnostics {
  public:
+  Diagnostics();
+  ~Diagnostics();
+  Diagnostics(Diagnostics&&) noexcept;
+  Diagnostics& operator=(Diagnostics&&) noexcept;
+
   /// key may be empty (then no "KEY: " is printed); message is e.g. "expected an integer from 1 to
   /// 8, got '0'".
   void error(const Mark& mark, const std::string& key, const std::string& message,
@@ -38,6 +47,10 @@ class Diagnostics {
   /// the launcher prints it without a prefix of its own.
   void throw_if_any() const;
 
+  /// A key that was not in the file and took this value; for the resolved configuration.
+  void note_default(const std::string& path, Node value);
+  [[nodiscard]] const std::vector<std::pair<std::string, Node>>& defaults() const;
+
  private:
   struct Entry {
     Mark mark;
@@ -52,6 +65,8 @@ class Diagnostics {
   std::vector<Source> sources_;
   std::size_t num_mistakes_ = 0;
   bool sealed_ = false;  // by seal()
+  // Behind a pointer: a Node holds a Mark, which is declared here.
+  std::unique_ptr<std::vector<std::pair<std::string, Node>>> defaults_;
 };
 
 }  // namespace dlt::config

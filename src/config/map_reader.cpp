@@ -69,31 +69,50 @@ std::optional<double> MapReader::checked_number(const Node& node, const std::str
   return std::nullopt;
 }
 
+namespace {
+
+template <typename T>
+Node default_list(const std::vector<T>& values) {
+  Node list;
+  list.kind = Kind::sequence;
+  for (const T value : values) list.items.push_back(default_node(value));
+  return list;
+}
+Node noted(const std::vector<std::int64_t>& values) { return default_list(values); }
+Node noted(const std::vector<double>& values) { return default_list(values); }
+template <typename T>
+Node noted(const T& value) {
+  return default_node(value);
+}
+
+}  // namespace
+
+template <typename T>
+T MapReader::absent(const std::string& key, const std::string& wanted, std::optional<T> fallback) {
+  if (!fallback) {
+    missing(key, wanted);
+    return T{};
+  }
+  diagnostics_->note_default(join_path(path_, key), noted(*fallback));
+  return std::move(*fallback);
+}
+
 std::int64_t MapReader::integer(const std::string& key, IntegerRule rule,
                                 std::optional<std::int64_t> fallback) {
   const Node* node = take(key);
-  if (node == nullptr) {
-    if (!fallback) missing(key, expected(rule));
-    return fallback.value_or(0);
-  }
+  if (node == nullptr) return absent(key, expected(rule), fallback);
   return checked_integer(*node, join_path(path_, key), rule, "").value_or(fallback.value_or(0));
 }
 
 double MapReader::number(const std::string& key, NumberRule rule, std::optional<double> fallback) {
   const Node* node = take(key);
-  if (node == nullptr) {
-    if (!fallback) missing(key, expected(rule));
-    return fallback.value_or(0);
-  }
+  if (node == nullptr) return absent(key, expected(rule), fallback);
   return checked_number(*node, join_path(path_, key), rule, "").value_or(fallback.value_or(0));
 }
 
 bool MapReader::boolean(const std::string& key, std::optional<bool> fallback) {
   const Node* node = take(key);
-  if (node == nullptr) {
-    if (!fallback) missing(key, "true or false");
-    return fallback.value_or(false);
-  }
+  if (node == nullptr) return absent<bool>(key, "true or false", fallback);
   if (const auto value = to_boolean(*node)) return *value;
   wrong(*node, join_path(path_, key), "true or false", boolean_hint(*node));
   return fallback.value_or(false);
@@ -101,10 +120,7 @@ bool MapReader::boolean(const std::string& key, std::optional<bool> fallback) {
 
 std::string MapReader::text(const std::string& key, std::optional<std::string> fallback) {
   const Node* node = take(key);
-  if (node == nullptr) {
-    if (!fallback) missing(key, "text");
-    return std::move(fallback).value_or("");
-  }
+  if (node == nullptr) return absent(key, "text", std::move(fallback));
   const bool is_text = node->kind == Kind::scalar && !to_number(*node) && !to_boolean(*node);
   if (is_text) return node->scalar;
   const bool quotable = node->kind == Kind::scalar;
@@ -116,10 +132,7 @@ std::string MapReader::text(const std::string& key, std::optional<std::string> f
 std::string MapReader::choice(const std::string& key, const std::vector<std::string>& legal,
                               std::optional<std::string> fallback) {
   const Node* node = take(key);
-  if (node == nullptr) {
-    if (!fallback) missing(key, quoted_list(legal));
-    return std::move(fallback).value_or("");
-  }
+  if (node == nullptr) return absent(key, quoted_list(legal), std::move(fallback));
   const bool is_legal = node->kind == Kind::scalar &&
                         std::find(legal.begin(), legal.end(), node->scalar) != legal.end();
   if (is_legal) return node->scalar;
@@ -131,12 +144,14 @@ std::string MapReader::choice(const std::string& key, const std::vector<std::str
 
 std::optional<std::int64_t> MapReader::integer_or_auto(const std::string& key, IntegerRule rule) {
   const Node* node = take(key);
+  if (node == nullptr) (void)absent<std::string>(key, "", "auto");
   if (node == nullptr || is_auto(*node)) return std::nullopt;
   return checked_integer(*node, join_path(path_, key), rule, " or 'auto'");
 }
 
 std::optional<double> MapReader::number_or_auto(const std::string& key, NumberRule rule) {
   const Node* node = take(key);
+  if (node == nullptr) (void)absent<std::string>(key, "", "auto");
   if (node == nullptr || is_auto(*node)) return std::nullopt;
   return checked_number(*node, join_path(path_, key), rule, " or 'auto'");
 }
@@ -145,8 +160,7 @@ std::vector<std::int64_t> MapReader::integers(const std::string& key, IntegerRul
                                               std::optional<std::vector<std::int64_t>> fallback) {
   const Node* node = take(key);
   if (node == nullptr) {
-    if (!fallback) missing(key, cat("a list, each item ", expected(rule)));
-    return std::move(fallback).value_or(std::vector<std::int64_t>{});
+    return absent(key, cat("a list, each item ", expected(rule)), std::move(fallback));
   }
   const std::string path = join_path(path_, key);
   std::vector<std::int64_t> values;
@@ -169,8 +183,7 @@ std::vector<double> MapReader::numbers(const std::string& key, NumberRule rule,
                                        std::optional<std::vector<double>> fallback) {
   const Node* node = take(key);
   if (node == nullptr) {
-    if (!fallback) missing(key, cat("a list, each item ", expected(rule)));
-    return std::move(fallback).value_or(std::vector<double>{});
+    return absent(key, cat("a list, each item ", expected(rule)), std::move(fallback));
   }
   const std::string path = join_path(path_, key);
   std::vector<double> values;

@@ -53,6 +53,15 @@ struct Node::Entry {
 /// are quoted where a reader could take them for something else. parse(to_yaml(n)) gives n again.
 [[nodiscard]] std::string to_yaml(const Node& node);
 
+/// The tree of a file with every key that readers asked for and did not find, each with the default
+/// it took (as diagnostics noted). A word that has options, as `optimizer: adam` or a layer `relu`,
+/// becomes the map it stands for.
+void add_defaults(Node& root, const Diagnostics& diagnostics);
+[[nodiscard]] Node default_node(std::int64_t value);
+[[nodiscard]] Node default_node(double value);
+[[nodiscard]] Node default_node(bool value);
+[[nodiscard]] Node default_node(const std::string& value);
+
 /// Strict scalar conversion. Refused: 010, 0x1F, 1_000, 1e3 for integers, yes/on for booleans,
 /// .nan/.inf, quoted numbers, overflow.
 [[nodiscard]] std::optional<std::int64_t> to_integer(const Node& node);
@@ -113,6 +122,10 @@ class MapReader {
 
  private:
   const Node* take(const std::string& key);
+  /// The value of a key that is not there: its fallback, noted as such, or an empty value after a
+  /// recorded mistake.
+  template <typename T>
+  T absent(const std::string& key, const std::string& wanted, std::optional<T> fallback);
   void missing(const std::string& key, const std::string& wanted);
   void wrong(const Node& node, const std::string& path, const std::string& wanted,
              const std::string& hint);

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "train/bench.h"
+
+#include <algorithm>
+
+#include "base/cpu.h"
+#include "base/error.h"
+#include "base/text.h"
+#include "observe/json_object.h"
+#include "train/model_state.h"
+#include "train/trainer.h"
+
+namespace dlt::train {
+namespace {
+
+constexpr std::int64_t kBatchesOfData = 8;
+
+double quantile(std::vector<double> values, double q) {
+  std::sort(values.begin(), values.end());
+  const auto last = static_cast<double>(values.size() - 1);
+  return values[static_cast<std::size_t>(q * last + 0.5)];
+}
+
+std::unique_ptr<data::Dataset> random_data(const RunConfig& config) {
+  const bool labels = config.loss->takes_labels();
+  return data::make_random_dataset(config.global_batch_size * kBatchesOfData,
+                                   config.model->input_shape(),
+                                   labels ? tensor::Shape{} : config.model->output_shape(),
+                                   labels ? data::TargetKind::labels : data::TargetKind::values,
+                                   labels ? config.model->output_shape().last() : 0, config.seed);
+}
+
+}  // namespace
+
+std::string run_bench(const Surroundings& around, const RunConfig& config,
+                      const BenchOptions& options, comm::Communicator& comm) {
+  around.backend.enter_thread();
+  const Division division = divide(config, comm, around.host, 0);
+  ThreadPool pool(division.num_workers);
+  const auto program =
+      training_program(config, around.table, around.backend, division.leaf_capacity);
+  const auto dataset = random_data(config);
+  ModelState state(program->layout(), config.optimizer.get(), around.backend);
+  state.initialize(config.model->params(), config.seed);
+  const std::int64_t end = options.warmup + options.steps;
+  Trainer trainer(
+      {.config = config,
+       .program = *program,
+       .backend = around.backend,
+       .comm = comm,
+       .pool = pool,
+       .clock = around.clock,
+       .host = around.host},
+      *dataset, state,
+      {.num_leaves = division.num_leaves, .first_step = 0, .end_step = end, .total_steps = end});
+  std::vector<double> step_s;
+  step_s.reserve(static_cast<std::size_t>(options.steps));
+  double compute = 0, exposed = 0, data = 0, update = 0, samples = 0;
+  for (std::int64_t step = 0; step < end; ++step) {
+    const double before = around.clock.monotonic_s();
+    const StepReport report = trainer.step({});
+    if (step < options.warmup) continue;
+    step_s.push_back(around.clock.monotonic_s() - before);
+    compute += report.compute_s;
+    exposed += report.comm_exposed_s;
+    data += report.data_wait_s;
+    update += report.update_s;
+    samples += static_cast<double>(report.samples);
+  }
+  double total = 0;
+  for (const double s : step_s) total += s;
+  const double median = quantile(step_s, 0.5);
+  const int my_leaves = ddp::split({0, division.num_leaves}, comm.world_size(), comm.rank()).size();
+
+  observe::JsonObject json, ms, share;
+  ms.set("median", median * 1e3);
+  ms.set("p95", quantile(step_s, 0.95) * 1e3);
+  share.set("compute", compute / total);
+  share.set("comm", exposed / total);
+  share.set("data", data / total);
+  share.set("update", update / total);
+  json.set("samples_per_s", samples / total);
+  json.set("step_ms", ms);
+  json.set("share", share);
+  json.set("gflops_per_s", static_cast<double>(program->flops()) * my_leaves / median * 1e-9);
+  json.set("world_size", std::int64_t{comm.world_size()});
+  json.set("threads", std::int64_t{division.threads});
+  json.set("leaves", std::int64_t{division.num_leaves});
+  json.set("steps", options.steps);
+  json.set("peak_rss_mb", static_cast<double>(peak_rss_bytes()) / 1048576.0);
+  return json.text(2) + "\n";
+}
+
+}  // namespace dlt::train

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "comm/communicator.h"
+#include "train/session.h"
+
+namespace dlt::train {
+
+struct BenchOptions {
+  std::string config_path;
+  std::vector<std::string> overrides;
+  std::int64_t steps = 100;
+  std::int64_t warmup = 10;
+};
+
+/// Trains on in-memory random data of the config's shapes; no file is read or written. JSON with
+/// samples_per_s, step_ms {median, p95}, share {compute, comm, data, update}, gflops_per_s (of this
+/// rank's planned floating-point operations), peak_rss_mb. Steps are timed on rank 0. Collective.
+[[nodiscard]] std::string run_bench(const Surroundings& around, const RunConfig& config,
+                                    const BenchOptions& options, comm::Communicator& comm);
+
+}  // namespace dlt::train

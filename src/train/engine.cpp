@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "train/engine.h"
+
+#include <algorithm>
+#include <array>
+
+#include "base/cpu.h"
+#include "base/error.h"
+#include "base/hash.h"
+#include "base/text.h"
+#include "ddp/leaf_tree.h"
+
+namespace dlt::train {
+namespace {
+
+constexpr std::int64_t kMaxEvaluationChunk = 256;
+constexpr std::size_t kMaxCores = 1024;
+
+/// What each rank tells the others before the work is divided.
+struct RankCores {
+  std::uint64_t host = 0;
+  std::int64_t wanted = 0;  // train.threads, 0 for auto
+  std::array<std::uint64_t, kMaxCores / 64> mask{};
+};
+
+bool uses(const RankCores& rank, std::size_t core) {
+  return ((rank.mask[core / 64] >> (core % 64)) & 1U) != 0;
+}
+
+/// This rank's share of its cores: each counts one over the number of ranks of the host that may
+/// use it.
+int share_of_cores(const std::vector<RankCores>& all, std::size_t self) {
+  double share = 0;
+  for (std::size_t core = 0; core < kMaxCores; ++core) {
+    if (!uses(all[self], core)) continue;
+    const auto sharers = std::count_if(all.begin(), all.end(), [&](const RankCores& other) {
+      return other.host == all[self].host && uses(other, core);
+    });
+    share += 1.0 / static_cast<double>(sharers);
+  }
+  return std::max(1, static_cast<int>(share + 1e-9));
+}
+
+}  // namespace
+
+Division divide(const RunConfig& config, comm::Communicator& comm, const std::string& host,
+                std::int64_t fixed_leaves) {
+  RankCores mine{.host = xxh3(host), .wanted = config.threads.value_or(0), .mask = {}};
+  for (const int core : allowed_cores()) {
+    const auto c = static_cast<std::size_t>(core);
+    if (c < kMaxCores) mine.mask[c / 64] |= std::uint64_t{1} << (c % 64);
+  }
+  std::vector<RankCores> all(static_cast<std::size_t>(comm.world_size()));
+  comm.allgather(&mine, all.data(), sizeof(RankCores));
+
+  Division out;
+  const auto self = static_cast<std::size_t>(comm.rank());
+  int local_threads = 0;
+  out.total_threads = 0;
+  for (std::size_t r = 0; r < all.size(); ++r) {
+    const int threads =
+        all[r].wanted > 0 ? static_cast<int>(all[r].wanted) : share_of_cores(all, r);
+    out.total_threads += threads;
+    if (r == self) out.threads = threads;
+    if (all[r].host == all[self].host) local_threads += threads;
+  }
+  out.oversubscribed = local_threads > online_cores();
+  const std::int64_t automatic =
+      std::min<std::int64_t>(out.total_threads, config.global_batch_size);
+  out.num_leaves =
+      static_cast<int>(fixed_leaves > 0 ? fixed_leaves : config.leaves.value_or(automatic));
+  if (comm.world_size() > out.num_leaves) {
+    throw Error(Exit::config,
+                cat("train.leaves: expected at least one leaf for each of the ", comm.world_size(),
+                    " ranks, got ", out.num_leaves),
+                cat("start at most ", out.num_leaves,
+                    " ranks, or set train.leaves (and data.global_batch_size) to ",
+                    comm.world_size(), " or more"));
+  }
+  const ddp::LeafRange leaves = ddp::split({0, out.num_leaves}, comm.world_size(), comm.rank());
+  out.num_workers = std::clamp(out.threads, 1, std::max(1, leaves.size()));
+  out.leaf_capacity = (config.global_batch_size + out.num_leaves - 1) / out.num_leaves;
+  return out;
+}
+
+std::int64_t evaluation_chunk(const RunConfig& config) {
+  return std::min(config.global_batch_size, kMaxEvaluationChunk);
+}
+
+std::unique_ptr<autodiff::Program> training_program(const RunConfig& config,
+                                                    const autodiff::OpTable& table,
+                                                    tensor::Backend& backend,
+                                                    std::int64_t leaf_capacity) {
+  autodiff::Graph graph(table);
+  (void)config.model->build_training(graph, leaf_capacity, *config.loss);
+  return std::make_unique<autodiff::Program>(std::move(graph), backend);
+}
+
+std::unique_ptr<autodiff::Program> evaluation_program(const RunConfig& config,
+                                                      const autodiff::OpTable& table,
+                                                      tensor::Backend& backend,
+                                                      const tensor::FlatLayout* layout) {
+  autodiff::Graph graph(table);
+  (void)config.model->build_evaluation(graph, evaluation_chunk(config), *config.loss);
+  return std::make_unique<autodiff::Program>(std::move(graph), backend, layout);
+}
+
+std::unique_ptr<autodiff::Program> prediction_program(const RunConfig& config,
+                                                      const autodiff::OpTable& table,
+                                                      tensor::Backend& backend) {
+  autodiff::Graph graph(table);
+  (void)config.model->build_prediction(graph, evaluation_chunk(config));
+  return std::make_unique<autodiff::Program>(std::move(graph), backend);
+}
+
+std::unique_ptr<data::Dataset> open_dataset(const RunConfig& config, const DataSource& source) {
+  data::DatasetOptions options{.file = source.file,
+                               .inputs = source.inputs,
+                               .targets = source.targets,
+                               .scale = source.scale,
+                               .offset = source.offset,
+                               .input_shape = config.model->input_shape()};
+  if (!source.targets.empty()) {
+    if (config.loss->takes_labels()) {
+      options.target_kind = data::TargetKind::labels;
+      options.num_classes = config.model->output_shape().last();
+    } else {
+      options.target_shape = config.model->output_shape();
+    }
+  }
+  return data::open_hdf5(options);
+}
+
+std::int64_t steps_per_epoch(const RunConfig& config, std::int64_t num_rows) {
+  return (num_rows + config.global_batch_size - 1) / config.global_batch_size;
+}
+
+std::int64_t total_steps(const RunConfig& config, std::int64_t num_rows) {
+  return config.steps ? *config.steps : *config.epochs * steps_per_epoch(config, num_rows);
+}
+
+}  // namespace dlt::train

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "autodiff/executor.h"
+#include "comm/communicator.h"
+#include "data/dataset.h"
+#include "train/run_config.h"
+
+namespace dlt::train {
+
+/// How the work of a job is divided, decided once all ranks are known.
+struct Division {
+  int threads = 1;  // of this rank
+  int num_leaves = 1;
+  int num_workers = 1;  // threads of this rank that have leaves to run
+  std::int64_t leaf_capacity = 1;
+  int total_threads = 1;        // over all ranks
+  bool oversubscribed = false;  // more threads than cores on this host
+};
+
+/// Threads: train.threads, or this rank's share of the cores it may use (two ranks that share a
+/// core count half of it each). Leaves: fixed_leaves (from a checkpoint) if not 0, else
+/// train.leaves, else one for each thread of all ranks, at most one for each sample of a batch.
+/// Collective. errors  Error(Exit::config) if there are more ranks than leaves, saying what to set
+[[nodiscard]] Division divide(const RunConfig& config, comm::Communicator& comm,
+                              const std::string& host, std::int64_t fixed_leaves);
+
+/// Samples an evaluation chunk holds: the same for any number of ranks, threads and leaves.
+[[nodiscard]] std::int64_t evaluation_chunk(const RunConfig& config);
+
+[[nodiscard]] std::unique_ptr<autodiff::Program> training_program(const RunConfig& config,
+                                                                  const autodiff::OpTable& table,
+                                                                  tensor::Backend& backend,
+                                                                  std::int64_t leaf_capacity);
+[[nodiscard]] std::unique_ptr<autodiff::Program> evaluation_program(
+    const RunConfig& config, const autodiff::OpTable& table, tensor::Backend& backend,
+    const tensor::FlatLayout* layout);
+[[nodiscard]] std::unique_ptr<autodiff::Program> prediction_program(const RunConfig& config,
+                                                                    const autodiff::OpTable& table,
+                                                                    tensor::Backend& backend);
+
+/// Opens a data set and checks that its rows fit model and loss.
+[[nodiscard]] std::unique_ptr<data::Dataset> open_dataset(const RunConfig& config,
+                                                          const DataSource& source);
+
+/// Optimiser steps of the whole run: train.steps, or epochs over these rows.
+[[nodiscard]] std::int64_t total_steps(const RunConfig& config, std::int64_t num_rows);
+[[nodiscard]] std::int64_t steps_per_epoch(const RunConfig& config, std::int64_t num_rows);
+
+}  // namespace dlt::train

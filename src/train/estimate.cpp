@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "train/estimate.h"
+
+#include <algorithm>
+#include <iomanip>
+#include <sstream>
+
+#include "base/cpu.h"
+#include "base/error.h"
+#include "base/text.h"
+#include "ddp/bucket_plan.h"
+#include "ddp/cost.h"
+#include "ddp/leaf_tree.h"
+#include "train/model_state.h"
+#include "train/trainer.h"
+
+namespace dlt::train {
+namespace {
+
+/// What an MPI rank holds beside the rest: library state and its part of the shared segment
+/// (Open MPI 4.1: measured as the difference of VmHWM with and without MPI).
+constexpr std::int64_t kMpiBytes = 12 << 20;
+
+std::string mib(std::int64_t num_bytes) {
+  std::ostringstream out;
+  out << std::fixed << std::setprecision(1) << static_cast<double>(num_bytes) / 1048576.0 << " MiB";
+  return out.str();
+}
+
+std::string grouped(std::int64_t n) {
+  std::string digits = std::to_string(n);
+  for (auto at = static_cast<std::int64_t>(digits.size()) - 3; at > 0; at -= 3) {
+    digits.insert(static_cast<std::size_t>(at), ",");
+  }
+  return digits;
+}
+
+std::string model_table(const nn::Model& model) {
+  std::ostringstream out;
+  out << std::left << std::setw(20) << "layer" << std::setw(18) << "output" << std::right
+      << std::setw(14) << "parameters"
+      << "\n";
+  out << std::left << std::setw(20) << "input" << std::setw(18) << model.input_shape().text()
+      << std::right << std::setw(14) << 0 << "\n";
+  for (const nn::LayerRow& row : model.rows()) {
+    out << std::left << std::setw(20) << row.name << std::setw(18) << row.output.text()
+        << std::right << std::setw(14) << grouped(row.num_params) << "\n";
+  }
+  return out.str();
+}
+
+/// The division of the work over `ranks` ranks of this host, each with its share of the cores.
+Division assumed_division(const RunConfig& config, int ranks) {
+  Division out;
+  const int cores = static_cast<int>(allowed_cores().size());
+  out.threads = static_cast<int>(config.threads.value_or(std::max(1, cores / ranks)));
+  out.total_threads = out.threads * ranks;
+  const std::int64_t automatic =
+      std::min<std::int64_t>(out.total_threads, config.global_batch_size);
+  out.num_leaves = static_cast<int>(config.leaves.value_or(automatic));
+  if (ranks > out.num_leaves) {
+    throw Error(Exit::config, cat("train.leaves: expected at least one leaf for each of the ",
+                                  ranks, " ranks, got ", out.num_leaves));
+  }
+  const ddp::LeafRange leaves = ddp::split({0, out.num_leaves}, ranks, ranks - 1);
+  out.num_workers = std::clamp(out.threads, 1, std::max(1, leaves.size()));
+  out.leaf_capacity = (config.global_batch_size + out.num_leaves - 1) / out.num_leaves;
+  return out;
+}
+
+std::int64_t count_params(const RunConfig& config) {
+  std::int64_t total = 0;
+  for (const auto& spec : config.model->params()) total += spec.shape.numel();
+  return total;
+}
+
+std::string cost_table(const Estimate& e) {
+  std::ostringstream out;
+  const auto row = [&](const std::string& name, const std::string& text) {
+    out << std::left << std::setw(20) << name << text << "\n";
+  };
+  row("parameters", grouped(e.params));
+  row("steps", cat(grouped(e.steps), ", ", grouped(e.steps_per_epoch), " an epoch"));
+  row("division", cat(e.ranks, " ranks x ", e.threads, " threads, ", e.leaves, " leaves of ",
+                      e.leaf_capacity, " samples"));
+  row("compute", cat(grouped(e.flops_per_step), " FLOP a step"));
+  row("communication",
+      cat(mib(e.bytes_per_step), " sent by a rank each step, ", e.num_buckets, " buckets"));
+  row("peak memory", cat(mib(e.peak_bytes()), " a rank (program ", mib(e.program_bytes), ", data ",
+                         mib(e.data_bytes), ", model ", mib(e.model_bytes), ", gradients ",
+                         mib(e.gradient_bytes), ", activations ", mib(e.activation_bytes), ")"));
+  return out.str();
+}
+
+}  // namespace
+
+std::string run_check(const Surroundings& around, const CheckOptions& options) {
+  around.backend.enter_thread();
+  const RunConfig config =
+      read_run_config(options.config_path, options.overrides, around.table, around.backend);
+  const Division division = assumed_division(config, options.ranks);
+  const auto train = training_program(config, around.table, around.backend, division.leaf_capacity);
+
+  Estimate e;
+  e.program_bytes = peak_rss_bytes() + (options.ranks > 1 ? kMpiBytes : 0);
+  const auto train_data = open_dataset(config, *config.train_data);
+  const auto eval_data = config.eval_data ? open_dataset(config, *config.eval_data) : nullptr;
+  e.data_bytes = train_data->cached_bytes() + (eval_data ? eval_data->cached_bytes() : 0);
+
+  e.ranks = options.ranks;
+  e.threads = division.threads;
+  e.leaves = division.num_leaves;
+  e.leaf_capacity = division.leaf_capacity;
+  e.params = count_params(config);
+  e.steps = total_steps(config, train_data->num_rows());
+  e.steps_per_epoch = steps_per_epoch(config, train_data->num_rows());
+  e.flops_per_step = train->flops() * division.num_leaves;
+  const std::int64_t flat_bytes = train->layout().total * static_cast<std::int64_t>(sizeof(float));
+  const auto states = static_cast<std::int64_t>(config.optimizer->state_names().size());
+  e.model_bytes = flat_bytes * (1 + states);
+  const ddp::ReducerOptions reducer{
+      .total = train->layout().total,
+      .buckets = ddp::plan_buckets(train->layout(), config.bucket_bytes),
+      .num_leaves = division.num_leaves,
+      .num_workers = division.num_workers,
+      .reduction = config.reduction};
+  e.num_buckets = static_cast<std::int64_t>(reducer.buckets.size());
+  const ddp::Cost cost = ddp::planned_cost(reducer, options.ranks, options.ranks - 1);
+  e.gradient_bytes = cost.buffer_bytes;
+  e.bytes_per_step = cost.sent_bytes;
+  e.activation_bytes = train->plan().arena_bytes * division.num_workers;
+  if (eval_data) {
+    const auto eval = evaluation_program(config, around.table, around.backend, &train->layout());
+    e.activation_bytes += eval->plan().arena_bytes * division.num_workers;
+  }
+  return model_table(*config.model) + "\n" + cost_table(e);
+}
+
+}  // namespace dlt::train

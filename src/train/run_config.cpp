@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "train/run_config.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+#include "base/error.h"
+#include "base/hash.h"
+#include "base/text.h"
+
+namespace dlt::train {
+namespace {
+
+using config::MapReader;
+
+constexpr std::int64_t kMaxSteps = std::int64_t{1} << 40;
+constexpr std::int64_t kMaxLeaves = 65536;
+
+void read_run(MapReader run, RunConfig& out) {
+  out.name = run.text("name", std::string("run"));
+  out.dir = run.text("dir", cat("runs/", out.name));
+  out.seed = static_cast<std::uint64_t>(run.integer("seed", {.min = 0}, 0));
+  if (out.dir.empty()) run.error("dir", "expected a folder name, got ''");
+  if (out.name.find_first_of("/\n\r\t") != std::string::npos || out.name.empty()) {
+    run.error("name", cat("expected a name without slashes, got '", printable(out.name), "'"));
+  }
+  run.finish();
+}
+
+DataSource read_source(MapReader source) {
+  DataSource out;
+  out.file = source.text("file");
+  out.inputs = source.text("inputs");
+  out.targets = source.text("targets");
+  out.scale = source.number("scale", {}, 1.0);
+  out.offset = source.number("offset", {}, 0.0);
+  source.finish();
+  return out;
+}
+
+void read_data(MapReader data, RunConfig& out) {
+  out.train_data = read_source(data.map("train"));
+  if (data.has("eval")) out.eval_data = read_source(data.map("eval"));
+  out.global_batch_size = data.integer("global_batch_size", {.min = 1, .max = 1048576});
+  out.shuffle = data.boolean("shuffle", true);
+  out.data_workers = data.integer_or_auto("workers", {.min = 0, .max = 256});
+  (void)data.choice("on_bad", {"error"}, std::string("error"));
+  data.finish();
+}
+
+void read_train(MapReader train, RunConfig& out) {
+  if (train.has("epochs")) out.epochs = train.integer("epochs", {.min = 1, .max = kMaxSteps});
+  if (train.has("steps")) out.steps = train.integer("steps", {.min = 1, .max = kMaxSteps});
+  if (out.epochs && out.steps) {
+    train.error("steps", "expected either train.epochs or train.steps, got both");
+  } else if (!out.epochs && !out.steps) {
+    (void)train.integer("epochs", {.min = 1, .max = kMaxSteps});  // records that it is missing
+  }
+  if (train.has("stop_at_step"))
+    out.stop_at_step = train.integer("stop_at_step", {.min = 1, .max = kMaxSteps});
+  (void)train.choice("device", {"auto", "cpu"}, std::string("auto"));
+  out.threads = train.integer_or_auto("threads", {.min = 1, .max = 1024});
+  out.leaves = train.integer_or_auto("leaves", {.min = 1, .max = kMaxLeaves});
+  (void)train.choice("precision", {"f32"}, std::string("f32"));
+  out.reduction = train.choice("reduction", {"exact", "fast"}, std::string("exact")) == "fast"
+                      ? ddp::Reduction::fast
+                      : ddp::Reduction::exact;
+  if (train.has("clip_norm"))
+    out.clip_norm = train.number("clip_norm", {.min = 0, .min_open = true});
+  out.eval_every_epochs = train.integer("eval_every_epochs", {.min = 0, .max = kMaxSteps}, 1);
+  if (out.leaves && out.global_batch_size > 0 && *out.leaves > out.global_batch_size) {
+    train.error("leaves",
+                cat("expected at most data.global_batch_size (", out.global_batch_size, "), got '",
+                    *out.leaves, "'"),
+                "a leaf holds at least one sample of each step");
+  }
+  train.finish();
+}
+
+void read_comm(MapReader comm, RunConfig& out) {
+  out.comm_backend = comm.choice("backend", {"auto", "self", "mpi"}, std::string("auto"));
+  const auto bucket_mb =
+      comm.number_or_auto("bucket_mb", {.min = 0, .max = 65536, .min_open = true});
+  if (bucket_mb)
+    out.bucket_bytes = std::max<std::int64_t>(64, std::llround(*bucket_mb * 1048576.0));
+  out.overlap = comm.boolean("overlap", true);
+  (void)comm.choice("compression", {"none"}, std::string("none"));
+  comm.finish();
+}
+
+void read_checkpoint(MapReader checkpoint, RunConfig& out) {
+  out.checkpoint_every_steps = checkpoint.integer("every_steps", {.min = 0, .max = kMaxSteps}, 0);
+  out.checkpoint_keep = static_cast<int>(checkpoint.integer("keep", {.min = 1, .max = 1000000}, 3));
+  checkpoint.finish();
+}
+
+/// The keys of the supervisor (dlrun) are checked here too, so that one file serves both programs.
+void read_fault(MapReader fault, RunConfig& out) {
+  out.hang_timeout_s =
+      fault.number("hang_timeout_s", {.min = 0, .max = 86400, .min_open = true}, 30.0);
+  (void)fault.integer("max_restarts", {.min = 0, .max = 1000000}, 5);
+  (void)fault.number("backoff_s", {.min = 0, .max = 3600}, 1.0);
+  (void)fault.integer("min_ranks", {.min = 1, .max = 1 << 20}, 1);
+  (void)fault.integer("heartbeat_ms", {.min = 1, .max = 3600000}, 500);
+  (void)fault.text("control", std::string("127.0.0.1:0"));
+  fault.finish();
+}
+
+void read_numerics_and_log(MapReader& root, RunConfig& out) {
+  MapReader numerics = root.map("numerics");
+  out.on_nonfinite =
+      numerics.choice("on_nonfinite", {"halt", "skip"}, std::string("halt")) == "skip"
+          ? OnNonfinite::skip
+          : OnNonfinite::halt;
+  numerics.finish();
+  MapReader log = root.map("log");
+  out.log_every_steps = log.integer("every_steps", {.min = 1, .max = kMaxSteps}, 10);
+  out.tensorboard = log.boolean("tensorboard", true);
+  log.finish();
+}
+
+/// Builds the graph once, so that a loss that does not fit the model is a mistake of the config.
+void check_loss_fits(const RunConfig& out, const autodiff::OpTable& table, const config::Mark& mark,
+                     config::Diagnostics& diagnostics) {
+  try {
+    autodiff::Graph graph(table);
+    (void)out.model->build_evaluation(graph, 2, *out.loss);
+  } catch (const Error& error) {
+    if (error.exit() != Exit::config) throw;
+    diagnostics.error(mark, "loss", error.what(), error.hint());
+  }
+}
+
+void read_model_and_loss(MapReader& root, const autodiff::OpTable& table, RunConfig& out) {
+  config::Diagnostics& diagnostics = root.diagnostics();
+  const config::Node* model = root.child("model");
+  out.model = nn::Model::read(model, root.mark("model"), diagnostics, table);
+  const config::Node* loss = root.child("loss");
+  out.loss = nn::read_loss(loss, root.mark("loss"), diagnostics);
+  const config::Node* metrics = root.child("metrics");
+  if (out.model == nullptr || out.loss == nullptr) return;
+  check_loss_fits(out, table, root.mark("loss"), diagnostics);
+  const bool logits =
+      out.loss->name() == "binary_cross_entropy" && out.model->final_activation() != "sigmoid";
+  out.metrics = read_metrics(metrics,
+                             {.labels = out.loss->takes_labels(),
+                              .width = out.model->output_shape().numel(),
+                              .threshold = logits ? 0.0 : 0.5},
+                             diagnostics);
+}
+
+void flatten(const config::Node& node, const std::string& path, FlatConfig& out) {
+  const auto at = [&](const std::string& key) { return path.empty() ? key : cat(path, ".", key); };
+  switch (node.kind) {
+    case config::Kind::map:
+      for (const auto& entry : node.entries) flatten(entry.value, at(entry.key), out);
+      break;
+    case config::Kind::sequence:
+      for (std::size_t i = 0; i < node.items.size(); ++i)
+        flatten(node.items[i], at(std::to_string(i)), out);
+      break;
+    case config::Kind::scalar:
+      out.emplace_back(path, node.scalar);
+      break;
+    case config::Kind::null:
+      out.emplace_back(path, "null");
+      break;
+  }
+}
+
+}  // namespace
+
+FlatConfig flatten_config(const config::Node& tree) {
+  FlatConfig out;
+  flatten(tree, "", out);
+  return out;
+}
+
+RunConfig read_run_config(const std::string& path, const std::vector<std::string>& overrides,
+                          const autodiff::OpTable& table, const tensor::Backend& backend) {
+  config::Diagnostics diagnostics;
+  RunConfig out;
+  out.resolved = config::load(path, overrides, diagnostics);
+  diagnostics.throw_if_any();
+
+  MapReader root(&out.resolved, "", {.source = path, .line = 1, .column = 1}, diagnostics);
+  read_run(root.map("run"), out);
+  read_model_and_loss(root, table, out);
+  read_data(root.map("data"), out);
+  read_train(root.map("train"), out);
+  const config::Node* optimizer = root.child("optimizer");
+  out.optimizer = optim::make_optimizer(optimizer, diagnostics, backend);
+  MapReader schedule = root.map("schedule");
+  out.schedule = optim::read_schedule(schedule);
+  schedule.finish();
+  read_comm(root.map("comm"), out);
+  read_checkpoint(root.map("checkpoint"), out);
+  read_fault(root.map("fault"), out);
+  read_numerics_and_log(root, out);
+  root.finish();
+  diagnostics.throw_if_any();
+  config::add_defaults(out.resolved, diagnostics);
+  return out;
+}
+
+bool may_change_on_resume(const std::string& key) {
+  static constexpr std::array<std::string_view, 3> kFree{"train.epochs", "train.steps",
+                                                         "train.stop_at_step"};
+  for (const std::string_view free : kFree) {
+    if (key == free) return true;
+  }
+  return false;
+}
+
+std::string config_fingerprint(const RunConfig& config) {
+  Sha256 hash;
+  FlatConfig values = flatten_config(config.resolved);
+  std::sort(values.begin(), values.end());  // the order of keys in a file says nothing
+  for (const auto& [key, value] : values) {
+    if (!may_change_on_resume(key)) hash.update(cat(key, ": ", value, "\n"));
+  }
+  return hash.hex();
+}
+
+}  // namespace dlt::train

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "autodiff/op_def.h"
+#include "config/node.h"
+#include "ddp/reducer.h"
+#include "nn/loss.h"
+#include "nn/model.h"
+#include "optim/optimizer.h"
+#include "optim/schedule.h"
+#include "tensor/backend.h"
+#include "train/metrics.h"
+
+namespace dlt::train {
+
+/// One `data.train` or `data.eval` block.
+struct DataSource {
+  std::string file, inputs, targets;
+  double scale = 1.0;
+  double offset = 0.0;
+};
+
+enum class OnNonfinite : std::uint8_t { halt, skip };
+
+/// A whole YAML file as one struct. `auto` is an empty optional.
+struct RunConfig {
+  std::string name, dir;
+  std::uint64_t seed = 0;
+
+  std::unique_ptr<nn::Model> model;
+  std::unique_ptr<nn::Loss> loss;
+  std::vector<std::unique_ptr<Metric>> metrics;  // without the loss, which is always there
+
+  std::optional<DataSource> train_data, eval_data;
+  std::int64_t global_batch_size = 0;
+  bool shuffle = true;
+  std::optional<std::int64_t> data_workers;
+
+  std::optional<std::int64_t> epochs, steps, stop_at_step, threads, leaves;
+  ddp::Reduction reduction = ddp::Reduction::exact;
+  std::optional<double> clip_norm;
+  std::int64_t eval_every_epochs = 1;
+
+  std::unique_ptr<optim::Optimizer> optimizer;
+  optim::ScheduleConfig schedule;
+
+  std::string comm_backend;       // auto, self, mpi
+  std::int64_t bucket_bytes = 0;  // 0: auto
+  bool overlap = true;
+
+  std::int64_t checkpoint_every_steps = 0;  // 0: only at the end
+  int checkpoint_keep = 3;
+  double hang_timeout_s = 30;
+  OnNonfinite on_nonfinite = OnNonfinite::halt;
+  std::int64_t log_every_steps = 10;
+  bool tensorboard = true;
+
+  config::Node resolved;  // every key with its value
+};
+
+/// Reads and checks a config file with overrides. errors  Error(Exit::config) with every mistake of
+/// the file; Exit::missing if there is no such file. table and backend must outlive the result.
+[[nodiscard]] RunConfig read_run_config(const std::string& path,
+                                        const std::vector<std::string>& overrides,
+                                        const autodiff::OpTable& table,
+                                        const tensor::Backend& backend);
+
+/// Every scalar of a tree with its dotted key, in the order of the file.
+using FlatConfig = std::vector<std::pair<std::string, std::string>>;
+[[nodiscard]] FlatConfig flatten_config(const config::Node& tree);
+
+/// Hash of the resolved configuration without the keys that may change on resume (train.epochs,
+/// train.steps, train.stop_at_step).
+[[nodiscard]] std::string config_fingerprint(const RunConfig& config);
+[[nodiscard]] bool may_change_on_resume(const std::string& key);
+
+}  // namespace dlt::train

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "train/run_log.h"
+
+#include <iomanip>
+#include <sstream>
+
+#include "base/text.h"
+
+namespace dlt::train {
+namespace {
+
+std::string log_name(const std::string& dir, int rank) {
+  std::ostringstream out;
+  out << dir << "/logs/rank-" << std::setw(2) << std::setfill('0') << rank << ".log";
+  return out.str();
+}
+
+}  // namespace
+
+std::string describe(const MetricValues& values) {
+  std::ostringstream out;
+  out << std::setprecision(4);
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    out << (i == 0 ? "" : "  ") << values[i].first << " " << values[i].second;
+  }
+  return out.str();
+}
+
+RunLog::RunLog(const RunLogOptions& options, const Clock& clock)
+    : root_(options.rank == 0),
+      clock_(&clock),
+      start_s_(clock.monotonic_s()),
+      progress_(root_ ? options.progress : observe::ProgressStyle::quiet, clock),
+      log_(log_name(options.dir, options.rank), std::ios::app) {
+  if (!root_) return;
+  events_ = std::make_unique<observe::EventLog>(options.dir + "/events.jsonl", clock, 0);
+  if (options.tensorboard)
+    tensorboard_ = std::make_unique<observe::TensorBoardLog>(options.dir, clock);
+}
+
+void RunLog::event(std::string_view name, const observe::Fields& fields) {
+  if (events_) events_->write(name, fields);
+}
+
+void RunLog::step(const StepReport& report, const SumLayout& sums, double samples_per_s) {
+  if (!root_) return;
+  const MetricValues values = sums.values(report.sums);
+  observe::Fields fields{
+      {"step", report.step + 1}, {"epoch", report.epoch}, {"samples", report.samples}};
+  for (const auto& [name, value] : values) fields.emplace_back(name, value);
+  fields.insert(fields.end(), {{"lr", report.learning_rate},
+                               {"grad_norm", report.grad_norm},
+                               {"samples_per_s", samples_per_s},
+                               {"compute", report.compute_s},
+                               {"comm_exposed", report.comm_exposed_s},
+                               {"data_wait", report.data_wait_s}});
+  event("step", fields);
+  if (!tensorboard_) return;
+  for (const auto& [name, value] : values)
+    tensorboard_->scalar(cat("train/", name), report.step + 1, value);
+  tensorboard_->scalar("train/learning_rate", report.step + 1, report.learning_rate);
+  tensorboard_->scalar("speed/samples_per_s", report.step + 1, samples_per_s);
+}
+
+void RunLog::evaluation(std::int64_t step, const MetricValues& values) {
+  if (!root_) return;
+  observe::Fields fields{{"step", step}};
+  for (const auto& [name, value] : values) {
+    fields.emplace_back(name, value);
+    if (tensorboard_) tensorboard_->scalar(cat("eval/", name), step, value);
+  }
+  event("eval", fields);
+}
+
+void RunLog::line(const std::string& text) {
+  if (root_) progress_.line(text);
+  note(text);
+}
+
+void RunLog::note(const std::string& text) {
+  log_ << std::fixed << std::setprecision(3) << clock_->monotonic_s() - start_s_ << " s  " << text
+       << "\n"
+       << std::flush;
+}
+
+void RunLog::finish() {
+  progress_.finish();
+  if (tensorboard_) tensorboard_->flush();
+}
+
+}  // namespace dlt::train

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "train/session.h"
+
+#include <iomanip>
+#include <sstream>
+
+#include "base/text.h"
+#include "train/train_loop.h"
+
+namespace dlt::train {
+
+TrainJob::TrainJob(const Surroundings& surroundings, const TrainOptions& options)
+    : around_(surroundings),
+      options_(options),
+      config_(read_run_config(options.config_path, options.overrides, surroundings.table,
+                              surroundings.backend)) {
+  resume_ = decide_resume(config_, options.resume, around_.fs);
+  train_data_ = open_dataset(config_, *config_.train_data);
+  if (config_.eval_data) eval_data_ = open_dataset(config_, *config_.eval_data);
+  total_steps_ = total_steps(config_, train_data_->num_rows());
+  finished_ = resume_.checkpoint && resume_.checkpoint->step >= total_steps_ &&
+              exists(RunPaths(config_.dir).summary) && options.resume.mode == ResumeMode::automatic;
+}
+
+TrainJob::~TrainJob() = default;
+
+std::string TrainJob::finished_text() const {
+  return cat(config_.dir, " is finished: ", resume_.checkpoint->step, " of ", total_steps_,
+             " steps done.\n", "  its summary is in ", RunPaths(config_.dir).summary, "\n",
+             "  raise train.", config_.steps ? "steps" : "epochs",
+             " to go on, or start anew with --overwrite\n");
+}
+
+RunSummary TrainJob::run(comm::Communicator& comm, const std::atomic<bool>& stop) {
+  TrainLoop loop(*this, comm, stop);
+  return loop.run();
+}
+
+std::string summary_text(const RunSummary& summary) {
+  std::ostringstream out;
+  out << std::left;
+  const auto row = [&](const std::string& name, const std::string& text) {
+    out << "  " << std::setw(12) << name << text << "\n";
+  };
+  out << summary.status << "\n";
+  row("steps", cat(summary.steps, " (", summary.epochs, " epochs), ", summary.world_size,
+                   " ranks, ", summary.leaves, " leaves"));
+  if (!summary.train.empty()) row("train", describe(summary.train));
+  if (!summary.eval.empty()) row("eval", describe(summary.eval));
+  std::ostringstream speed;
+  speed << std::fixed << std::setprecision(summary.samples_per_s < 100 ? 1 : 0)
+        << summary.samples_per_s << " samples/s, " << std::setprecision(2) << summary.wall_s
+        << " s";
+  row("speed", speed.str());
+  row("weights", summary.weights_hash);
+  row("run", summary.dir);
+  return out.str();
+}
+
+}  // namespace dlt::train

@@ -1,0 +1,335 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "train/train_loop.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/error.h"
+#include "base/hash.h"
+#include "base/text.h"
+#include "ddp/replica.h"
+#include "observe/json_object.h"
+
+namespace dlt::train {
+
+TrainLoop::TrainLoop(TrainJob& job, comm::Communicator& comm, const std::atomic<bool>& stop)
+    : job_(&job),
+      comm_(&comm),
+      stop_(&stop),
+      paths_(job.config_.dir),
+      division_(divide(job.config_, comm, job.around_.host,
+                       job.resume_.checkpoint ? job.resume_.checkpoint->leaves : 0)),
+      start_s_(job.around_.clock.monotonic_s()),
+      pool_(division_.num_workers) {
+  job.around_.backend.enter_thread();
+  train_program_ = training_program(job.config_, job.around_.table, job.around_.backend,
+                                    division_.leaf_capacity);
+  require_same_job();
+  load_or_initialize();
+  open_run_folder();
+  if (job.eval_data_) {
+    eval_program_ = evaluation_program(job.config_, job.around_.table, job.around_.backend,
+                                       &train_program_->layout());
+    evaluator_ = std::make_unique<Evaluator>(parts(*eval_program_), *job.eval_data_,
+                                             state_->params(), evaluation_chunk(job.config_));
+  }
+}
+
+TrainerParts TrainLoop::parts(const autodiff::Program& program) {
+  return {.config = job_->config_,
+          .program = program,
+          .backend = job_->around_.backend,
+          .comm = *comm_,
+          .pool = pool_,
+          .clock = job_->around_.clock,
+          .host = job_->around_.host};
+}
+
+void TrainLoop::require_same_job() {
+  const TrainJob& job = *job_;
+  const auto& checkpoint = job.resume_.checkpoint;
+  const std::int64_t start = checkpoint ? checkpoint->step : 0;
+  ddp::require_agreement(
+      *comm_, job.around_.host,
+      {{"program", job.around_.program_hash},
+       {"config",
+        cat(config_fingerprint(job.config_).substr(0, 16), " (", job.total_steps_, " steps)")},
+       {"data", cat(job.train_data_->fingerprint(), "/",
+                    job.eval_data_ ? job.eval_data_->fingerprint() : 0)},
+       {"plan", cat(train_program_->hash(), " (", division_.num_leaves, " leaves)")},
+       {"start", cat("step ", start)}});
+}
+
+void TrainLoop::load_or_initialize() {
+  const RunConfig& config = job_->config_;
+  state_ = std::make_unique<ModelState>(train_program_->layout(), config.optimizer.get(),
+                                        job_->around_.backend);
+  if (!job_->resume_.checkpoint) {
+    state_->initialize(config.model->params(), config.seed);
+    return;
+  }
+  state_->load(*job_->resume_.checkpoint);
+  step_ = job_->resume_.checkpoint->step;
+  job_->resume_.checkpoint->model.clear();
+  job_->resume_.checkpoint->optimizer.clear();
+}
+
+void TrainLoop::open_run_folder() {
+  const RunConfig& config = job_->config_;
+  const std::vector<std::string> hosts = comm::allgather_text(*comm_, job_->around_.host);
+  std::optional<Error> failure;
+  if (root()) {
+    try {
+      Fs& fs = job_->around_.fs;
+      if (job_->resume_.clear) clear_run(paths_, fs);
+      fs.create_directories(paths_.checkpoints);
+      fs.create_directories(paths_.logs);
+      if (exists(paths_.summary)) fs.remove_tree(paths_.summary);
+      write_atomically(fs, paths_.config, resolved_yaml(config));
+      write_manifest(hosts);
+    } catch (const Error& error) {
+      failure = error;
+    }
+  }
+  ddp::agree_on_failure(*comm_, job_->around_.host, failure);
+  store_ = std::make_unique<checkpoint::Store>(job_->around_.fs, paths_.checkpoints,
+                                               config.checkpoint_keep);
+  log_ = std::make_unique<RunLog>(RunLogOptions{.dir = paths_.dir,
+                                                .rank = comm_->rank(),
+                                                .tensorboard = config.tensorboard,
+                                                .progress = job_->options_.progress},
+                                  job_->around_.clock);
+  for (const std::string& warning : job_->resume_.warnings) log_->line(cat("warning: ", warning));
+  if (division_.oversubscribed) {
+    log_->line(cat("warning: more threads than cores on ", job_->around_.host,
+                   ": set train.threads or start fewer ranks"));
+  }
+  log_->line(cat(comm_->world_size(), " ranks x ", division_.threads, " threads, ",
+                 division_.num_leaves, " leaves of ", division_.leaf_capacity, ", ",
+                 job_->around_.backend.description(),
+                 step_ > 0 ? cat(", going on from step ", step_) : std::string()));
+  log_->event("run_start", {{"step", step_},
+                            {"world_size", std::int64_t{comm_->world_size()}},
+                            {"threads", std::int64_t{division_.threads}},
+                            {"leaves", std::int64_t{division_.num_leaves}},
+                            {"host", job_->around_.host}});
+}
+
+std::int64_t TrainLoop::end_step() const {
+  const auto stop_at = job_->config_.stop_at_step;
+  return stop_at ? std::min(*stop_at, job_->total_steps_) : job_->total_steps_;
+}
+
+RunSummary TrainLoop::run() {
+  const std::int64_t end = end_step();
+  Trainer trainer(parts(*train_program_), *job_->train_data_, *state_,
+                  {.num_leaves = division_.num_leaves,
+                   .first_step = step_,
+                   .end_step = std::max(end, step_),
+                   .total_steps = job_->total_steps_});
+  epoch_sums_.assign(static_cast<std::size_t>(trainer.sum_layout().size()), 0.0);
+  while (step_ < end && advance(trainer)) {
+  }
+  if (saved_step_ != step_) save();
+  if (!preempted_ && evaluator_ && evaluated_step_ != step_) evaluate();
+  RunSummary summary = summarize(trainer);
+  if (root()) write_summary(summary);
+  log_->event("run_end", {{"code", static_cast<std::int64_t>(summary.exit)},
+                          {"steps", step_},
+                          {"steps_lost", std::int64_t{0}},
+                          {"restarts", std::int64_t{0}},
+                          {"effective_time", train_s_ / std::max(summary.wall_s, 1e-9)}});
+  log_->finish();
+  return summary;
+}
+
+bool TrainLoop::advance(Trainer& trainer) {
+  const RunConfig& config = job_->config_;
+  const Clock& clock = job_->around_.clock;
+  const double before = clock.monotonic_s();
+  // Every rank asks for the norm in the same steps: it takes part in the decision whether a step
+  // counts.
+  const bool log_due = (step_ + 1) % config.log_every_steps == 0;
+  const StepReport report =
+      trainer.step({.stop_wanted = stop_->load(std::memory_order_relaxed), .want_norm = log_due});
+  ++step_;
+  note_step(trainer, report, clock.monotonic_s() - before);
+  if (!report.finite) handle_nonfinite(report);
+
+  const bool save_due =
+      config.checkpoint_every_steps > 0 && step_ % config.checkpoint_every_steps == 0;
+  if (report.stop) preempted_ = true;
+  if (save_due || report.stop) save();
+  const std::int64_t per_epoch = trainer.sampler().steps_per_epoch();
+  if (step_ % per_epoch == 0) {
+    const std::int64_t epoch = step_ / per_epoch;
+    const bool due = config.eval_every_epochs > 0 && epoch % config.eval_every_epochs == 0;
+    if (due && evaluator_ && !preempted_) evaluate();
+  }
+  return !preempted_;
+}
+
+void TrainLoop::note_step(const Trainer& trainer, const StepReport& report, double step_s) {
+  const RunConfig& config = job_->config_;
+  train_s_ += step_s;
+  train_samples_ += report.samples;
+  interval_s_ += step_s;
+  interval_samples_ += report.samples;
+  if (report.step % trainer.sampler().steps_per_epoch() == 0)
+    std::fill(epoch_sums_.begin(), epoch_sums_.end(), 0.0);
+  for (std::size_t i = 0; i < epoch_sums_.size() && report.finite; ++i)
+    epoch_sums_[i] += report.sums[i];
+  const bool log_due = step_ % config.log_every_steps == 0;
+  if (!log_due && step_ != end_step()) return;
+  const double speed = static_cast<double>(interval_samples_) / std::max(interval_s_, 1e-9);
+  last_train_ = trainer.sum_layout().values(epoch_sums_);
+  log_->progress({.step = step_,
+                  .num_steps = end_step(),
+                  .epoch = report.epoch,
+                  .num_epochs = config.epochs.value_or(0),
+                  .samples_per_s = speed,
+                  .values = last_train_});
+  if (!log_due) return;
+  log_->step(report, trainer.sum_layout(), speed);
+  interval_s_ = 0;
+  interval_samples_ = 0;
+}
+
+void TrainLoop::handle_nonfinite(const StepReport& report) {
+  const bool skip = job_->config_.on_nonfinite == OnNonfinite::skip;
+  const double loss = report.sums[0] / report.sums[1];
+  const std::string what =
+      std::isfinite(loss) ? "the gradient is not finite" : cat("the loss is ", loss);
+  log_->event("numerics",
+              {{"step", step_}, {"loss", loss}, {"action", std::string(skip ? "skip" : "halt")}});
+  if (skip) {
+    log_->line(cat("warning: step ", step_, ": ", what, "; the step was skipped"));
+    return;
+  }
+  throw Error(Exit::numerics, cat("step ", step_, ": ", what, ", expected finite numbers"),
+              "lower optimizer.learning_rate, set train.clip_norm, or numerics.on_nonfinite: skip");
+}
+
+void TrainLoop::evaluate() {
+  last_eval_ = evaluator_->evaluate();
+  evaluated_step_ = step_;
+  log_->evaluation(step_, last_eval_);
+  log_->line(cat("step ", step_, "  eval  ", describe(last_eval_)));
+}
+
+void TrainLoop::require_equal_replicas() {
+  const std::int64_t num_bytes =
+      train_program_->layout().total * static_cast<std::int64_t>(sizeof(float));
+  const auto* bytes = reinterpret_cast<const std::byte*>(state_->params());
+  const std::uint64_t hash = xxh3({bytes, static_cast<std::size_t>(num_bytes)});
+  try {
+    ddp::require_agreement(*comm_, job_->around_.host,
+                           {{cat("weights after step ", step_), cat(hash)}});
+  } catch (const Error& error) {
+    throw Error(Exit::internal, error.what(),
+                "replicas must be equal: suspect that rank's memory or processor");
+  }
+}
+
+void TrainLoop::save() {
+  require_equal_replicas();
+  const std::string bad = state_->first_nonfinite();
+  if (!bad.empty()) {
+    throw Error(
+        Exit::numerics,
+        cat("step ", step_, ": parameter '", bad, "' is not finite; no checkpoint was written"),
+        "lower optimizer.learning_rate or set train.clip_norm; the last checkpoint is good");
+  }
+  saved_step_ = step_;
+  if (!root()) return;
+  const std::int64_t per_epoch = steps_per_epoch(job_->config_, job_->train_data_->num_rows());
+  checkpoint::Checkpoint checkpoint;
+  checkpoint.step = step_;
+  checkpoint.epoch = step_ / per_epoch;
+  checkpoint.epoch_samples = std::min((step_ % per_epoch) * job_->config_.global_batch_size,
+                                      job_->train_data_->num_rows());
+  checkpoint.leaves = division_.num_leaves;
+  checkpoint.config_fingerprint = config_fingerprint(job_->config_);
+  checkpoint.config_yaml = resolved_yaml(job_->config_);
+  state_->save(checkpoint);
+  const double before = job_->around_.clock.monotonic_s();
+  log_->event("ckpt_begin", {{"step", step_}});
+  save_problem_.clear();
+  try {
+    const checkpoint::CommitResult result = store_->commit(checkpoint);
+    const double ms = (job_->around_.clock.monotonic_s() - before) * 1e3;
+    log_->event(
+        "ckpt_commit",
+        {{"step", step_}, {"bytes", result.num_bytes}, {"stall_ms", ms}, {"persist_ms", ms}});
+  } catch (const Error& error) {
+    // A full disk must not end a run that could still be saved later; only the last save decides.
+    save_problem_ = error.what();
+    log_->event("fault",
+                {{"kind", std::string("disk_full")}, {"rank", std::int64_t{0}}, {"step", step_}});
+    log_->line(cat("warning: the checkpoint of step ", step_, " was not written: ", error.what()));
+  }
+}
+
+RunSummary TrainLoop::summarize(Trainer& trainer) {
+  std::int32_t unsaved = save_problem_.empty() ? 0 : 1;
+  comm_->broadcast(&unsaved, sizeof unsaved, 0);
+  if (unsaved != 0) {
+    ddp::agree_on_failure(
+        *comm_, job_->around_.host,
+        root() ? std::optional<Error>(Error(
+                     Exit::io, cat("the final checkpoint could not be written: ", save_problem_)))
+               : std::nullopt);
+  }
+  const std::int64_t per_epoch = trainer.sampler().steps_per_epoch();
+  RunSummary out;
+  out.status = preempted_ ? "preempted" : step_ < job_->total_steps_ ? "stopped" : "finished";
+  out.exit = preempted_ ? Exit::preempted : Exit::ok;
+  out.dir = paths_.dir;
+  out.steps = step_;
+  out.epochs = step_ / per_epoch;
+  out.world_size = comm_->world_size();
+  out.leaves = division_.num_leaves;
+  out.wall_s = job_->around_.clock.monotonic_s() - start_s_;
+  out.samples_per_s = train_s_ > 0 ? static_cast<double>(train_samples_) / train_s_ : 0.0;
+  out.train = last_train_;
+  out.eval = last_eval_;
+  out.weights_hash = state_->weights_hash();
+  return out;
+}
+
+void TrainLoop::write_manifest(const std::vector<std::string>& hosts) {
+  observe::JsonObject manifest;
+  manifest.set("program", job_->around_.program_version);
+  manifest.set("program_hash", job_->around_.program_hash);
+  manifest.set("hosts", std::vector<observe::FieldValue>(hosts.begin(), hosts.end()));
+  manifest.set("world_size", std::int64_t{comm_->world_size()});
+  manifest.set("leaves", std::int64_t{division_.num_leaves});
+  manifest.set("backend", job_->around_.backend.description());
+  manifest.set("mpi", comm_->name() == "mpi" ? comm::mpi_library_version() : std::string("none"));
+  manifest.set("config_fingerprint", config_fingerprint(job_->config_));
+  manifest.set("data_fingerprint", cat(job_->train_data_->fingerprint()));
+  write_atomically(job_->around_.fs, paths_.manifest, manifest.text(2) + "\n");
+}
+
+void TrainLoop::write_summary(const RunSummary& summary) {
+  const auto object = [](const MetricValues& values) {
+    observe::JsonObject out;
+    for (const auto& [name, value] : values) out.set(name, value);
+    return out;
+  };
+  observe::JsonObject json;
+  json.set("status", summary.status);
+  json.set("steps", summary.steps);
+  json.set("epochs", summary.epochs);
+  json.set("world_size", std::int64_t{summary.world_size});
+  json.set("leaves", std::int64_t{summary.leaves});
+  json.set("wall_s", summary.wall_s);
+  json.set("samples_per_s", summary.samples_per_s);
+  json.set("train", object(summary.train));
+  json.set("eval", object(summary.eval));
+  json.set("weights_hash", summary.weights_hash);
+  json.set("restarts", std::int64_t{0});
+  write_atomically(job_->around_.fs, paths_.summary, json.text(2) + "\n");
+}
+
+}  // namespace dlt::train

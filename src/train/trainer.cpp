@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "train/trainer.h"
+
+#include <algorithm>
+#include <cmath>
+#include <optional>
+
+#include "base/error.h"
+#include "base/text.h"
+#include "ddp/replica.h"
+
+namespace dlt::train {
+namespace {
+
+/// Below this many elements an update is cheaper than waking the workers.
+constexpr std::int64_t kParallelUpdateElements = 1 << 16;
+
+ddp::ReducerOptions reducer_options(const TrainerParts& parts, const TrainerRange& range,
+                                    int num_sums) {
+  return {.total = parts.program.layout().total,
+          .buckets = ddp::plan_buckets(parts.program.layout(), parts.config.bucket_bytes),
+          .num_leaves = range.num_leaves,
+          .num_workers = parts.pool.num_workers(),
+          .num_sums = num_sums,
+          .reduction = parts.config.reduction,
+          .overlap = parts.config.overlap,
+          .timeout_s = parts.config.hang_timeout_s};
+}
+
+std::int64_t align_up(std::int64_t n) { return (n + 15) / 16 * 16; }
+
+}  // namespace
+
+/// One thread's part: its executor, its loader, and how its last step went.
+struct Trainer::Worker final : autodiff::GradientSink {
+  Worker(Trainer& owner, const data::Dataset& dataset, int worker)
+      : reducer(&owner.reducer_),
+        id(worker),
+        runner(owner.parts_.program, owner.parts_.backend, owner.state_->params(), owner.sums_,
+               owner.parts_.config.seed),
+        loader(dataset, owner.sampler_,
+               {.first_leaf = owner.reducer_.worker_leaves(worker).begin,
+                .num_leaves = owner.reducer_.worker_leaves(worker).size(),
+                .first_step = owner.range_.first_step,
+                .end_step = owner.range_.end_step,
+                .num_threads = static_cast<int>(owner.parts_.config.data_workers.value_or(-1))}) {}
+
+  void gradients_final(std::int64_t prefix) override { reducer->gradients_final(id, leaf, prefix); }
+
+  ddp::Reducer* reducer;
+  int id;
+  int leaf = 0;
+  LeafRunner runner;
+  data::Loader loader;
+  double data_wait_s = 0;
+  std::exception_ptr failure;
+};
+
+Trainer::Trainer(const TrainerParts& parts, const data::Dataset& dataset, ModelState& state,
+                 const TrainerRange& range)
+    : parts_(parts),
+      state_(&state),
+      range_(range),
+      sampler_({.num_rows = dataset.num_rows(),
+                .global_batch_size = parts.config.global_batch_size,
+                .num_leaves = range.num_leaves,
+                .shuffle = parts.config.shuffle,
+                .seed = parts.config.seed}),
+      sums_{.metrics = &parts.config.metrics, .labels = parts.config.loss->takes_labels()},
+      reducer_(parts.comm, reducer_options(parts, range, sums_.size())),
+      next_step_(range.first_step) {
+  workers_.resize(static_cast<std::size_t>(parts_.pool.num_workers()));
+  run_worker_task_ = [this](int worker) { run_worker(worker); };
+  update_task_ = [this](int worker) {
+    const std::int64_t workers = parts_.pool.num_workers();
+    const std::int64_t share = align_up((update_args_.end + workers - 1) / workers);
+    optim::UpdateArgs part = update_args_;
+    part.begin = std::min(share * worker, update_args_.end);
+    part.end = std::min(part.begin + share, update_args_.end);
+    if (part.begin < part.end) parts_.config.optimizer->update(part, state_->states());
+  };
+  // Each thread makes what it will use, so that memory is first touched where it is needed.
+  parts_.pool.run([&](int worker) {
+    parts_.backend.enter_thread();
+    if (reducer_.worker_leaves(worker).size() == 0) return;
+    workers_[static_cast<std::size_t>(worker)] = std::make_unique<Worker>(*this, dataset, worker);
+  });
+}
+
+Trainer::~Trainer() = default;
+
+std::int64_t Trainer::loader_bytes() const {
+  std::int64_t total = 0;
+  for (const auto& worker : workers_) total += worker ? worker->loader.buffer_bytes() : 0;
+  return total;
+}
+
+void Trainer::run_worker(int index) {
+  Worker* worker = workers_[static_cast<std::size_t>(index)].get();
+  if (worker == nullptr) return;
+  worker->data_wait_s = 0;
+  try {
+    run_leaves(*worker, index);
+  } catch (...) {
+    worker->failure = std::current_exception();
+    reducer_.worker_failed(index);
+  }
+}
+
+void Trainer::run_leaves(Worker& worker, int index) {
+  const int num_leaves = reducer_.worker_leaves(index).size();
+  const auto epoch = static_cast<std::uint64_t>(sampler_.epoch_of(next_step_));
+  for (int leaf = 0; leaf < num_leaves; ++leaf) {
+    worker.leaf = leaf;
+    const double before = parts_.clock.monotonic_s();
+    const data::LeafBatch& batch = worker.loader.next();
+    worker.data_wait_s += parts_.clock.monotonic_s() - before;
+    if (batch.count == 0) {
+      reducer_.leaf_empty(index, leaf);
+      continue;
+    }
+    const auto sums =
+        worker.runner.run(batch, epoch, reducer_.leaf_gradients(index, leaf), &worker);
+    reducer_.leaf_sums(index, leaf, sums);
+  }
+}
+
+void Trainer::throw_failure() {
+  std::optional<Error> mine;
+  for (const auto& worker : workers_) {
+    if (!worker || !worker->failure || mine) continue;
+    try {
+      std::rethrow_exception(worker->failure);
+    } catch (const Error& error) {
+      mine = error;
+    } catch (const std::exception& error) {
+      mine = Error(Exit::internal, cat("step ", next_step_, ": ", error.what()));
+    }
+  }
+  ddp::agree_on_failure(parts_.comm, parts_.host, mine);
+  throw Error(Exit::internal,
+              cat("step ", next_step_, ": a rank reported a failure and then denied it"));
+}
+
+StepReport Trainer::step(const StepRequest& request) {
+  StepReport report;
+  report.step = next_step_;
+  report.epoch = sampler_.epoch_of(next_step_);
+  report.samples = sampler_.step_samples(next_step_);
+  const double start = parts_.clock.monotonic_s();
+  reducer_.begin_step(next_step_);
+  parts_.pool.run(run_worker_task_);
+
+  ddp::ControlWord control{.stop = request.stop_wanted ? 1 : 0};
+  for (const auto& worker : workers_) {
+    if (!worker) continue;
+    report.data_wait_s = std::max(report.data_wait_s, worker->data_wait_s);
+    if (worker->failure) control.error = static_cast<std::int32_t>(Exit::internal);
+  }
+  const double computed = parts_.clock.monotonic_s();
+  report.compute_s = computed - start - report.data_wait_s;
+  const ddp::StepResult& result = reducer_.finish_step(control);
+  report.comm_exposed_s = reducer_.exposed_s();
+  if (result.control.error != 0) throw_failure();
+
+  report.sums = result.sums;
+  report.stop = result.control.stop != 0;
+  report.finite = std::isfinite(result.sums[0]);
+  const double reduced = parts_.clock.monotonic_s();
+  const bool norm_decides =
+      parts_.config.clip_norm.has_value() || parts_.config.on_nonfinite == OnNonfinite::skip;
+  if (norm_decides || request.want_norm) {
+    report.grad_norm =
+        std::sqrt(optim::sum_of_squares(state_->layout(), reducer_.reduced())) / result.sums[1];
+    if (!std::isfinite(report.grad_norm)) report.finite = false;
+  }
+  update(report, result.sums[1]);
+  report.update_s = parts_.clock.monotonic_s() - reduced;
+  ++next_step_;
+  return report;
+}
+
+void Trainer::update(StepReport& report, double weight_sum) {
+  const double factor =
+      optim::schedule_factor(parts_.config.schedule, report.step, range_.total_steps);
+  report.learning_rate = parts_.config.optimizer->learning_rate() * factor;
+  if (!report.finite) return;
+  double scale = 1.0 / weight_sum;
+  if (parts_.config.clip_norm && report.grad_norm > *parts_.config.clip_norm) {
+    scale *= *parts_.config.clip_norm / report.grad_norm;
+  }
+  update_args_ = {.params = state_->params(),
+                  .grads = reducer_.reduced(),
+                  .begin = 0,
+                  .end = state_->layout().total,
+                  .step = report.step,
+                  .learning_rate = report.learning_rate,
+                  .grad_scale = scale};
+  if (parts_.pool.num_workers() > 1 && update_args_.end >= kParallelUpdateElements) {
+    parts_.pool.run(update_task_);
+  } else {
+    parts_.config.optimizer->update(update_args_, state_->states());
+  }
+}
+
+}  // namespace dlt::train

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "autodiff/executor.h"
+#include "base/clock.h"
+#include "base/thread_pool.h"
+#include "comm/communicator.h"
+#include "data/loader.h"
+#include "data/sampler.h"
+#include "ddp/reducer.h"
+#include "train/leaf_runner.h"
+#include "train/model_state.h"
+#include "train/run_config.h"
+
+namespace dlt::train {
+
+/// What all ranks of a job share; everything must outlive the trainer.
+struct TrainerParts {
+  const RunConfig& config;
+  const autodiff::Program& program;
+  tensor::Backend& backend;
+  comm::Communicator& comm;
+  ThreadPool& pool;  // num_workers() leaves at once
+  const Clock& clock;
+  std::string host;
+};
+
+struct TrainerRange {
+  int num_leaves = 1;
+  std::int64_t first_step = 0;
+  std::int64_t end_step = 0;     // one past the last step
+  std::int64_t total_steps = 0;  // what the schedule is stretched over
+};
+
+struct StepRequest {
+  bool stop_wanted = false;  // a signal asks this rank to stop
+  bool want_norm = false;    // fill in grad_norm even if nothing needs it
+};
+
+struct StepReport {
+  std::int64_t step = 0;  // counted from 0
+  std::int64_t epoch = 0;
+  std::int64_t samples = 0;  // of all ranks
+  std::span<const double> sums;
+  double learning_rate = 0;
+  double grad_norm = -1;  // of the mean gradient, before clipping; -1: not computed
+  bool stop = false;      // some rank was asked to stop
+  bool finite = true;
+  double compute_s = 0, comm_exposed_s = 0, data_wait_s = 0, update_s = 0;
+};
+
+/// Makes training steps: leaves forward and backward on the workers, reduction along the leaf tree,
+/// one fused update over the flat buffers. Allocates nothing once the first step is done.
+class Trainer {
+ public:
+  Trainer(const TrainerParts& parts, const data::Dataset& dataset, ModelState& state,
+          const TrainerRange& range);
+  ~Trainer();
+
+  /// The next step. errors  the failure of any rank is thrown on all of them. A step whose loss or
+  /// gradient is not finite makes no update; the caller decides what follows.
+  StepReport step(const StepRequest& request);
+
+  [[nodiscard]] const data::Sampler& sampler() const { return sampler_; }
+  [[nodiscard]] const SumLayout& sum_layout() const { return sums_; }
+  [[nodiscard]] std::int64_t gradient_bytes() const { return reducer_.buffer_bytes(); }
+  [[nodiscard]] std::int64_t loader_bytes() const;
+  [[nodiscard]] int world_size() const { return parts_.comm.world_size(); }
+
+ private:
+  struct Worker;
+  void run_worker(int index);
+  void run_leaves(Worker& worker, int index);
+  void throw_failure();
+  void update(StepReport& report, double weight_sum);
+
+  TrainerParts parts_;
+  ModelState* state_;
+  TrainerRange range_;
+  data::Sampler sampler_;
+  SumLayout sums_;
+  ddp::Reducer reducer_;
+  std::vector<std::unique_ptr<Worker>> workers_;
+  std::function<void(int)> run_worker_task_, update_task_;
+  optim::UpdateArgs update_args_;
+  std::int64_t next_step_ = 0;
+};
+
+}  // namespace dlt::train
