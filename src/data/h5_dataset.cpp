@@ -232,6 +232,13 @@ void check_chunks(const Handle& dataset, Description& out) {
     out.defect = claim_text(out);
     return;
   }
+  // No filter grows data by more than a little. A chunk that is stored larger than it is could
+  // unpack to a thousand times that.
+  if (out.stored_bytes > num_chunks * (chunk_bytes + chunk_bytes / 32 + 1024)) {
+    out.defect = cat("is damaged: ", out.stored_bytes, " bytes are stored for ", num_chunks,
+                     " chunks of ", chunk_bytes, " bytes");
+    return;
+  }
   const Handle space(H5Dget_space(dataset.id()), H5Sclose);
   hsize_t found = 0;
   if (H5Dget_num_chunks(dataset.id(), space.id(), &found) < 0) {

@@ -481,6 +481,25 @@ TEST(Hdf5Defects, ChunksNeverWritten) {
                  HasSubstr("has 1 of its 3 chunks"));
 }
 
+TEST(Hdf5Defects, ChunksStoredLargerThanTheyAre) {
+  const TempDir dir;
+  make_h5(dir.file("a.h5"), [&](hid_t f) {
+    const hid_t plist = H5Pcreate(H5P_DATASET_CREATE);
+    const hsize_t chunk[1] = {4};
+    H5Pset_chunk(plist, 1, chunk);
+    H5Pset_deflate(plist, 1);
+    put(f, "/x", H5T_IEEE_F32LE, {4}, nullptr, -1, plist);
+    H5Pclose(plist);
+    const hid_t set = H5Dopen2(f, "/x", H5P_DEFAULT);
+    const hsize_t zero[1] = {0};
+    const std::string bomb(60000, 'x');
+    ASSERT_GE(H5Dwrite_chunk(set, H5P_DEFAULT, 0, zero, bomb.size(), bomb.data()), 0);
+    H5Dclose(set);
+  });
+  EXPECT_REFUSED(open_hdf5(inputs_only(dir.file("a.h5"))), Exit::data,
+                 HasSubstr("60000 bytes are stored for 1 chunks of 16 bytes"));
+}
+
 TEST(Hdf5Defects, NanNamesDataSetAndRow) {
   const TempDir dir;
   for (const float bad : {std::numeric_limits<float>::quiet_NaN(), HUGE_VALF, -HUGE_VALF}) {
