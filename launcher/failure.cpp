@@ -35,7 +35,7 @@ void print_failure(const Failure& failure, const RankEnv& ranks) {
 }
 
 int end_unconnected(const Failure& failure, const RankEnv& ranks, Clock& clock) {
-  if (!ranks.root()) clock.sleep_s(1.0);
+  if (!ranks.root()) clock.sleep_s(1.5);
   print_failure(failure, ranks);
   return static_cast<int>(failure.exit);
 }

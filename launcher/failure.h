@@ -23,7 +23,7 @@ struct Failure {
 void print_failure(const Failure& failure, const RankEnv& ranks);
 
 /// Ends a rank that failed before the ranks were connected. All ranks usually fail alike, so rank 0
-/// speaks and returns at once, whereupon mpirun ends the others. A rank that still lives a second
+/// speaks and returns at once, whereupon mpirun ends the others. A rank that still lives 1.5 s
 /// later failed alone: it speaks for itself. Returns the exit code.
 [[nodiscard]] int end_unconnected(const Failure& failure, const RankEnv& ranks, Clock& clock);
 

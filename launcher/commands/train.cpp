@@ -39,13 +39,14 @@ class Train final : public Command {
     options_.progress = context.quiet                   ? observe::ProgressStyle::quiet
                         : observe::stderr_is_terminal() ? observe::ProgressStyle::terminal
                                                         : observe::ProgressStyle::plain;
-    const std::atomic<bool>& stop = watch_stop_signals();
     RealSurroundings real;
     train::TrainJob job(real.get(context.ranks), options_);
     if (job.finished()) {
       context.out << job.finished_text();
       return Exit::ok;
     }
+    // Not before: a rank that waits for mpirun to end it must not outlive the SIGTERM.
+    const std::atomic<bool>& stop = watch_stop_signals();
     return run_on_ranks(context.ranks, job.config().comm_backend, [&](comm::Communicator& comm) {
       const train::RunSummary summary = job.run(comm, stop);
       context.out << train::summary_text(summary);
