@@ -32,9 +32,9 @@ std::string quoted(const std::string& text) {
 
 std::string shape_text(const tensor::Shape& shape) {
   std::string text;
-  for (const std::int64_t size : shape.dims()) {
-    if (&size != shape.dims().data()) text += ',';
-    text += std::to_string(size);
+  for (int axis = 0; axis < shape.rank(); ++axis) {
+    if (axis > 0) text += ',';
+    text += std::to_string(shape[axis]);
   }
   return text;
 }
