@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <filesystem>
+#include <fstream>
+#include <random>
+
+#include <gtest/gtest.h>
+
+#include "base/fs.h"
+#include "base/text.h"
+#include "ops/ops.h"
+#include "train/small_job.h"
+
+namespace dlt::train_test {
+namespace {
+
+Error failure_of(const JobFiles& files, const JobRun& run) {
+  try {
+    (void)run_job(files, run);
+  } catch (const Error& error) {
+    return error;
+  }
+  return {Exit::ok, "no failure"};
+}
+
+TEST(Resume, EqualsAnUndisturbedRunFromAnyStep) {
+  const TemporaryFolder folder;
+  const JobFiles files = write_small_job(folder, 47);
+  const std::string reference = run_job(files, {}).weights_hash;
+  const unsigned seed = std::random_device{}();
+  std::mt19937 random(seed);
+  for (int i = 0; i < 4; ++i) {
+    const auto stop = static_cast<std::int64_t>(1 + random() % 14);
+    const int first_ranks = 1 + static_cast<int>(random() % 4);
+    const int second_ranks = 1 + static_cast<int>(random() % 4);
+    const train::RunSummary part = run_job(
+        files, {.ranks = first_ranks, .resume = {.overwrite = true}, .interrupt_at_step = stop});
+    EXPECT_EQ(part.status, "stopped");
+    EXPECT_EQ(part.steps, stop);
+    const train::RunSummary whole = run_job(files, {.ranks = second_ranks});
+    EXPECT_EQ(whole.weights_hash, reference)
+        << "stopped at step " << stop << " on " << first_ranks << " ranks, resumed on "
+        << second_ranks << ", seed " << seed;
+  }
+}
+
+TEST(Resume, RaisedEpochsGoOnFromTheEnd) {
+  const TemporaryFolder folder;
+  const JobFiles files = write_small_job(folder, 47);
+  const std::string reference = run_job(files, {.overrides = {"train.epochs=5"}}).weights_hash;
+  (void)run_job(files, {.resume = {.overwrite = true}});
+  const train::RunSummary more = run_job(files, {.overrides = {"train.epochs=5"}});
+  EXPECT_EQ(more.steps, 25);
+  EXPECT_EQ(more.weights_hash, reference);
+}
+
+TEST(Resume, KeepsTheLeavesOfTheFirstStart) {
+  const TemporaryFolder folder;
+  const JobFiles files = write_small_job(folder, 47);
+  const std::vector<std::string> automatic{"train.leaves=auto"};
+  const std::string reference = run_job(files, {.ranks = 4, .overrides = automatic}).weights_hash;
+  (void)run_job(
+      files,
+      {.ranks = 4, .overrides = automatic, .resume = {.overwrite = true}, .interrupt_at_step = 7});
+  const train::RunSummary resumed = run_job(files, {.ranks = 2, .overrides = automatic});
+  EXPECT_EQ(resumed.leaves, 4);
+  EXPECT_EQ(resumed.weights_hash, reference);
+}
+
+TEST(Resume, RefusesAnotherConfigNamingTheKey) {
+  const TemporaryFolder folder;
+  const JobFiles files = write_small_job(folder, 47);
+  (void)run_job(files, {.interrupt_at_step = 5});
+  const Error error = failure_of(files, {.overrides = {"optimizer.learning_rate=0.5"}});
+  EXPECT_EQ(error.exit(), Exit::config);
+  EXPECT_NE(std::string(error.what()).find("optimizer.learning_rate"), std::string::npos)
+      << error.what();
+  EXPECT_NE(error.hint().find("--overwrite"), std::string::npos);
+}
+
+TEST(Resume, RefusesFewerEpochsThanBefore) {
+  const TemporaryFolder folder;
+  const JobFiles files = write_small_job(folder, 47);
+  (void)run_job(files, {});
+  EXPECT_EQ(failure_of(files, {.overrides = {"train.epochs=2"}}).exit(), Exit::config);
+}
+
+TEST(Resume, PassesOverADamagedCheckpoint) {
+  const TemporaryFolder folder;
+  const JobFiles files = write_small_job(folder, 47);
+  const std::string reference = run_job(files, {}).weights_hash;
+  (void)run_job(files, {.resume = {.overwrite = true}, .interrupt_at_step = 9});
+  const std::string newest = files.run_dir + "/checkpoints/step-000000009/model.safetensors";
+  ASSERT_TRUE(exists(newest));
+  std::filesystem::resize_file(newest, 40);
+  EXPECT_EQ(run_job(files, {}).weights_hash, reference);
+}
+
+TEST(Resume, AllDamagedIsAnErrorNeverAFreshStart) {
+  const TemporaryFolder folder;
+  const JobFiles files = write_small_job(folder, 47);
+  (void)run_job(files, {.interrupt_at_step = 9});
+  for (const std::string& name : list_directory(files.run_dir + "/checkpoints")) {
+    std::ofstream(files.run_dir + "/checkpoints/" + name + "/manifest.json") << "{}";
+  }
+  EXPECT_EQ(failure_of(files, {}).exit(), Exit::data);
+}
+
+TEST(Resume, NonFiniteLossHaltsWithTheStep) {
+  const TemporaryFolder folder;
+  const JobFiles files = write_small_job(folder, 47);
+  const Error error = failure_of(
+      files, {.ranks = 2, .overrides = {"optimizer={name: sgd, learning_rate: 1.0e+38}"}});
+  EXPECT_EQ(error.exit(), Exit::numerics) << error.what();
+  EXPECT_NE(std::string(error.what()).find("step "), std::string::npos) << error.what();
+}
+
+TEST(Resume, MoreRanksThanLeavesSaysWhatToSet) {
+  const TemporaryFolder folder;
+  const JobFiles files = write_small_job(folder, 47);
+  const Error error = failure_of(files, {.ranks = 4, .overrides = {"train.leaves=3"}});
+  EXPECT_EQ(error.exit(), Exit::config);
+  EXPECT_NE(error.hint().find("train.leaves"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace dlt::train_test

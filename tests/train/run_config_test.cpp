@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "train/run_config.h"
+
+#include <fstream>
+
+#include <gtest/gtest.h>
+
+#include "base/error.h"
+#include "ops/ops.h"
+#include "train/run_dir.h"
+#include "train/small_job.h"
+
+namespace dlt::train_test {
+namespace {
+
+struct Read {
+  std::string mistakes;  // "" if the config is good
+  Exit exit = Exit::ok;
+};
+
+Read read(const std::string& path, const std::vector<std::string>& overrides) {
+  const autodiff::OpTable table = ops::make_op_table();
+  const auto backend = tensor::make_cpu_backend();
+  try {
+    (void)train::read_run_config(path, overrides, table, *backend);
+  } catch (const Error& error) {
+    return {error.what(), error.exit()};
+  }
+  return {};
+}
+
+class RunConfig : public ::testing::Test {
+ protected:
+  TemporaryFolder folder_;
+  JobFiles files_ = write_small_job(folder_, 47);
+};
+
+TEST_F(RunConfig, SmallJobIsGood) { EXPECT_EQ(read(files_.config, {}).mistakes, ""); }
+
+TEST_F(RunConfig, MistakesNameKeyExpectationAndValue) {
+  struct Case {
+    const char* override_text;
+    const char* message;
+  };
+  const std::vector<Case> cases{
+      {"optimizer.learning_rte=0.1", "error: optimizer.learning_rte: unknown key"},
+      {"optimizer.learning_rte=0.1",
+       "hint: did you mean 'learning_rate'?  legal: betas, eps, learning_rate, name, weight_decay"},
+      {"data.global_batch_size=0",
+       "error: data.global_batch_size: expected an integer from 1 to 1048576, got '0'"},
+      {"data.global_batch_size=010",
+       "data.global_batch_size: expected an integer from 1 to 1048576, got '010'"},
+      {"train.leaves=11", "train.leaves: expected at most data.global_batch_size (10), got '11'"},
+      {"train.steps=5", "train.steps: expected either train.epochs or train.steps, got both"},
+      {"train.precision=f64", "train.precision: expected"},
+      {"numerics.on_nonfinite=explode", "numerics.on_nonfinite: expected"},
+      {"metrics=[acuracy]", "did you mean 'accuracy'"},
+      {"loss=crossentropy", "did you mean 'cross_entropy'"},
+      {"trian.epochs=3", "did you mean 'train'"},
+      {"comm.bucket_mb=-1", "comm.bucket_mb: expected"},
+      {"fault.hang_timeout_s=.nan", "fault.hang_timeout_s: expected a number"},
+      {"log.tensorboard=yes", "log.tensorboard: expected true or false, got 'yes'"},
+  };
+  for (const Case& c : cases) {
+    const Read got = read(files_.config, {c.override_text});
+    EXPECT_EQ(got.exit, Exit::config) << c.override_text;
+    EXPECT_NE(got.mistakes.find(c.message), std::string::npos) << c.override_text << " gave\n"
+                                                               << got.mistakes;
+  }
+}
+
+TEST_F(RunConfig, AllMistakesComeAtOnce) {
+  const Read got = read(files_.config, {"train.epochs=0", "comm.overlap=maybe", "run.seed=-1"});
+  EXPECT_NE(got.mistakes.find("train.epochs"), std::string::npos);
+  EXPECT_NE(got.mistakes.find("comm.overlap"), std::string::npos);
+  EXPECT_NE(got.mistakes.find("run.seed"), std::string::npos);
+}
+
+TEST_F(RunConfig, ResolvedYamlHasEveryKeyAndGivesTheSameConfigAgain) {
+  const autodiff::OpTable table = ops::make_op_table();
+  const auto backend = tensor::make_cpu_backend();
+  const train::RunConfig config = train::read_run_config(files_.config, {}, table, *backend);
+  const std::string yaml = train::resolved_yaml(config);
+  for (const char* key : {"shuffle: true", "hang_timeout_s: 30", "on_nonfinite: halt",
+                          "eps:", "betas:", "reduction: exact"}) {
+    EXPECT_NE(yaml.find(key), std::string::npos) << key << " is not in\n" << yaml;
+  }
+  const std::string again = folder_.path("again.yaml");
+  std::ofstream(again) << yaml;
+  const train::RunConfig second = train::read_run_config(again, {}, table, *backend);
+  EXPECT_EQ(train::resolved_yaml(second), yaml);
+  EXPECT_EQ(train::config_fingerprint(second), train::config_fingerprint(config));
+}
+
+TEST_F(RunConfig, FingerprintLeavesOutTheLengthOfTheRun) {
+  const autodiff::OpTable table = ops::make_op_table();
+  const auto backend = tensor::make_cpu_backend();
+  const auto fingerprint = [&](const std::vector<std::string>& overrides) {
+    return train::config_fingerprint(
+        train::read_run_config(files_.config, overrides, table, *backend));
+  };
+  EXPECT_EQ(fingerprint({}), fingerprint({"train.epochs=9"}));
+  EXPECT_EQ(fingerprint({}), fingerprint({"train.stop_at_step=9"}));
+  EXPECT_NE(fingerprint({}), fingerprint({"run.seed=9"}));
+  EXPECT_NE(fingerprint({}), fingerprint({"optimizer.eps=1.0e-7"}));
+}
+
+}  // namespace
+}  // namespace dlt::train_test

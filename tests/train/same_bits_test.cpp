@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+// The first promise: the same config and seed give the same bits, whoever shares the work.
+#include <gtest/gtest.h>
+
+#include "base/text.h"
+#include "train/small_job.h"
+
+namespace dlt::train_test {
+namespace {
+
+std::string hash_of(const JobFiles& files, const JobRun& run) {
+  return run_job(files, run).weights_hash;
+}
+
+TEST(SameBits, DoNotDependOnRanksOrLoaderThreads) {
+  const TemporaryFolder folder;
+  const JobFiles files = write_small_job(folder, 47);
+  const std::string reference = hash_of(files, {});
+  for (const int ranks : {1, 2, 3, 4}) {
+    for (const int workers : {0, 1, 4}) {
+      const JobRun run{.ranks = ranks,
+                       .overrides = {cat("data.workers=", workers)},
+                       .resume = {.overwrite = true}};
+      EXPECT_EQ(hash_of(files, run), reference)
+          << ranks << " ranks, " << workers << " loader threads";
+    }
+  }
+}
+
+TEST(SameBits, DoNotDependOnThreads) {
+  const TemporaryFolder folder;
+  const JobFiles files = write_small_job(folder, 47);
+  const std::string reference = hash_of(files, {});
+  for (const int threads : {2, 3, 6}) {
+    for (const int ranks : {1, 2}) {
+      const JobRun run{.ranks = ranks,
+                       .overrides = {cat("train.threads=", threads)},
+                       .resume = {.overwrite = true}};
+      EXPECT_EQ(hash_of(files, run), reference) << ranks << " ranks x " << threads << " threads";
+    }
+  }
+}
+
+TEST(SameBits, DoNotDependOnBucketsOrOverlap) {
+  const TemporaryFolder folder;
+  const JobFiles files = write_small_job(folder, 47);
+  const std::string reference = hash_of(files, {});
+  for (const char* overrides :
+       {"comm.overlap=false", "comm.bucket_mb=0.0001", "comm.bucket_mb=100"}) {
+    const JobRun run{.ranks = 3, .overrides = {overrides}, .resume = {.overwrite = true}};
+    EXPECT_EQ(hash_of(files, run), reference) << overrides;
+  }
+}
+
+TEST(SameBits, HoldForEvaluationToo) {
+  const TemporaryFolder folder;
+  const JobFiles files = write_small_job(folder, 47);
+  const train::RunSummary one = run_job(files, {});
+  const train::RunSummary four = run_job(files, {.ranks = 4, .resume = {.overwrite = true}});
+  ASSERT_EQ(one.eval.size(), 2U);
+  EXPECT_EQ(one.eval, four.eval);
+  EXPECT_EQ(one.train, four.train);
+}
+
+TEST(SameBits, DifferForAnotherSeed) {
+  const TemporaryFolder folder;
+  const JobFiles files = write_small_job(folder, 47);
+  const std::string reference = hash_of(files, {});
+  EXPECT_NE(hash_of(files, {.overrides = {"run.seed=4"}, .resume = {.overwrite = true}}),
+            reference);
+}
+
+TEST(SameBits, SmallJobLearns) {
+  const TemporaryFolder folder;
+  const JobFiles files = write_small_job(folder, 300);
+  const train::RunSummary summary = run_job(files, {.ranks = 2});
+  EXPECT_EQ(summary.status, "finished");
+  EXPECT_EQ(summary.steps, 90);
+  EXPECT_GT(summary.eval.at(1).second, 0.9);
+}
+
+TEST(SameBits, FastReductionIsClose) {
+  const TemporaryFolder folder;
+  const JobFiles files = write_small_job(folder, 47);
+  const train::RunSummary exact = run_job(files, {.ranks = 2});
+  const train::RunSummary fast = run_job(
+      files, {.ranks = 2, .overrides = {"train.reduction=fast"}, .resume = {.overwrite = true}});
+  EXPECT_NEAR(fast.eval.at(0).second, exact.eval.at(0).second, 1e-4);
+}
+
+}  // namespace
+}  // namespace dlt::train_test

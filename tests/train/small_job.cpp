@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "train/small_job.h"
+
+#include <atomic>
+#include <fstream>
+
+#include <unistd.h>
+
+#include "base/rng.h"
+#include "base/text.h"
+#include "data/writer.h"
+#include "ops/ops.h"
+#include "support/run_ranks.h"
+
+namespace dlt::train_test {
+namespace {
+
+constexpr std::int64_t kFeatures = 6;
+
+void write_split(data::Hdf5Writer& writer, const std::string& group, std::int64_t rows,
+                 std::uint64_t epoch) {
+  std::vector<float> x(static_cast<std::size_t>(rows * kFeatures));
+  std::vector<std::int32_t> y(static_cast<std::size_t>(rows));
+  for (std::int64_t row = 0; row < rows; ++row) {
+    const auto sample = static_cast<std::uint64_t>(row);
+    const auto label = static_cast<std::int32_t>(row % 3);
+    y[static_cast<std::size_t>(row)] = label;
+    for (std::int64_t j = 0; j < kFeatures; ++j) {
+      const float noise = rng::normal({.seed = 5, .op = 1, .epoch = epoch, .sample = sample},
+                                      static_cast<std::uint64_t>(j));
+      x[static_cast<std::size_t>(row * kFeatures + j)] =
+          (j % 3 == label ? 1.0F : 0.0F) + 0.3F * noise;
+    }
+  }
+  writer.write(
+      {.name = group + "/x", .dtype = DType::f32, .num_rows = rows, .row_shape = {kFeatures}},
+      x.data());
+  writer.write({.name = group + "/y", .dtype = DType::i32, .num_rows = rows}, y.data());
+}
+
+}  // namespace
+
+TemporaryFolder::TemporaryFolder() {
+  std::string name = (std::filesystem::temp_directory_path() / "dltrain-XXXXXX").string();
+  folder_ = mkdtemp(name.data());
+}
+
+TemporaryFolder::~TemporaryFolder() {
+  std::error_code ignored;
+  std::filesystem::remove_all(folder_, ignored);
+}
+
+JobFiles write_small_job(const TemporaryFolder& folder, std::int64_t rows) {
+  data::Hdf5Writer writer(folder.path("data.h5"));
+  write_split(writer, "/train", rows, 0);
+  write_split(writer, "/test", rows, 1);
+  writer.commit();
+  JobFiles files{.config = folder.path("job.yaml"), .run_dir = folder.path("run")};
+  std::ofstream(files.config) << "run: {name: small, dir: " << files.run_dir << ", seed: 3}\n"
+                              << "model:\n  input: [6]\n  layers:\n"
+                              << "    - dense: {units: 9, activation: tanh}\n"
+                              << "    - dropout: {rate: 0.25}\n"
+                              << "    - dense: {units: 3}\n"
+                              << "loss: cross_entropy\nmetrics: [accuracy]\n"
+                              << "data:\n"
+                              << "  train: {file: " << folder.path("data.h5")
+                              << ", inputs: /train/x, targets: /train/y}\n"
+                              << "  eval: {file: " << folder.path("data.h5")
+                              << ", inputs: /test/x, targets: /test/y}\n"
+                              << "  global_batch_size: 10\n"
+                              << "train: {epochs: 3, leaves: 6, threads: 1}\n"
+                              << "optimizer: {name: adam, learning_rate: 0.02}\n"
+                              << "checkpoint: {every_steps: 4, keep: 2}\n"
+                              << "log: {every_steps: 3, tensorboard: false}\n";
+  return files;
+}
+
+train::RunSummary run_job(const JobFiles& files, const JobRun& run) {
+  train::RunSummary summary;
+  // What rank 0 decides to remove must not be gone while another rank still looks: each rank
+  // prepares first, as the ranks of mpirun do, and only run() is collective.
+  std::atomic<bool> stop{false};
+  run_ranks(run.ranks, [&](comm::Communicator& comm) {
+    const autodiff::OpTable table = ops::make_op_table();
+    const auto backend = tensor::make_cpu_backend();
+    SystemFs fs;
+    SystemClock clock;
+    train::TrainOptions options{.config_path = files.config,
+                                .overrides = run.overrides,
+                                .resume = run.resume,
+                                .progress = observe::ProgressStyle::quiet};
+    if (run.interrupt_at_step >= 0) {
+      options.overrides.push_back(cat("train.stop_at_step=", run.interrupt_at_step));
+    }
+    train::TrainJob job({.table = table,
+                         .backend = *backend,
+                         .fs = fs,
+                         .clock = clock,
+                         .host = "here",
+                         .program_version = "test",
+                         .program_hash = "0"},
+                        options);
+    comm.barrier();
+    const train::RunSummary mine = job.run(comm, stop);
+    if (comm.rank() == 0) summary = mine;
+  });
+  return summary;
+}
+
+}  // namespace dlt::train_test

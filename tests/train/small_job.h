@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+// A small job for tests of train: data in a temporary folder, a config text, ranks as threads.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "train/session.h"
+
+namespace dlt::train_test {
+
+/// A folder of its own, removed at the end.
+class TemporaryFolder {
+ public:
+  TemporaryFolder();
+  ~TemporaryFolder();
+  TemporaryFolder(const TemporaryFolder&) = delete;
+  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
+  [[nodiscard]] std::string path(const std::string& name) const {
+    return (folder_ / name).string();
+  }
+
+ private:
+  std::filesystem::path folder_;
+};
+
+struct JobFiles {
+  std::string config;
+  std::string run_dir;
+};
+
+/// Writes data.h5 (`rows` rows of 6 numbers, labels of 3 classes; as many rows to evaluate on) and
+/// a config of a small network with dropout: 10 samples a batch, 6 leaves, 3 epochs, a checkpoint
+/// every 4 steps.
+[[nodiscard]] JobFiles write_small_job(const TemporaryFolder& folder, std::int64_t rows);
+
+struct JobRun {
+  int ranks = 1;
+  std::vector<std::string> overrides;
+  train::ResumeOptions resume;
+  std::int64_t interrupt_at_step =
+      -1;  // ask rank 0 to stop once this many steps are logged (-1: never)
+};
+
+/// Runs the job on ranks that are threads of this process, as `dltrain` would under mpirun.
+[[nodiscard]] train::RunSummary run_job(const JobFiles& files, const JobRun& run);
+
+}  // namespace dlt::train_test

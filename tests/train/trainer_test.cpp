@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "train/trainer.h"
+
+#include <atomic>
+#include <cstdlib>
+#include <new>
+
+#include <gtest/gtest.h>
+
+#include "ops/ops.h"
+#include "support/run_ranks.h"
+#include "train/engine.h"
+#include "train/small_job.h"
+
+namespace {
+
+std::atomic<long> num_allocations{0};
+
+void* counted(std::size_t size) {
+  ++num_allocations;
+  if (void* memory = std::malloc(size == 0 ? 1 : size)) return memory;
+  throw std::bad_alloc();
+}
+
+}  // namespace
+
+void* operator new(std::size_t size) { return counted(size); }
+void* operator new[](std::size_t size) { return counted(size); }
+void operator delete(void* memory) noexcept { std::free(memory); }
+void operator delete[](void* memory) noexcept { std::free(memory); }
+void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
+void operator delete[](void* memory, std::size_t) noexcept { std::free(memory); }
+
+namespace dlt::train_test {
+namespace {
+
+/// Allocations of all threads in `steps` steps on `ranks` ranks, after a first few.
+long allocations_in_steps(const JobFiles& files, int ranks, int threads,
+                          const std::vector<std::string>& overrides) {
+  std::atomic<long> counted_here{0};
+  run_ranks(ranks, [&](comm::Communicator& comm) {
+    const autodiff::OpTable table = ops::make_op_table();
+    const auto backend = tensor::make_cpu_backend();
+    SystemClock clock;
+    const train::RunConfig config =
+        train::read_run_config(files.config, overrides, table, *backend);
+    const auto dataset = train::open_dataset(config, *config.train_data);
+    backend->enter_thread();
+    ThreadPool pool(threads);
+    const auto program = train::training_program(config, table, *backend, 2);
+    train::ModelState state(program->layout(), config.optimizer.get(), *backend);
+    state.initialize(config.model->params(), config.seed);
+    train::Trainer trainer({.config = config,
+                            .program = *program,
+                            .backend = *backend,
+                            .comm = comm,
+                            .pool = pool,
+                            .clock = clock,
+                            .host = "here"},
+                           *dataset, state,
+                           {.num_leaves = 6, .first_step = 0, .end_step = 60, .total_steps = 60});
+    for (int i = 0; i < 12; ++i) (void)trainer.step({.want_norm = true});
+    comm.barrier();
+    const long before = num_allocations;
+    for (int i = 0; i < 40; ++i) (void)trainer.step({.want_norm = true});
+    const long after = num_allocations;
+    comm.barrier();
+    if (comm.rank() == 0) counted_here = after - before;
+  });
+  return counted_here;
+}
+
+TEST(Trainer, StepsAllocateNothing) {
+  const TemporaryFolder folder;
+  const JobFiles files = write_small_job(folder, 47);
+  EXPECT_EQ(allocations_in_steps(files, 1, 1, {"data.workers=0"}), 0);
+  EXPECT_EQ(allocations_in_steps(files, 1, 3, {"data.workers=2"}), 0);
+  EXPECT_EQ(allocations_in_steps(files, 2, 1, {"comm.bucket_mb=0.0001"}), 0);
+}
+
+TEST(Trainer, CountingAllocatorCounts) {
+  const long before = num_allocations;
+  const auto number = std::make_unique<int>(1);
+  EXPECT_EQ(num_allocations - before, 1) << *number;
+}
+
+}  // namespace
+}  // namespace dlt::train_test
