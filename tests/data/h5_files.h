@@ -4,6 +4,7 @@
 
 #include <filesystem>
 #include <functional>
+#include <numeric>
 #include <string>
 #include <vector>
 
@@ -13,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "data/dataset.h"
 
 namespace dlt::data::testing {
 
@@ -65,6 +67,34 @@ inline std::vector<float> ramp(std::size_t count) {
   std::vector<float> out(count);
   for (std::size_t i = 0; i < count; ++i) out[i] = static_cast<float>(i);
   return out;
+}
+
+inline DatasetOptions inputs_only(const std::string& file) {
+  DatasetOptions options;
+  options.file = file;
+  options.inputs = "/x";
+  return options;
+}
+
+inline DatasetOptions with_labels(const std::string& file, std::int64_t num_classes) {
+  DatasetOptions options = inputs_only(file);
+  options.targets = "/y";
+  options.target_kind = TargetKind::labels;
+  options.num_classes = num_classes;
+  return options;
+}
+
+inline std::vector<float> read_inputs(const Dataset& dataset,
+                                      const std::vector<std::int64_t>& rows) {
+  std::vector<float> out(rows.size() * static_cast<std::size_t>(dataset.input_shape().numel()));
+  dataset.read(rows, out.data(), nullptr);
+  return out;
+}
+
+inline std::vector<std::int64_t> all_rows(const Dataset& dataset) {
+  std::vector<std::int64_t> rows(static_cast<std::size_t>(dataset.num_rows()));
+  std::iota(rows.begin(), rows.end(), 0);
+  return rows;
 }
 
 /// The message and exit code of what f throws.
