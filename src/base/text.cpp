@@ -104,6 +104,10 @@ std::string printable(std::string_view text, std::size_t max_chars) {
   return result;
 }
 
+std::string counted(long long n, const std::string& one, const std::string& many) {
+  return cat(n, " ", n == 1 ? one : many);
+}
+
 std::string join(const std::vector<std::string>& words, std::string_view separator) {
   std::string result;
   for (const std::string& word : words) {

@@ -26,6 +26,9 @@ struct Utf8Char {
 /// The character at the start of text, which must not be empty.
 [[nodiscard]] Utf8Char decode_utf8(std::string_view text);
 
+/// "1 rank", "2 ranks"
+[[nodiscard]] std::string counted(long long n, const std::string& one, const std::string& many);
+
 /// A value fit for a message: control characters escaped (\n, \x1b), cut at max_chars with "...".
 [[nodiscard]] std::string printable(std::string_view text, std::size_t max_chars = 80);
 

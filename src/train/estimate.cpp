@@ -81,11 +81,13 @@ std::string cost_table(const Estimate& e) {
   };
   row("parameters", grouped(e.params));
   row("steps", cat(grouped(e.steps), ", ", grouped(e.steps_per_epoch), " an epoch"));
-  row("division", cat(e.ranks, " ranks x ", e.threads, " threads, ", e.leaves, " leaves of ",
-                      e.leaf_capacity, " samples"));
+  row("division",
+      cat(counted(e.ranks, "rank", "ranks"), " x ", counted(e.threads, "thread", "threads"), ", ",
+          counted(e.leaves, "leaf", "leaves"), " of ",
+          counted(e.leaf_capacity, "sample", "samples")));
   row("compute", cat(grouped(e.flops_per_step), " FLOP a step"));
-  row("communication",
-      cat(mib(e.bytes_per_step), " sent by a rank each step, ", e.num_buckets, " buckets"));
+  row("communication", cat(mib(e.bytes_per_step), " sent by a rank each step, ",
+                           counted(e.num_buckets, "bucket", "buckets")));
   row("peak memory", cat(mib(e.peak_bytes()), " a rank (program ", mib(e.program_bytes), ", data ",
                          mib(e.data_bytes), ", model ", mib(e.model_bytes), ", gradients ",
                          mib(e.gradient_bytes), ", activations ", mib(e.activation_bytes), ")"));

@@ -190,10 +190,9 @@ RunConfig read_run_config(const std::string& path, const std::vector<std::string
   read_data(root.map("data"), out);
   read_train(root.map("train"), out);
   const config::Node* optimizer = root.child("optimizer");
-  out.optimizer = optim::make_optimizer(optimizer, diagnostics, backend);
-  MapReader schedule = root.map("schedule");
-  out.schedule = optim::read_schedule(schedule);
-  schedule.finish();
+  out.optimizer = optim::make_optimizer(optimizer, diagnostics, backend, root.mark("optimizer"));
+  const config::Node* schedule = root.child("schedule");
+  out.schedule = optim::read_schedule(schedule, root.mark("schedule"), diagnostics);
   read_comm(root.map("comm"), out);
   read_checkpoint(root.map("checkpoint"), out);
   read_fault(root.map("fault"), out);

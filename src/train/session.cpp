@@ -43,8 +43,9 @@ std::string summary_text(const RunSummary& summary) {
     out << "  " << std::setw(12) << name << text << "\n";
   };
   out << summary.status << "\n";
-  row("steps", cat(summary.steps, " (", summary.epochs, " epochs), ", summary.world_size,
-                   " ranks, ", summary.leaves, " leaves"));
+  row("steps", cat(summary.steps, " (", counted(summary.epochs, "epoch", "epochs"), ") on ",
+                   counted(summary.world_size, "rank", "ranks"), ", ",
+                   counted(summary.leaves, "leaf", "leaves")));
   if (!summary.train.empty()) row("train", describe(summary.train));
   if (!summary.eval.empty()) row("eval", describe(summary.eval));
   std::ostringstream speed;

@@ -104,9 +104,10 @@ void TrainLoop::open_run_folder() {
     log_->line(cat("warning: more threads than cores on ", job_->around_.host,
                    ": set train.threads or start fewer ranks"));
   }
-  log_->line(cat(comm_->world_size(), " ranks x ", division_.threads, " threads, ",
-                 division_.num_leaves, " leaves of ", division_.leaf_capacity, ", ",
-                 job_->around_.backend.description(),
+  log_->line(cat(counted(comm_->world_size(), "rank", "ranks"), " x ",
+                 counted(division_.num_workers, "thread", "threads"), ", ",
+                 counted(division_.num_leaves, "leaf", "leaves"), " of ", division_.leaf_capacity,
+                 ", ", job_->around_.backend.description(),
                  step_ > 0 ? cat(", going on from step ", step_) : std::string()));
   log_->event("run_start", {{"step", step_},
                             {"world_size", std::int64_t{comm_->world_size()}},

@@ -69,6 +69,12 @@ TEST_F(RunConfig, MistakesNameKeyExpectationAndValue) {
   }
 }
 
+TEST_F(RunConfig, PlainWordsStandForTheNameAlone) {
+  EXPECT_EQ(
+      read(files_.config, {"optimizer=adam", "schedule=cosine", "loss=cross_entropy"}).mistakes,
+      "");
+}
+
 TEST_F(RunConfig, AllMistakesComeAtOnce) {
   const Read got = read(files_.config, {"train.epochs=0", "comm.overlap=maybe", "run.seed=-1"});
   EXPECT_NE(got.mistakes.find("train.epochs"), std::string::npos);
