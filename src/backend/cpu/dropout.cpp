@@ -10,18 +10,36 @@ struct Words {
   vu word[4];
 };
 
+/// The odd lanes moved down to the even ones, and the other way: shuffles, since the multiplier's
+/// port is the busy one.
+#ifdef __AVX512F__
+DLT_INLINE __m512i odd_down(__m512i x) {
+  return _mm512_castps_si512(_mm512_movehdup_ps(_mm512_castsi512_ps(x)));
+}
+DLT_INLINE __m512i even_up(__m512i x) {
+  return _mm512_castps_si512(_mm512_moveldup_ps(_mm512_castsi512_ps(x)));
+}
+#else
+DLT_INLINE __m256i odd_down(__m256i x) {
+  return _mm256_castps_si256(_mm256_movehdup_ps(_mm256_castsi256_ps(x)));
+}
+DLT_INLINE __m256i even_up(__m256i x) {
+  return _mm256_castps_si256(_mm256_moveldup_ps(_mm256_castsi256_ps(x)));
+}
+#endif
+
 /// Both halves of each 32 by 32 bit product.
 DLT_INLINE void multiply(vu a, std::uint32_t factor, vu& high, vu& low) {
 #ifdef __AVX512F__
   const __m512i x = reinterpret_cast<__m512i>(a), f = _mm512_set1_epi32(static_cast<int>(factor));
-  const __m512i even = _mm512_mul_epu32(x, f), odd = _mm512_mul_epu32(_mm512_srli_epi64(x, 32), f);
-  high = reinterpret_cast<vu>(_mm512_mask_blend_epi32(0xaaaa, _mm512_srli_epi64(even, 32), odd));
-  low = reinterpret_cast<vu>(_mm512_mask_blend_epi32(0xaaaa, even, _mm512_slli_epi64(odd, 32)));
+  const __m512i even = _mm512_mul_epu32(x, f), odd = _mm512_mul_epu32(odd_down(x), f);
+  high = reinterpret_cast<vu>(_mm512_mask_blend_epi32(0xaaaa, odd_down(even), odd));
+  low = reinterpret_cast<vu>(_mm512_mask_blend_epi32(0xaaaa, even, even_up(odd)));
 #else
   const __m256i x = reinterpret_cast<__m256i>(a), f = _mm256_set1_epi32(static_cast<int>(factor));
-  const __m256i even = _mm256_mul_epu32(x, f), odd = _mm256_mul_epu32(_mm256_srli_epi64(x, 32), f);
-  high = reinterpret_cast<vu>(_mm256_blend_epi32(_mm256_srli_epi64(even, 32), odd, 0xaa));
-  low = reinterpret_cast<vu>(_mm256_blend_epi32(even, _mm256_slli_epi64(odd, 32), 0xaa));
+  const __m256i even = _mm256_mul_epu32(x, f), odd = _mm256_mul_epu32(odd_down(x), f);
+  high = reinterpret_cast<vu>(_mm256_blend_epi32(odd_down(even), odd, 0xaa));
+  low = reinterpret_cast<vu>(_mm256_blend_epi32(even, even_up(odd), 0xaa));
 #endif
 }
 
@@ -92,7 +110,7 @@ void run_dropout(const Call& c) {
         const std::int64_t at = j + i * kLanes;
         if (at >= n) break;
         const vi drop = reinterpret_cast<vi>(words.word[i] >> 8) < threshold;
-        store_some(y + at, select(drop, vf{}, load_some(x + at, n - at) / c.p0), n - at);
+        store_some(y + at, select(drop, vf{}, load_some(x + at, n - at) * c.p0), n - at);
       }
     }
   }

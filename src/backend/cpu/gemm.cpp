@@ -5,6 +5,7 @@
 // along k, and packed if not. The larger side of c is the outer loop and packed a panel at a time.
 #include "backend/cpu/gemm.h"
 
+#include "backend/cpu/gemm_pack.h"
 #include "backend/cpu/simd.h"
 
 namespace dlt::cpu::DLT_ISA {
@@ -18,8 +19,9 @@ constexpr int kRows = 6;  // 12 sums, 2 vectors of b and one of a, of 16 registe
 constexpr int kVectors = 2;
 #endif
 constexpr std::int64_t kWide = kVectors * kLanes;  // columns of a tile
+constexpr std::int64_t kAhead = 8;                 // rows of b to prefetch
 constexpr std::int64_t kDepth = kGemmDepth, kInner = kGemmInner;
-static_assert(kWide <= kGemmWidest && kInner % kWide == 0);
+static_assert(kWide <= kGemmWidest);
 
 enum class Start : std::uint8_t { zero, bias, sum };
 
@@ -27,6 +29,8 @@ struct Tile {
   const float* a;
   std::int64_t a_stride;  // from row to row, or (across) from k to k
   const float* b;
+  std::int64_t b_stride;  // from k to k
+  float* b_copy;          // copies: where the panel goes
   float* c;
   std::int64_t ldc;
   std::int64_t depth;
@@ -35,19 +39,6 @@ struct Tile {
   Start start;
   bool relu;
 };
-
-DLT_INLINE vf load_columns(const float* p, std::int64_t count) {
-  if (count >= kLanes) return load(p);
-  return count > 0 ? load_first(p, count) : vf{};
-}
-
-DLT_INLINE void store_columns(float* p, vf x, std::int64_t count) {
-  if (count >= kLanes) {
-    store(p, x);
-  } else if (count > 0) {
-    store_first(p, x, count);
-  }
-}
 
 template <int MR, int NV>
 DLT_INLINE void start_tile(const Tile& t, vf (&sums)[MR][NV]) {
@@ -86,158 +77,82 @@ DLT_INLINE void finish_tile(const Tile& t, vf (&sums)[MR][NV]) {
   }
 }
 
-/// One tile of MR rows and NV vectors. across: the MR numbers of one k lie side by side, else those
-/// of one row do.
-template <int MR, int NV, bool across>
+/// How a tile reads its operands.
+enum class Access : std::uint8_t {
+  rows,    // the numbers of one row of a lie side by side, rows a_stride apart
+  across,  // the MR numbers of one k lie side by side
+  copies,  // as rows; b is read where it lies, and packed on the way for the tiles that follow
+};
+
+/// One tile of MR rows and NV vectors.
+template <int MR, int NV, Access access>
 __attribute__((noinline)) void tile_product(const Tile& t) {
   vf sums[MR][NV];
   start_tile<MR, NV>(t, sums);
   const float* a = t.a;
   const float* b = t.b;
+  float* copy = t.b_copy;
   const std::int64_t stride = t.a_stride;
 #pragma GCC unroll 4
   for (std::int64_t k = 0; k < t.depth; ++k) {
     vf columns[NV];
 #pragma GCC unroll 4
-    for (int j = 0; j < NV; ++j) columns[j] = load(b + j * kLanes);
-    b += NV * kLanes;
+    for (int j = 0; j < NV; ++j) {
+      columns[j] = load(b + j * kLanes);
+      if (access == Access::copies) {
+        store(copy + j * kLanes, columns[j]);
+        __builtin_prefetch(b + kAhead * t.b_stride + j * kLanes);
+      }
+    }
+    b += access == Access::copies ? t.b_stride : NV * kLanes;
+    copy += NV * kLanes;
 #pragma GCC unroll 16
     for (int i = 0; i < MR; ++i) {
-      const vf row = set1(across ? a[i] : a[i * stride]);
+      const vf row = set1(access == Access::across ? a[i] : a[i * stride]);
 #pragma GCC unroll 4
       for (int j = 0; j < NV; ++j) sums[i][j] = fma(row, columns[j], sums[i][j]);
     }
-    a += across ? stride : 1;
+    a += access == Access::across ? stride : 1;
   }
   finish_tile<MR, NV>(t, sums);
 }
 
-using TileProduct = void (*)(const Tile&);
-
-template <int MR, bool across>
-TileProduct tile_product_of(std::int64_t vectors) {
-  if (vectors == 1) return tile_product<MR, 1, across>;
-  if (vectors == 2 || kVectors == 2) return tile_product<MR, 2, across>;
-  return tile_product<MR, kVectors, across>;
+template <int MR>
+void run_tile(const Tile& t, std::int64_t vectors, Access access) {
+  if (access == Access::copies) return tile_product<MR, kVectors, Access::copies>(t);
+  const bool across = access == Access::across;
+  if (vectors == 1) {
+    return across ? tile_product<MR, 1, Access::across>(t) : tile_product<MR, 1, Access::rows>(t);
+  }
+  if (vectors == 2) {
+    return across ? tile_product<MR, 2, Access::across>(t) : tile_product<MR, 2, Access::rows>(t);
+  }
+  return across ? tile_product<MR, kVectors, Access::across>(t)
+                : tile_product<MR, kVectors, Access::rows>(t);
 }
 
-template <bool across>
-TileProduct tile_product_of(std::int64_t rows, std::int64_t vectors) {
+void run_tile(const Tile& t, std::int64_t rows, std::int64_t vectors, Access access) {
   switch (rows) {
     case 1:
-      return tile_product_of<1, across>(vectors);
+      return run_tile<1>(t, vectors, access);
     case 2:
-      return tile_product_of<2, across>(vectors);
+      return run_tile<2>(t, vectors, access);
     case 3:
-      return tile_product_of<3, across>(vectors);
+      return run_tile<3>(t, vectors, access);
     case 4:
-      return tile_product_of<4, across>(vectors);
+      return run_tile<4>(t, vectors, access);
     case 5:
-      return tile_product_of<5, across>(vectors);
+      return run_tile<5>(t, vectors, access);
     case 6:
-      return tile_product_of<6, across>(vectors);
+      return run_tile<6>(t, vectors, access);
 #ifdef __AVX512F__
     case 7:
-      return tile_product_of<7, across>(vectors);
+      return run_tile<7>(t, vectors, access);
     case 8:
-      return tile_product_of<8, across>(vectors);
+      return run_tile<8>(t, vectors, access);
     case 9:
-      return tile_product_of<9, across>(vectors);
+      return run_tile<9>(t, vectors, access);
 #endif
-  }
-  return nullptr;
-}
-
-/// x[i][j] <-> x[j][i] of a square of vectors.
-template <std::int64_t half>
-DLT_INLINE void swap_blocks(vf& a, vf& b) {
-#ifdef __AVX512F__
-  const auto take = [](std::int64_t lane, std::int64_t add) {
-    return static_cast<std::int32_t>((lane & half) == 0 ? lane + add : 16 + lane - half + add);
-  };
-  vi low{}, high{};
-#pragma GCC unroll 16
-  for (std::int64_t lane = 0; lane < 16; ++lane) {
-    low[lane] = take(lane, 0);
-    high[lane] = take(lane, half);
-  }
-  const vf old = a;
-  a = _mm512_permutex2var_ps(old, reinterpret_cast<__m512i>(low), b);
-  b = _mm512_permutex2var_ps(old, reinterpret_cast<__m512i>(high), b);
-#else
-  const vf old = a;
-  if constexpr (half == 4) {
-    a = _mm256_permute2f128_ps(old, b, 0x20);
-    b = _mm256_permute2f128_ps(old, b, 0x31);
-  } else if constexpr (half == 2) {
-    a = _mm256_shuffle_ps(old, b, 0x44);
-    b = _mm256_shuffle_ps(old, b, 0xee);
-  } else {
-    a = _mm256_blend_ps(old, _mm256_moveldup_ps(b), 0xaa);
-    b = _mm256_blend_ps(_mm256_movehdup_ps(old), b, 0xaa);
-  }
-#endif
-}
-
-template <std::int64_t half>
-DLT_INLINE void transpose_level(vf (&x)[kLanes]) {
-#pragma GCC unroll 16
-  for (std::int64_t i = 0; i < kLanes; ++i) {
-    if ((i & half) == 0) swap_blocks<half>(x[i], x[i + half]);
-  }
-  if constexpr (half > 1) transpose_level<half / 2>(x);
-}
-
-/// dst[k * width + j] = src[j * ld + k] for k < depth and j < count; the columns from count to the
-/// next whole vector become zero.
-void pack_transposed(const float* src, std::int64_t ld, std::int64_t depth, std::int64_t count,
-                     float* dst, std::int64_t width) {
-  for (std::int64_t j = 0; j < count; j += kLanes) {
-    const std::int64_t rows = count - j < kLanes ? count - j : kLanes;
-    for (std::int64_t k = 0; k < depth; k += kLanes) {
-      const std::int64_t left = depth - k < kLanes ? depth - k : kLanes;
-      vf x[kLanes];
-#pragma GCC unroll 16
-      for (std::int64_t r = 0; r < kLanes; ++r) {
-        x[r] = r < rows ? load_columns(src + (j + r) * ld + k, left) : vf{};
-      }
-      transpose_level<kLanes / 2>(x);
-      float* out = dst + k * width + j;
-      if (left == kLanes) {
-#pragma GCC unroll 16
-        for (std::int64_t r = 0; r < kLanes; ++r) store(out + r * width, x[r]);
-      } else {
-        for (std::int64_t r = 0; r < left; ++r) store(out + r * width, x[r]);
-      }
-    }
-  }
-}
-
-/// dst[k * width + j] = src[k * ld + j], and zeros up to the width.
-void pack_rows(const float* src, std::int64_t ld, std::int64_t depth, std::int64_t count,
-               float* dst, std::int64_t width) {
-  if (count == kWide) {
-    for (std::int64_t k = 0; k < depth; ++k) {
-#pragma GCC unroll 4
-      for (int j = 0; j < kVectors; ++j) store(dst + j * kLanes, load(src + j * kLanes));
-      src += ld;
-      dst += kWide;
-    }
-    return;
-  }
-  for (std::int64_t k = 0; k < depth; ++k) {
-    for (std::int64_t j = 0; j < width; j += kLanes) {
-      store(dst + k * width + j, load_columns(src + k * ld + j, count - j));
-    }
-  }
-}
-
-/// dst[k * rows + i] = src[k * ld + i]: a panel of a stored [k,m].
-void pack_a(const float* src, std::int64_t ld, std::int64_t depth, std::int64_t rows, float* dst) {
-  for (std::int64_t k = 0; k < depth; ++k) {
-    for (std::int64_t i = 0; i < rows; i += kLanes) {
-      store_columns(dst + k * rows + i, load_columns(src + k * ld + i, rows - i), rows - i);
-    }
   }
 }
 
@@ -257,6 +172,11 @@ struct Block {
   bool first, last;
 };
 
+/// Part of a block: rows [i, i + rows) and columns [j, j + columns) of c.
+struct Part {
+  std::int64_t i, rows, j, columns;
+};
+
 void pack_b_panel(const Block& block, std::int64_t j, std::int64_t columns, float* dst) {
   const GemmArgs& g = *block.g;
   const std::int64_t width = vectors_of(columns) * kLanes;
@@ -267,31 +187,33 @@ void pack_b_panel(const Block& block, std::int64_t j, std::int64_t columns, floa
   }
 }
 
-void multiply(const Block& block, std::int64_t i, std::int64_t rows, const float* packed_a,
-              std::int64_t j, std::int64_t columns, const float* packed_b) {
+/// packed_a may be null. copies: packed_b is written, not read.
+void multiply(const Block& block, const Part& part, const float* packed_a, float* packed_b,
+              bool copies = false) {
   const GemmArgs& g = *block.g;
   Tile t{};
-  const bool across = g.trans_a;
   if (packed_a != nullptr) {
     t.a = packed_a;
-    t.a_stride = rows;
-  } else if (across) {
-    t.a = g.a + block.k0 * g.m + i;
+    t.a_stride = part.rows;
+  } else if (g.trans_a) {
+    t.a = g.a + block.k0 * g.m + part.i;
     t.a_stride = g.m;
   } else {
-    t.a = g.a + i * g.k + block.k0;
+    t.a = g.a + part.i * g.k + block.k0;
     t.a_stride = g.k;
   }
-  t.b = packed_b;
-  t.c = g.c + i * g.n + j;
+  t.b = copies ? g.b + block.k0 * g.n + part.j : packed_b;
+  t.b_stride = g.n;
+  t.b_copy = packed_b;
+  t.c = g.c + part.i * g.n + part.j;
   t.ldc = g.n;
   t.depth = block.depth;
-  t.columns = columns;
-  t.bias = g.bias != nullptr ? g.bias + j : nullptr;
+  t.columns = part.columns;
+  t.bias = g.bias != nullptr ? g.bias + part.j : nullptr;
   t.start = !block.first ? Start::sum : g.bias != nullptr ? Start::bias : Start::zero;
   t.relu = g.relu && block.last;
-  const std::int64_t vectors = vectors_of(columns);
-  (across ? tile_product_of<true>(rows, vectors) : tile_product_of<false>(rows, vectors))(t);
+  const Access access = copies ? Access::copies : g.trans_a ? Access::across : Access::rows;
+  run_tile(t, part.rows, vectors_of(part.columns), access);
 }
 
 /// A stored [k,m] is read across its rows: packing pays once it is read often enough.
@@ -307,16 +229,18 @@ void columns_outside(const Block& block, std::int64_t i0, std::int64_t i1) {
   if (pack) {
     for (std::int64_t p = 0; p < panels; ++p) {
       const std::int64_t i = begin_of(i1 - i0, panels, p), end = begin_of(i1 - i0, panels, p + 1);
-      pack_a(g.a + block.k0 * g.m + i0 + i, g.m, block.depth, end - i, a_block + i * block.depth);
+      pack_across(g.a + block.k0 * g.m + i0 + i, g.m, block.depth, end - i,
+                  a_block + i * block.depth);
     }
   }
   for (std::int64_t j = 0; j < g.n; j += kWide) {
     const std::int64_t columns = g.n - j < kWide ? g.n - j : kWide;
-    pack_b_panel(block, j, columns, b_panel);
+    const bool copies = !g.trans_a && !g.trans_b && columns == kWide;
+    if (!copies) pack_b_panel(block, j, columns, b_panel);
     for (std::int64_t p = 0; p < panels; ++p) {
       const std::int64_t i = begin_of(i1 - i0, panels, p), end = begin_of(i1 - i0, panels, p + 1);
-      multiply(block, i0 + i, end - i, pack ? a_block + i * block.depth : nullptr, j, columns,
-               b_panel);
+      multiply(block, {i0 + i, end - i, j, columns}, pack ? a_block + i * block.depth : nullptr,
+               b_panel, copies && p == 0);
     }
   }
 }
@@ -333,9 +257,9 @@ void rows_outside(const Block& block, std::int64_t j0, std::int64_t j1) {
   }
   for (std::int64_t p = 0; p < panels; ++p) {
     const std::int64_t i = begin_of(g.m, panels, p), end = begin_of(g.m, panels, p + 1);
-    if (pack) pack_a(g.a + block.k0 * g.m + i, g.m, block.depth, end - i, a_panel);
+    if (pack) pack_across(g.a + block.k0 * g.m + i, g.m, block.depth, end - i, a_panel);
     for (std::int64_t j = j0; j < j1; j += kWide) {
-      multiply(block, i, end - i, pack ? a_panel : nullptr, j, j1 - j < kWide ? j1 - j : kWide,
+      multiply(block, {i, end - i, j, j1 - j < kWide ? j1 - j : kWide}, pack ? a_panel : nullptr,
                b_block + (j - j0) * block.depth);
     }
   }
@@ -350,15 +274,11 @@ void gemm(const GemmArgs& g) {
     const std::int64_t k0 = begin_of(g.k, blocks, index);
     const Block block{&g, k0, begin_of(g.k, blocks, index + 1) - k0, index == 0,
                       index + 1 == blocks};
-    if (g.n >= g.m) {
-      for (std::int64_t i = 0; i < g.m; i += kInner) {
-        columns_outside(block, i, i + kInner < g.m ? i + kInner : g.m);
-      }
-    } else {
-      for (std::int64_t j = 0; j < g.n; j += kInner) {
-        const std::int64_t end = j + kInner;
-        rows_outside(block, j, end < g.n ? end : g.n);
-      }
+    const bool wide = g.n >= g.m;
+    const std::int64_t inner = wide ? g.m : g.n, parts = pieces(inner, kInner);
+    for (std::int64_t p = 0; p < parts; ++p) {
+      const std::int64_t begin = begin_of(inner, parts, p), end = begin_of(inner, parts, p + 1);
+      wide ? columns_outside(block, begin, end) : rows_outside(block, begin, end);
     }
   }
 }

@@ -113,7 +113,7 @@ bool label_loss(const KernelSpec& spec, Plan& plan) {
 bool dropout(const KernelSpec& spec, Plan& plan) {
   const double rate = spec.attrs.number("rate");
   set_samples(spec.inputs[0], plan.call);
-  plan.call.p0 = static_cast<float>(1.0 - rate);
+  plan.call.p0 = static_cast<float>(1.0 / (1.0 - rate));
   // A uniform number is a whole number of 24 bits times 2^-24; it is kept if it is at least rate.
   plan.call.threshold = static_cast<std::uint32_t>(std::ceil(rate * 0x1.0p24));
   plan.call.op = static_cast<std::uint64_t>(spec.attrs.integer("op"));

@@ -76,27 +76,32 @@ void run_accumulate(const Call& c) {
 
 /// outputs  f64 [1]: the squares are summed in f64, 16 interleaved sums whatever the vectors' size.
 void run_sum_of_squares(const Call& c) {
-  constexpr int kSums = 16;
-  typedef double Sums __attribute__((vector_size(kSums * 8)));
-  typedef float Values __attribute__((vector_size(kSums * 4)));
+  constexpr std::int64_t kSums = 16, kWidth = kLanes / 2, kParts = kSums / kWidth;
+  typedef double Doubles __attribute__((vector_size(kWidth * 8)));
+  typedef float Floats __attribute__((vector_size(kWidth * 4)));
   const float* x = c.x(0);
   const std::int64_t n = c.numel();
-  Sums sums{};
+  Doubles sums[kParts] = {};
   const auto add = [&](const float* values) {
-    Values v;
-    __builtin_memcpy(&v, values, sizeof v);
-    const Sums wide = __builtin_convertvector(v, Sums);
-    sums += wide * wide;
+#pragma GCC unroll 4
+    for (std::int64_t part = 0; part < kParts; ++part) {
+      Floats v;
+      __builtin_memcpy(&v, values + part * kWidth, sizeof v);
+      const Doubles wide = __builtin_convertvector(v, Doubles);
+      sums[part] += wide * wide;
+    }
   };
   std::int64_t i = 0;
   for (; i + kSums <= n; i += kSums) add(x + i);
   float rest[kSums] = {};
   for (std::int64_t j = i; j < n; ++j) rest[j - i] = x[j];
   add(rest);
-  for (int width = kSums / 2; width > 0; width /= 2) {
-    for (int j = 0; j < width; ++j) sums[j] += sums[j + width];
+  double lanes[kSums];
+  __builtin_memcpy(lanes, sums, sizeof lanes);
+  for (std::int64_t width = kSums / 2; width > 0; width /= 2) {
+    for (std::int64_t j = 0; j < width; ++j) lanes[j] += lanes[j + width];
   }
-  *static_cast<double*>(c.out[0]) = sums[0];
+  *static_cast<double*>(c.out[0]) = lanes[0];
 }
 
 }  // namespace dlt::cpu::DLT_ISA

@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: Apache-2.0
+// Speed of the CPU's kernels on one core: taskset -c 1 build/bench/bench_kernels
+// GFLOP/s of products, GB/s of the rest (bytes of all operands, read and written once each).
+// Peak/avx2 and Peak/avx512 measure what the core can do at best at the same moment.
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <benchmark/benchmark.h>
+
+#include "base/cpu.h"
+#include "base/rng.h"
+#include "tensor/backend.h"
+
+namespace {
+
+using dlt::DType;
+using dlt::tensor::Attrs;
+using dlt::tensor::Shape;
+using dlt::tensor::Storage;
+using dlt::tensor::TensorType;
+using dlt::tensor::View;
+
+constexpr double kGiga = 1e9;
+
+/// A call of one kernel on memory of its own.
+struct Case {
+  std::string name, op;
+  std::vector<TensorType> inputs, outputs;
+  Attrs attrs;
+  std::vector<double> scalars;
+  double flops = 0;  // 0: report bytes
+};
+
+TensorType f32(Shape shape) { return {shape, DType::f32}; }
+
+class Operands {
+ public:
+  explicit Operands(const std::vector<TensorType>& types) {
+    for (const TensorType& type : types) {
+      memory_.push_back(Storage::allocate(type.bytes()));
+      views_.push_back({memory_.back().data(), type});
+      bytes_ += static_cast<double>(type.bytes());
+      if (type.dtype != DType::f32) continue;  // labels stay 0
+      for (std::int64_t i = 0; i < type.shape.numel(); ++i) {
+        views_.back().as<float>()[i] =
+            dlt::rng::to_unit(static_cast<std::uint32_t>(i) * 2654435761u) + 0.01f;
+      }
+    }
+  }
+  [[nodiscard]] const std::vector<View>& views() const { return views_; }
+  [[nodiscard]] double bytes() const { return bytes_; }
+
+ private:
+  std::vector<Storage> memory_;
+  std::vector<View> views_;
+  double bytes_ = 0;
+};
+
+void run_case(benchmark::State& state, const std::string& isa, const Case& c) {
+  const auto backend = dlt::tensor::make_cpu_backend(isa);
+  const auto kernel =
+      backend->find(c.op)({.inputs = c.inputs, .outputs = c.outputs, .attrs = c.attrs});
+  const Operands in(c.inputs), out(c.outputs);
+  const Storage scratch = Storage::allocate(kernel->scratch_bytes());
+  const std::vector<std::int64_t> ids(4096, 17);
+  dlt::tensor::RunContext context;
+  context.sample_ids = ids;
+  context.scalars = c.scalars;
+  for (auto _ : state) {
+    kernel->run(
+        {.inputs = in.views(), .outputs = out.views(), .scratch = scratch.data(), .run = context});
+    benchmark::ClobberMemory();
+  }
+  const double runs = static_cast<double>(state.iterations());
+  const bool update = c.op.ends_with("_update") || c.op == "accumulate";
+  if (c.flops > 0) {
+    state.counters["GFLOP/s"] =
+        benchmark::Counter(c.flops * runs / kGiga, benchmark::Counter::kIsRate);
+  } else {
+    const double bytes = in.bytes() + (update ? 2 : 1) * out.bytes();
+    state.counters["GB/s"] = benchmark::Counter(bytes * runs / kGiga, benchmark::Counter::kIsRate);
+  }
+}
+
+Case product(const std::string& name, std::int64_t m, std::int64_t k, std::int64_t n,
+             std::pair<bool, bool> transposed) {
+  Attrs attrs;
+  const auto [a, b] = transposed;
+  if (a) attrs.set("trans_a", std::int64_t{1});
+  if (b) attrs.set("trans_b", std::int64_t{1});
+  return {name,
+          "matmul",
+          {f32(a ? Shape{k, m} : Shape{m, k}), f32(b ? Shape{n, k} : Shape{k, n})},
+          {f32({m, n})},
+          attrs,
+          {},
+          2.0 * static_cast<double>(m * k * n)};
+}
+
+/// The products of a dense layer at batch m: forward, weights' and inputs' gradient.
+void add_layer(std::vector<Case>& cases, std::int64_t m, std::int64_t k, std::int64_t n) {
+  const std::string size = std::to_string(m) + "x" + std::to_string(k) + "x" + std::to_string(n);
+  cases.push_back(product("forward/" + size, m, k, n, {false, false}));
+  cases.push_back(product("weight_grad/" + size, k, m, n, {true, false}));
+  cases.push_back(product("input_grad/" + size, m, n, k, {false, true}));
+}
+
+void add_updates(std::vector<Case>& cases, std::int64_t count, const std::string& size) {
+  const TensorType flat = f32({count});
+  cases.push_back({"sgd_update/" + size, "sgd_update", {flat}, {flat}, {}, {1e-9, 1, 0, 0, 0}});
+  cases.push_back({"sgd_momentum_update/" + size,
+                   "sgd_update",
+                   {flat},
+                   {flat, flat},
+                   {},
+                   {1e-9, 1, 0.9, 0, 0}});
+  cases.push_back({"adam_update/" + size,
+                   "adam_update",
+                   {flat},
+                   {flat, flat, flat},
+                   {},
+                   {1e-9, 1, 0.9, 0.999, 1e-8, 0, 0, 0.1, 0.001}});
+  cases.push_back({"accumulate/" + size, "accumulate", {flat}, {flat}, {}, {}});
+  cases.push_back(
+      {"sum_of_squares/" + size, "sum_of_squares", {flat}, {{{1}, DType::f64}}, {}, {}});
+}
+
+void add_pointwise(std::vector<Case>& cases) {
+  const TensorType x = f32({128, 512}), batch = f32({128});
+  for (const char* op : {"relu", "tanh", "sigmoid", "softplus", "silu", "gelu", "exp", "log",
+                         "softmax", "log_softmax"}) {
+    cases.push_back({op, op, {x}, {x}, {}, {}});
+  }
+  for (const char* op : {"add", "relu_grad", "gelu_grad", "softmax_grad"}) {
+    cases.push_back({op, op, {x, x}, {x}, {}, {}});
+  }
+  cases.push_back({"dropout", "dropout", {x}, {x}, {{"rate", 0.5}}, {}});
+  cases.push_back({"bias_grad", "bias_grad", {x}, {f32({512})}, {}, {}});
+  cases.push_back({"activation_bias_grad",
+                   "activation_bias_grad",
+                   {x, x},
+                   {x, f32({512})},
+                   {{"activation", std::string("relu")}},
+                   {}});
+  cases.push_back({"mse_loss", "mse_loss", {x, x}, {batch}, {}, {}});
+  for (const std::int64_t classes : {10, 1000}) {
+    const TensorType logits = f32({128, classes}), labels{{128}, DType::i32};
+    const std::string size = "/" + std::to_string(classes);
+    cases.push_back({"softmax_cross_entropy" + size,
+                     "softmax_cross_entropy",
+                     {logits, labels},
+                     {batch, batch},
+                     {},
+                     {}});
+    cases.push_back({"softmax_cross_entropy_grad" + size,
+                     "softmax_cross_entropy_grad",
+                     {logits, labels, batch, batch},
+                     {logits},
+                     {},
+                     {}});
+  }
+}
+
+std::vector<Case> all_cases() {
+  std::vector<Case> cases;
+  add_layer(cases, 128, 784, 512);
+  add_layer(cases, 128, 512, 512);
+  add_layer(cases, 128, 512, 10);
+  add_layer(cases, 10, 10, 10);
+  add_layer(cases, 10, 10, 1);
+  add_layer(cases, 512, 1024, 1024);
+  Case layer = product("linear_relu/128x784x512", 128, 784, 512, {false, false});
+  layer.op = "linear";
+  layer.inputs.push_back(f32({512}));
+  layer.attrs.set("activation", std::string("relu"));
+  cases.push_back(layer);
+  add_pointwise(cases);
+  add_updates(cases, 669706, "670k");
+  add_updates(cases, 50'000'000, "50M");
+  return cases;
+}
+
+#define DLT_STEP(i)    \
+  s##i = s##i * x + y; \
+  asm volatile("" : "+v"(s##i));
+#define DLT_PEAK(isa, lanes)                                                                \
+  __attribute__((target(isa))) void peak_##lanes(benchmark::State& state) {                 \
+    typedef float Vector __attribute__((vector_size(lanes * 4)));                           \
+    constexpr int kSums = 12, kRounds = 4096;                                               \
+    const Vector x = Vector{} + 0.999f, y = Vector{} + 0.001f;                              \
+    Vector s0 = x, s1 = x, s2 = x, s3 = x, s4 = x, s5 = x, s6 = x, s7 = x, s8 = x, s9 = x;  \
+    Vector s10 = x, s11 = x;                                                                \
+    for (auto _ : state) {                                                                  \
+      for (int round = 0; round < kRounds; ++round) {                                       \
+        DLT_STEP(0)                                                                         \
+        DLT_STEP(1) DLT_STEP(2) DLT_STEP(3) DLT_STEP(4) DLT_STEP(5) DLT_STEP(6) DLT_STEP(7) \
+            DLT_STEP(8) DLT_STEP(9) DLT_STEP(10) DLT_STEP(11)                               \
+      }                                                                                     \
+    }                                                                                       \
+    const double flops = 2.0 * lanes * kSums * kRounds / kGiga;                             \
+    state.counters["GFLOP/s"] = benchmark::Counter(                                         \
+        flops * static_cast<double>(state.iterations()), benchmark::Counter::kIsRate);      \
+  }
+DLT_PEAK("avx2,fma", 8)
+DLT_PEAK("avx512f", 16)
+#undef DLT_PEAK
+#undef DLT_STEP
+
+const bool kRegistered = [] {
+  const bool avx512 = dlt::cpu_features().avx512;
+  benchmark::RegisterBenchmark("Peak/avx2", peak_8);
+  if (avx512) benchmark::RegisterBenchmark("Peak/avx512", peak_16);
+  for (const Case& c : all_cases()) {
+    for (const char* isa : {"avx2", "avx512"}) {
+      if (std::string(isa) == "avx512" && !avx512) continue;
+      benchmark::RegisterBenchmark((c.name + "/" + isa).c_str(),
+                                   [isa, c](benchmark::State& state) { run_case(state, isa, c); });
+    }
+  }
+  return true;
+}();
+
+}  // namespace
