@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "support/program.h"
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <chrono>
 #include <csignal>
-#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <sstream>
 #include <stdexcept>
 
 #include <fcntl.h>
@@ -62,6 +63,23 @@ bool drain(int fd, std::string& text) {
   return count > 0 || (count < 0 && errno == EINTR);
 }
 
+/// The youngest process whose parent is pid.
+pid_t child_of(pid_t pid) {
+  pid_t found = 0;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
+    std::ifstream file(entry.path() / "stat");
+    std::string line;
+    if (!std::getline(file, line)) continue;
+    std::istringstream rest(line.substr(line.rfind(')') + 1));  // behind the name: state, parent
+    std::string state;
+    pid_t parent = 0;
+    rest >> state >> parent;
+    if (parent == pid) found = std::max(found, static_cast<pid_t>(std::stol(line)));
+  }
+  if (found == 0) throw std::runtime_error("the program has no child process");
+  return found;
+}
+
 void collect(pid_t pid, const ProgramOptions& options, Pipe& out, Pipe& err,
              ProgramResult& result) {
   const double end = now_s() + options.timeout_s;
@@ -79,7 +97,7 @@ void collect(pid_t pid, const ProgramOptions& options, Pipe& out, Pipe& err,
     if (fds[1].revents != 0 && !drain(err.fds[0], result.err)) err.close_end(0);
     if (!signalled && (result.out.find(options.signal_after) != std::string::npos ||
                        result.err.find(options.signal_after) != std::string::npos)) {
-      kill(pid, options.signal);
+      kill(options.signal_child ? child_of(pid) : pid, options.signal);
       signalled = true;
     }
   }
@@ -115,24 +133,6 @@ ProgramResult run_program(const std::vector<std::string>& words, const ProgramOp
   result.peak_rss_bytes = static_cast<long long>(usage.ru_maxrss) * 1024;
   result.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
   return result;
-}
-
-TemporaryFolder::TemporaryFolder() {
-  path_ = (std::filesystem::temp_directory_path() / "dltrain-test-XXXXXX").string();
-  if (mkdtemp(path_.data()) == nullptr) throw std::runtime_error("mkdtemp failed: " + path_);
-}
-
-TemporaryFolder::~TemporaryFolder() {
-  std::error_code ignored;
-  std::filesystem::remove_all(path_, ignored);
-}
-
-std::string TemporaryFolder::write(const std::string& name, const std::string& text) const {
-  const std::string path = path_ + "/" + name;
-  std::ofstream file(path, std::ios::binary);
-  file << text;
-  if (!file.flush()) throw std::runtime_error("cannot write " + path);
-  return path;
 }
 
 }  // namespace dlt

@@ -14,6 +14,7 @@ struct ProgramOptions {
   double timeout_s = 60;                                 // then the whole process group is killed
   int signal = 0;  // sent to the program once stderr or stdout contains signal_after
   std::string signal_after;
+  bool signal_child = false;  // sent to one of its children instead (a rank of mpirun)
 };
 
 struct ProgramResult {
@@ -27,21 +28,5 @@ struct ProgramResult {
 /// words[0] is looked for in PATH. errors  std::runtime_error if it cannot be started
 [[nodiscard]] ProgramResult run_program(const std::vector<std::string>& words,
                                         const ProgramOptions& options = {});
-
-/// A folder of its own under the temporary directory, removed at the end.
-class TemporaryFolder {
- public:
-  TemporaryFolder();
-  ~TemporaryFolder();
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-  [[nodiscard]] const std::string& path() const { return path_; }
-  [[nodiscard]] std::string operator/(const std::string& name) const { return path_ + "/" + name; }
-  /// Writes a file in it and returns its path.
-  std::string write(const std::string& name, const std::string& text) const;
-
- private:
-  std::string path_;
-};
 
 }  // namespace dlt

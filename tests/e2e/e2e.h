@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the tests of the whole program share.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "support/program.h"
+#include "support/temp_folder.h"
+
+namespace dlt::e2e {
+
+using Words = std::vector<std::string>;
+
+/// dltrain with these words, alone.
+[[nodiscard]] ProgramResult dltrain(const Words& words, const ProgramOptions& options = {});
+/// The same under mpirun.
+[[nodiscard]] ProgramResult dltrain_ranks(int num_ranks, const Words& words,
+                                          const ProgramOptions& options = {});
+/// num_ranks 0: alone, else under mpirun.
+[[nodiscard]] ProgramResult dltrain_on(int num_ranks, const Words& words,
+                                       const ProgramOptions& options = {});
+
+/// A small run on the digits that learns something in one epoch of 23 steps.
+[[nodiscard]] std::string digits_yaml();
+/// Replaces the first `from`, which must be there.
+[[nodiscard]] std::string replaced(std::string text, std::string_view from, std::string_view to);
+
+[[nodiscard]] int count(std::string_view text, std::string_view what);
+/// What follows `"name": ` in a JSON text, without quotes.
+[[nodiscard]] std::string json_value(const std::string& text, const std::string& name);
+/// The weights hash in a run's summary.json.
+[[nodiscard]] std::string summary_hash(const std::string& run_dir);
+
+}  // namespace dlt::e2e

@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: Apache-2.0
+// Whole runs: the same bits on any shape, nothing lost, the commands on what a run leaves.
+#include <csignal>
+#include <cstdlib>
+#include <string>
+
+#include <gtest/gtest.h>
+
+#include "base/fs.h"
+#include "base/text.h"
+#include "e2e/e2e.h"
+
+namespace dlt::e2e {
+namespace {
+
+class Training : public testing::Test {
+ protected:
+  Training() { test::write_file(config_, replaced(digits_yaml(), "RUN_DIR", run_)); }
+
+  /// Trains with --quiet and further words; the run must succeed.
+  ProgramResult train(int ranks, const Words& more = {}) {
+    Words words{config_, "--quiet"};
+    words.insert(words.end(), more.begin(), more.end());
+    const ProgramResult got = dltrain_on(ranks, words);
+    EXPECT_EQ(got.exit_code, 0) << got.err;
+    return got;
+  }
+  /// The hash of an undisturbed run on one rank.
+  std::string hash_of_whole_run(const Words& more = {}) {
+    Words words{"--overwrite"};
+    words.insert(words.end(), more.begin(), more.end());
+    train(0, words);
+    return summary_hash(run_);
+  }
+
+  test::TempFolder folder_;
+  std::string run_ = folder_ / "run", config_ = folder_ / "c.yaml";
+};
+
+TEST_F(Training, OneHashOnAnyNumberOfRanksAndLoaderThreads) {
+  const std::string expected = hash_of_whole_run();
+  EXPECT_EQ(expected.size(), 64U);
+  for (const int ranks : {1, 2, 3, 4}) {
+    for (const char* workers : {"1", "4"}) {
+      train(ranks, {"--overwrite", "--set", cat("data.workers=", workers)});
+      EXPECT_EQ(summary_hash(run_), expected) << ranks << " ranks, " << workers << " workers";
+    }
+  }
+}
+
+TEST_F(Training, OneHashWithAnyNumberOfThreadsAndBuckets) {
+  const std::string expected = hash_of_whole_run();
+  for (const char* set :
+       {"train.threads=1", "train.threads=4", "comm.bucket_mb=0.001", "comm.overlap=false"}) {
+    train(2, {"--overwrite", "--set", set});
+    EXPECT_EQ(summary_hash(run_), expected) << set;
+  }
+}
+
+TEST_F(Training, ASeedChangesTheHash) {
+  EXPECT_NE(hash_of_whole_run(), hash_of_whole_run({"--set", "run.seed=2"}));
+}
+
+TEST_F(Training, KilledAtARandomMomentItGoesOnToTheSameBits) {
+  const std::string expected = hash_of_whole_run({"--set", "train.epochs=12"});
+  const unsigned seed = static_cast<unsigned>(getpid());
+  const int epoch = 1 + static_cast<int>(seed % 10);
+  SCOPED_TRACE(cat("killed after epoch ", epoch));
+  for (const int ranks : {0, 2}) {
+    const ProgramResult killed = dltrain_on(
+        ranks,
+        {config_, "--overwrite", "--set", "train.epochs=12", "--set", "checkpoint.every_steps=7"},
+        {.signal = SIGKILL,
+         .signal_after = cat("step ", epoch * 23, "  eval"),
+         .signal_child = ranks > 0});
+    EXPECT_EQ(killed.exit_code, 137) << killed.err;
+    EXPECT_FALSE(exists(run_ + "/summary.json"));
+    train(ranks == 0 ? 3 : 0, {"--set", "train.epochs=12", "--set", "checkpoint.every_steps=7"});
+    EXPECT_EQ(summary_hash(run_), expected);
+  }
+}
+
+TEST_F(Training, ASignalEndsItWith75AndItsStateSaved) {
+  const Words words{config_, "--set", "train.epochs=400"};
+  const ProgramResult stopped =
+      dltrain(words, {.signal = SIGTERM, .signal_after = "step 46  eval"});
+  EXPECT_EQ(stopped.exit_code, 75) << stopped.err;
+  EXPECT_NE(stopped.out.find("preempted"), std::string::npos) << stopped.out;
+  const std::string steps = json_value(read_file(run_ + "/summary.json"), "steps");
+  EXPECT_EQ(json_value(read_file(run_ + "/summary.json"), "status"), "preempted");
+
+  // The same number of steps undisturbed ends in the same state.
+  const std::string hash = summary_hash(run_);
+  train(0, {"--overwrite", "--set", "train.epochs=400", "--set", "train.stop_at_step=" + steps});
+  EXPECT_EQ(summary_hash(run_), hash);
+}
+
+TEST_F(Training, ASignalToMpirunReachesAllRanks) {
+  const ProgramResult stopped = dltrain_ranks(2, {config_, "--set", "train.epochs=4000"},
+                                              {.signal = SIGUSR1, .signal_after = "step 46  eval"});
+  EXPECT_EQ(stopped.exit_code, 75) << stopped.err;
+  EXPECT_EQ(json_value(read_file(run_ + "/summary.json"), "status"), "preempted");
+}
+
+TEST_F(Training, AFinishedRunSaysSoAndMoreEpochsGoOn) {
+  train(0);
+  const std::string after_one = summary_hash(run_);
+  const ProgramResult again = train(2);
+  EXPECT_NE(again.out.find("is finished: 23 of 23 steps"), std::string::npos) << again.out;
+  EXPECT_EQ(summary_hash(run_), after_one);
+  train(2, {"--set", "train.epochs=2"});
+  const std::string grown = summary_hash(run_);
+  EXPECT_EQ(grown, hash_of_whole_run({"--set", "train.epochs=2"}));
+}
+
+TEST_F(Training, AnotherChangeOfTheConfigIsRefused) {
+  train(0);
+  for (const int ranks : {0, 4}) {
+    const ProgramResult got = dltrain_on(ranks, {config_, "--set", "optimizer.learning_rate=0.1"});
+    EXPECT_EQ(got.exit_code, 78) << got.err;
+    EXPECT_TRUE(got.err.starts_with("dltrain: error: optimizer.learning_rate: expected '0.005'"))
+        << got.err;
+    EXPECT_EQ(count(got.err, "--overwrite"), 1) << got.err;
+  }
+}
+
+TEST_F(Training, QuietSaysNothingOnStderr) { EXPECT_EQ(train(0).err, ""); }
+
+TEST_F(Training, RanksWithDifferentConfigsAreNamed) {
+  const std::string program = DLTRAIN_PROGRAM;
+  const ProgramResult got =
+      run_program({DLTRAIN_MPIEXEC, "--oversubscribe", "--bind-to", "none", "-n", "2", program,
+                   config_, ":", "-n", "1", program, config_, "--set", "run.seed=9"});
+  EXPECT_EQ(got.exit_code, 78) << got.err;
+  EXPECT_EQ(count(got.err, "dltrain: error: rank 2 ("), 1) << got.err;
+  EXPECT_NE(got.err.find("differs from the other ranks in config"), std::string::npos) << got.err;
+}
+
+TEST_F(Training, ALonelyMistakeOfOneRankEndsTheJob) {
+  const std::string program = DLTRAIN_PROGRAM;
+  const ProgramResult got =
+      run_program({DLTRAIN_MPIEXEC, "--oversubscribe", "--bind-to", "none", "-n", "1", program,
+                   config_, ":", "-n", "1", program, "nowhere.yaml"},
+                  {.timeout_s = 30});
+  EXPECT_FALSE(got.timed_out);
+  EXPECT_EQ(got.exit_code, 66) << got.err;
+  EXPECT_NE(got.err.find("rank 1 ("), std::string::npos) << got.err;
+  EXPECT_NE(got.err.find("nowhere.yaml: no such file"), std::string::npos) << got.err;
+}
+
+TEST_F(Training, EvaluatesACheckpointAlikeOnAnyNumberOfRanks) {
+  train(0);
+  const std::string summary = read_file(run_ + "/summary.json");
+  const std::string eval = summary.substr(summary.find("\"eval\""));
+  const ProgramResult one = dltrain({"eval", config_, "--checkpoint", run_});
+  EXPECT_EQ(one.exit_code, 0) << one.err;
+  EXPECT_EQ(json_value(one.out, "accuracy"), json_value(eval, "accuracy"));
+  const ProgramResult three = dltrain_ranks(3, {"eval", config_, "--checkpoint", run_});
+  EXPECT_EQ(three.out, one.out);
+}
+
+TEST_F(Training, PredictsInInputOrderOnAnyNumberOfRanks) {
+  train(0);
+  std::string first;
+  for (const int ranks : {0, 1, 3, 4}) {
+    const std::string output = folder_ / cat("p", ranks, ".h5");
+    const ProgramResult got =
+        dltrain_on(ranks, {"predict", config_, "--checkpoint", run_, "--input",
+                           "datasets/digits.h5", "--dataset", "/test/images", "--output", output});
+    EXPECT_EQ(got.exit_code, 0) << got.err;
+    const std::string bytes = read_file(output);
+    if (first.empty()) first = bytes;
+    EXPECT_TRUE(bytes == first) << ranks << " ranks";
+  }
+}
+
+TEST_F(Training, CheckpointCommandsAgreeWithTheSummary) {
+  train(0, {"--set", "checkpoint.every_steps=10"});
+  const std::string hash = summary_hash(run_);
+  EXPECT_EQ(dltrain({"checkpoint", "hash", run_}).out, hash + "\n");
+  const ProgramResult listed = dltrain({"checkpoint", "list", run_});
+  EXPECT_EQ(count(listed.out, "\n"), 4) << listed.out;  // a heading, steps 10, 20 and 23
+  EXPECT_EQ(count(listed.out, hash), 1);
+  const ProgramResult verified = dltrain({"checkpoint", "verify", run_});
+  EXPECT_EQ(verified.exit_code, 0);
+  EXPECT_EQ(count(verified.out, ": ok  "), 3) << verified.out;
+}
+
+TEST_F(Training, BenchPrintsJson) {
+  const ProgramResult got = dltrain({"bench", config_, "--steps", "5", "--warmup", "1"});
+  EXPECT_EQ(got.exit_code, 0) << got.err;
+  for (const char* name : {"samples_per_s", "median", "p95", "peak_rss_mb"}) {
+    EXPECT_NE(json_value(got.out, name), "") << name << "\n" << got.out;
+  }
+  EXPECT_FALSE(exists(run_));
+}
+
+TEST_F(Training, QuickstartReaches96Percent) {
+  const ProgramResult got =
+      dltrain_ranks(2, {"configs/quickstart.yaml", "--quiet", "--set", "run.dir=" + run_});
+  ASSERT_EQ(got.exit_code, 0) << got.err;
+  const std::string summary = read_file(run_ + "/summary.json");
+  EXPECT_GE(std::stod(json_value(summary.substr(summary.find("\"eval\"")), "accuracy")), 0.96);
+}
+
+TEST_F(Training, TutorialRegressionLearns) {
+  const std::string data = folder_ / "regression.h5";
+  ASSERT_EQ(dltrain({"data", "synth", "regression", "--output", data}).exit_code, 0);
+  const ProgramResult got =
+      dltrain({"configs/tutorial-regression.yaml", "--quiet", "--set", "run.dir=" + run_, "--set",
+               "data.train.file=" + data, "--set", "data.eval.file=" + data});
+  ASSERT_EQ(got.exit_code, 0) << got.err;
+  const std::string summary = read_file(run_ + "/summary.json");
+  EXPECT_LT(std::stod(json_value(summary.substr(summary.find("\"eval\"")), "loss")), 0.1);
+}
+
+TEST_F(Training, MnistConfigIsSound) {
+  const ProgramResult got =
+      dltrain({"bench", "configs/mnist-mlp.yaml", "--steps", "2", "--warmup", "0"});
+  EXPECT_EQ(got.exit_code, 0) << got.err;
+}
+
+}  // namespace
+}  // namespace dlt::e2e

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "launcher/rank_env.h"
+
+#include <map>
+#include <string>
+
+#include <gtest/gtest.h>
+
+#include "base/error.h"
+
+namespace dlt::launcher {
+namespace {
+
+RankEnv read(const std::map<std::string, std::string>& env) {
+  return read_rank_env([&](const char* name) -> const char* {
+    const auto it = env.find(name);
+    return it == env.end() ? nullptr : it->second.c_str();
+  });
+}
+
+TEST(RankEnv, IsRankZeroOfOneWithoutAStarter) {
+  const RankEnv got = read({{"PATH", "/bin"}});
+  EXPECT_EQ(got.starter, Starter::none);
+  EXPECT_EQ(got.rank, 0);
+  EXPECT_EQ(got.world_size, 1);
+  EXPECT_TRUE(got.root());
+}
+
+TEST(RankEnv, ReadsOpenMpi) {
+  const RankEnv got = read({{"OMPI_COMM_WORLD_RANK", "3"},
+                            {"OMPI_COMM_WORLD_SIZE", "4"},
+                            {"OMPI_COMM_WORLD_LOCAL_RANK", "1"},
+                            {"OMPI_COMM_WORLD_LOCAL_SIZE", "2"},
+                            {"PMIX_RANK", "3"}});
+  EXPECT_EQ(got.starter, Starter::open_mpi);
+  EXPECT_EQ(got.rank, 3);
+  EXPECT_EQ(got.world_size, 4);
+  EXPECT_EQ(got.local_rank, 1);
+  EXPECT_EQ(got.local_size, 2);
+  EXPECT_FALSE(got.root());
+}
+
+TEST(RankEnv, ReadsASlurmStep) {
+  const RankEnv got = read({{"SLURM_PROCID", "2"},
+                            {"SLURM_STEP_ID", "0"},
+                            {"SLURM_STEP_NUM_TASKS", "8"},
+                            {"SLURM_NTASKS", "16"},
+                            {"SLURM_LOCALID", "2"},
+                            {"PMIX_RANK", "2"}});
+  EXPECT_EQ(got.starter, Starter::slurm);
+  EXPECT_EQ(got.rank, 2);
+  EXPECT_EQ(got.world_size, 8);
+}
+
+TEST(RankEnv, DoesNotTakeABatchScriptForARank) {
+  const RankEnv got = read({{"SLURM_PROCID", "0"}, {"SLURM_NTASKS", "4"}});
+  EXPECT_EQ(got.starter, Starter::none);
+  EXPECT_EQ(got.world_size, 1);
+}
+
+TEST(RankEnv, PrefersMpirunInsideASlurmStep) {
+  const RankEnv got = read({{"SLURM_PROCID", "0"},
+                            {"SLURM_STEP_ID", "0"},
+                            {"SLURM_STEP_NUM_TASKS", "1"},
+                            {"OMPI_COMM_WORLD_RANK", "1"},
+                            {"OMPI_COMM_WORLD_SIZE", "2"}});
+  EXPECT_EQ(got.starter, Starter::open_mpi);
+  EXPECT_EQ(got.rank, 1);
+  EXPECT_EQ(got.world_size, 2);
+}
+
+TEST(RankEnv, ReadsPmi) {
+  const RankEnv got = read({{"PMI_RANK", "1"}, {"PMI_SIZE", "2"}, {"MPI_LOCALRANKID", "1"}});
+  EXPECT_EQ(got.starter, Starter::pmi);
+  EXPECT_EQ(got.rank, 1);
+  EXPECT_EQ(got.world_size, 2);
+  EXPECT_EQ(got.local_rank, 1);
+}
+
+TEST(RankEnv, LeavesTheSizeOpenWherePmixDoesNotTellIt) {
+  const RankEnv got = read({{"PMIX_RANK", "5"}});
+  EXPECT_EQ(got.starter, Starter::pmix);
+  EXPECT_EQ(got.rank, 5);
+  EXPECT_EQ(got.world_size, 0);
+}
+
+TEST(RankEnv, RefusesWhatIsNoRank) {
+  for (const char* bad : {"", "x", "-1", "1x", "4", "99999999999"}) {
+    try {
+      (void)read({{"OMPI_COMM_WORLD_RANK", bad}, {"OMPI_COMM_WORLD_SIZE", "4"}});
+      ADD_FAILURE() << "took '" << bad << "'";
+    } catch (const Error& error) {
+      EXPECT_EQ(error.exit(), Exit::unavailable);
+      EXPECT_NE(std::string(error.what()).find("OMPI_COMM_WORLD_RANK"), std::string::npos);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace dlt::launcher
