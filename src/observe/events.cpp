@@ -25,9 +25,7 @@ struct EventLog::Impl {
 };
 
 EventLog::EventLog(const std::string& path, const Clock& clock, std::int64_t generation)
-    : impl_(std::make_unique<Impl>(path, clock, generation)) {
-  if (impl_->torn) impl_->torn = !impl_->file.append("\n");
-}
+    : impl_(std::make_unique<Impl>(path, clock, generation)) {}
 
 EventLog::~EventLog() = default;
 

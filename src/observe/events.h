@@ -19,7 +19,7 @@ using Fields = std::vector<std::pair<std::string, FieldValue>>;
 
 /// events.jsonl: one JSON object a line, flushed a line at a time. Every line has ev, t_mono and
 /// t_wall (seconds) and generation. Opened for append, so a resumed run goes on in the same file; a
-/// torn last line (power cut) is closed by a newline first.
+/// torn last line (power cut) is closed by a newline before the next.
 class EventLog {
  public:
   /// errors  Error(Exit::io) if the file cannot be opened
