@@ -18,9 +18,12 @@ namespace dlt::test {
 class TempFolder {
  public:
   TempFolder() {
-    std::string pattern = testing::TempDir() + "dltrain_XXXXXX";
-    if (::mkdtemp(pattern.data()) == nullptr) throw Error(Exit::io, pattern + ": mkdtemp failed");
-    path_ = pattern;
+    // In memory where that is possible: a test that makes hundreds of folders waits for no disk.
+    for (const std::string& parent : {std::string("/dev/shm/"), testing::TempDir()}) {
+      path_ = parent + "dltrain_XXXXXX";
+      if (::mkdtemp(path_.data()) != nullptr) return;
+    }
+    throw Error(Exit::io, path_ + ": mkdtemp failed");
   }
   ~TempFolder() {
     std::error_code ignored;
