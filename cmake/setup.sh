@@ -31,10 +31,12 @@ if ((${#missing[@]} == 0)); then
   exit 0
 fi
 
+noun=packages
+((${#missing[@]} == 1)) && noun=package
 as_root=(env)
 if ((EUID != 0)); then
   if ! command -v sudo >/dev/null; then
-    echo "setup: ${#missing[@]} packages are missing, and there is no sudo. As root:" >&2
+    echo "setup: ${#missing[@]} $noun missing, and there is no sudo. As root:" >&2
     echo "       apt-get install ${missing[*]}" >&2
     exit 77
   fi
@@ -50,7 +52,7 @@ apt() {
     >>"$log" 2>&1 </dev/null
 }
 
-echo "setup: installing ${#missing[@]} packages: ${missing[*]}"
+echo "setup: installing ${#missing[@]} $noun: ${missing[*]}"
 ((EUID == 0)) || sudo -v  # asks for the password here, not into the log
 # The package lists may be absent or too old: only then are they fetched.
 if ! apt install --yes --no-install-recommends "${missing[@]}"; then
