@@ -12,8 +12,7 @@ namespace dlt::observe {
 struct EventLog::Impl {
   Impl(const std::string& path, const Clock& the_clock, std::int64_t the_generation)
       : file(path, LogFile::Mode::append), clock(&the_clock), generation(the_generation) {
-    const int last = file.last_byte();
-    torn = last >= 0 && last != '\n';
+    torn = file.ends_inside_line();
   }
 
   LogFile file;

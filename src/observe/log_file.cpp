@@ -61,11 +61,23 @@ void LogFile::report(int code) {
   }
 }
 
-int LogFile::last_byte() const {
-  struct stat status {};
-  if (::fstat(fd_, &status) != 0 || !S_ISREG(status.st_mode) || status.st_size == 0) return -1;
-  unsigned char last = 0;
-  return ::pread(fd_, &last, 1, status.st_size - 1) == 1 ? last : -1;
+bool LogFile::ends_inside_line() const {
+  // write(2) copies page by page and the size grows with every page: a line that another process is
+  // writing looks torn for a moment, always at the end of a page. Setting the time of the file
+  // needs the lock that its writers hold, so it returns after the write that was seen half done. A
+  // size that has not changed by then is that of a line nobody is writing.
+  constexpr int kMaxTries = 100;  // somebody writes without pause: then nothing is torn either
+  off_t seen_bytes = -1;
+  for (int i = 0; i < kMaxTries; ++i) {
+    struct stat status {};
+    char last = 0;
+    if (::fstat(fd_, &status) != 0 || !S_ISREG(status.st_mode) || status.st_size == 0) return false;
+    if (::pread(fd_, &last, 1, status.st_size - 1) != 1 || last == '\n') return false;
+    if (status.st_size == seen_bytes) return true;
+    seen_bytes = status.st_size;
+    (void)::futimens(fd_, nullptr);
+  }
+  return false;
 }
 
 }  // namespace dlt::observe

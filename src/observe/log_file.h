@@ -19,8 +19,8 @@ class LogFile {
   /// One write(2) as long as the system takes it whole. False if it failed; the first failure is
   /// reported to stderr, once.
   bool append(std::string_view text);
-  /// The last byte, or -1 if the file is empty or not a regular one.
-  [[nodiscard]] int last_byte() const;
+  /// Whether the file ends without a newline, and not because another process is just writing.
+  [[nodiscard]] bool ends_inside_line() const;
 
  private:
   void report(int code);

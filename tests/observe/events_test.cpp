@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "observe/events.h"
 
+#include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <limits>
 #include <random>
@@ -135,6 +137,22 @@ TEST_F(EventsTest, SurviveAFullDiskAndSayItOnce) {
   EXPECT_EQ(testing::internal::GetCapturedStderr(),
             "dltrain: warning: /dev/full: write() failed: No space left on device; training goes "
             "on, this file has gaps\n");
+}
+
+TEST_F(EventsTest, TakeALineThatAnotherIsJustWritingForNoTornOne) {
+  std::atomic<bool> done = false;
+  {
+    std::jthread writer([&] {
+      EventLog log(path_, clock_, 0);
+      for (int i = 0; i < 1000 && !done; ++i)
+        log.write("long", {{"text", std::string(20000, 'x')}});
+    });
+    for (int i = 0; i < 300; ++i) EventLog(path_, clock_, 1).write("short", {});
+    done = true;
+  }
+  const std::vector<std::string> got = lines();
+  EXPECT_EQ(std::count(got.begin(), got.end(), ""), 0);
+  EXPECT_GE(got.size(), 300u);
 }
 
 TEST_F(EventsTest, NeverMixLinesOfSeveralWriters) {
