@@ -2,7 +2,9 @@
 #include "train/train_loop.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <cmath>
+#include <cstring>
 
 #include "base/error.h"
 #include "base/hash.h"
@@ -259,14 +261,18 @@ void TrainLoop::save() {
   try {
     const checkpoint::CommitResult result = store_->commit(checkpoint);
     const double ms = (job_->around_.clock.monotonic_s() - before) * 1e3;
+    for (const std::string& warning : result.warnings) log_->line(cat("warning: ", warning));
     log_->event(
         "ckpt_commit",
         {{"step", step_}, {"bytes", result.num_bytes}, {"stall_ms", ms}, {"persist_ms", ms}});
   } catch (const Error& error) {
     // A full disk must not end a run that could still be saved later; only the last save decides.
     save_problem_ = error.what();
-    log_->event("fault",
-                {{"kind", std::string("disk_full")}, {"rank", std::int64_t{0}}, {"step", step_}});
+    const bool full = save_problem_.find("not enough room") != std::string::npos ||
+                      save_problem_.find(std::strerror(ENOSPC)) != std::string::npos;
+    log_->event("fault", {{"kind", std::string(full ? "disk_full" : "io")},
+                          {"rank", std::int64_t{0}},
+                          {"step", step_}});
     log_->line(cat("warning: the checkpoint of step ", step_, " was not written: ", error.what()));
   }
 }
