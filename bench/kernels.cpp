@@ -185,24 +185,33 @@ std::vector<Case> all_cases() {
 
 #define DLT_STEP(i)    \
   s##i = s##i * x + y; \
-  asm volatile("" : "+v"(s##i));
-#define DLT_PEAK(isa, lanes)                                                                \
-  __attribute__((target(isa))) void peak_##lanes(benchmark::State& state) {                 \
-    typedef float Vector __attribute__((vector_size(lanes * 4)));                           \
-    constexpr int kSums = 12, kRounds = 4096;                                               \
-    const Vector x = Vector{} + 0.999f, y = Vector{} + 0.001f;                              \
-    Vector s0 = x, s1 = x, s2 = x, s3 = x, s4 = x, s5 = x, s6 = x, s7 = x, s8 = x, s9 = x;  \
-    Vector s10 = x, s11 = x;                                                                \
-    for (auto _ : state) {                                                                  \
-      for (int round = 0; round < kRounds; ++round) {                                       \
-        DLT_STEP(0)                                                                         \
-        DLT_STEP(1) DLT_STEP(2) DLT_STEP(3) DLT_STEP(4) DLT_STEP(5) DLT_STEP(6) DLT_STEP(7) \
-            DLT_STEP(8) DLT_STEP(9) DLT_STEP(10) DLT_STEP(11)                               \
-      }                                                                                     \
-    }                                                                                       \
-    const double flops = 2.0 * lanes * kSums * kRounds / kGiga;                             \
-    state.counters["GFLOP/s"] = benchmark::Counter(                                         \
-        flops * static_cast<double>(state.iterations()), benchmark::Counter::kIsRate);      \
+  asm volatile("" : "+v"(s##i))
+#define DLT_PEAK(isa, lanes)                                                               \
+  __attribute__((target(isa))) void peak_##lanes(benchmark::State& state) {                \
+    typedef float Vector __attribute__((vector_size(lanes * 4)));                          \
+    constexpr int kSums = 12, kRounds = 4096;                                              \
+    const Vector x = Vector{} + 0.999f, y = Vector{} + 0.001f;                             \
+    Vector s0 = x, s1 = x, s2 = x, s3 = x, s4 = x, s5 = x, s6 = x, s7 = x, s8 = x, s9 = x; \
+    Vector s10 = x, s11 = x;                                                               \
+    for (auto _ : state) {                                                                 \
+      for (int round = 0; round < kRounds; ++round) {                                      \
+        DLT_STEP(0);                                                                       \
+        DLT_STEP(1);                                                                       \
+        DLT_STEP(2);                                                                       \
+        DLT_STEP(3);                                                                       \
+        DLT_STEP(4);                                                                       \
+        DLT_STEP(5);                                                                       \
+        DLT_STEP(6);                                                                       \
+        DLT_STEP(7);                                                                       \
+        DLT_STEP(8);                                                                       \
+        DLT_STEP(9);                                                                       \
+        DLT_STEP(10);                                                                      \
+        DLT_STEP(11);                                                                      \
+      }                                                                                    \
+    }                                                                                      \
+    const double flops = 2.0 * lanes * kSums * kRounds / kGiga;                            \
+    state.counters["GFLOP/s"] = benchmark::Counter(                                        \
+        flops * static_cast<double>(state.iterations()), benchmark::Counter::kIsRate);     \
   }
 DLT_PEAK("avx2,fma", 8)
 DLT_PEAK("avx512f", 16)
