@@ -23,9 +23,10 @@ using tensor::View;
 TEST(CpuBackend, NamesItselfAndItsInstructions) {
   EXPECT_EQ(tensor::make_cpu_backend()->name(), "cpu");
   for (const std::string& isa : instruction_sets()) {
-    EXPECT_EQ(tensor::make_cpu_backend(isa)->description(), isa);
+    EXPECT_TRUE(tensor::make_cpu_backend(isa)->description().starts_with(isa + ", oneDNN "));
   }
-  EXPECT_EQ(tensor::make_cpu_backend("auto")->description(), instruction_sets().back());
+  EXPECT_TRUE(
+      tensor::make_cpu_backend("auto")->description().starts_with(instruction_sets().back()));
 }
 
 TEST(CpuBackend, FindsEveryKernelItLists) {

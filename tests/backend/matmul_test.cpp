@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <limits>
@@ -113,6 +114,32 @@ TEST(CpuMatmul, IsRightForTheLayersOfThePerceptron) {
   expect_right({128, 512, 10});
   expect_right({512, 128, 10, true, false});
   expect_right({128, 10, 512, false, true});
+}
+
+TEST(CpuMatmul, IsRightWhereOneDnnMultiplies) {
+  for (const bool trans_a : {false, true}) {
+    for (const bool trans_b : {false, true}) expect_right({515, 520, 513, trans_a, trans_b});
+  }
+}
+
+TEST(CpuMatmul, LinearOfOneDnnAddsItsBiasAndActivates) {
+  const Product p{512, 512, 512};
+  std::vector<float> a = numbers(p.m * p.k, 1), b = numbers(p.k * p.n, 2), bias = numbers(p.n, 3);
+  const std::string isa = instruction_sets().back();
+  const std::vector<float> product = multiply(isa, p, a, b).as<float>(0);
+  const std::vector<View> inputs{{a.data(), {{p.m, p.k}, DType::f32}},
+                                 {b.data(), {{p.k, p.n}, DType::f32}},
+                                 {bias.data(), {{p.n}, DType::f32}}};
+  const std::vector<TensorType> types{inputs[0].type, inputs[1].type, inputs[2].type};
+  const std::vector<TensorType> outputs{{{p.m, p.n}, DType::f32}};
+  const Attrs attrs{{"activation", std::string("relu")}};
+  const auto kernel = tensor::make_cpu_backend(isa)->find("linear")(
+      {.inputs = types, .outputs = outputs, .attrs = attrs});
+  const std::vector<float> y = run_kernel(*kernel, inputs, outputs, {}).as<float>(0);
+  for (std::size_t i = 0; i < y.size(); ++i) {
+    const float want = std::max(0.0f, product[i] + bias[i % 512]);
+    ASSERT_NEAR(y[i], want, 1e-4f) << "element " << i;
+  }
 }
 
 TEST(CpuMatmul, SumOverNothingIsZero) {

@@ -20,6 +20,7 @@ struct Call {
   bool trans_a = false, trans_b = false;
   bool flat = false;       // cols is the length of input 0 in each run
   bool by_sample = false;  // needs sample_ids
+  bool onednn = false;     // a product that oneDNN does
   bool tanh_gelu = false;
   Activation activation = Activation::none;
   Labels labels = Labels::index;

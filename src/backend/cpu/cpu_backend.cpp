@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "backend/cpu/onednn.h"
 #include "backend/cpu/prepare.h"
 #include "backend/cpu/routines.h"
 #include "base/cpu.h"
@@ -85,7 +86,9 @@ class CpuBackend final : public tensor::Backend {
  public:
   CpuBackend(std::string_view isa, std::span<const Entry> entries) : isa_(isa), entries_(entries) {}
   [[nodiscard]] std::string_view name() const override { return "cpu"; }
-  [[nodiscard]] std::string description() const override { return isa_; }
+  [[nodiscard]] std::string description() const override {
+    return cat(isa_, ", ", onednn_version());
+  }
   [[nodiscard]] tensor::Storage allocate(std::int64_t num_bytes) override {
     return tensor::Storage::allocate(num_bytes);
   }
@@ -100,8 +103,7 @@ class CpuBackend final : public tensor::Backend {
     for (const Entry& entry : entries_) names.emplace_back(entry.name);
     return names;
   }
-  /// These kernels have no threads of their own.
-  void enter_thread() const override {}
+  void enter_thread() const override { onednn_enter_thread(); }
 
  private:
   std::string isa_;

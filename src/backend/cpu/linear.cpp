@@ -2,6 +2,7 @@
 // matmul, linear, and what goes with a bias.
 #include "backend/cpu/gemm.h"
 #include "backend/cpu/map.h"
+#include "backend/cpu/onednn.h"
 #include "backend/cpu/routines.h"
 #include "backend/cpu/vector_math.h"
 
@@ -55,17 +56,19 @@ DLT_INLINE void grad_and_sums(const Call& c, F f) {
 
 }  // namespace
 
-void run_matmul(const Call& c) { gemm(product_of(c)); }
+void run_matmul(const Call& c) { c.onednn ? onednn_gemm(product_of(c)) : gemm(product_of(c)); }
 
 void run_linear(const Call& c) {
   GemmArgs g = product_of(c);
   g.bias = c.x(2);
   g.relu = c.activation == Activation::relu;
-  gemm(g);
+  c.onednn ? onednn_gemm(g) : gemm(g);
   float* y = c.y(0);
   switch (c.activation) {
     case Activation::none:
-    case Activation::relu:
+      return;
+    case Activation::relu:  // our own product has done it on the way
+      if (c.onednn) map(y, y, c.numel(), [](vf x) { return max(vf{}, x); });
       return;
     case Activation::leaky_relu:
       return map(y, y, c.numel(), [alpha = c.p0](vf x) { return select(x > 0.0f, x, x * alpha); });

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "backend/cpu/gemm.h"
+#include "backend/cpu/onednn.h"
 #include "base/error.h"
 #include "base/text.h"
 
@@ -129,8 +130,10 @@ bool product(const KernelSpec& spec, Plan& plan) {
   call.cols = spec.outputs[0].shape[1];
   call.inner = spec.inputs[0].shape[call.trans_a ? 0 : 1];
   set_activation(spec.attrs, call);
-  plan.scratch_bytes = gemm_scratch_floats(call.rows, call.cols, call.inner) *
-                       static_cast<std::int64_t>(sizeof(float));
+  call.onednn = onednn_is_faster(call.rows, call.cols, call.inner);
+  plan.scratch_bytes = call.onednn ? 0
+                                   : gemm_scratch_floats(call.rows, call.cols, call.inner) *
+                                         static_cast<std::int64_t>(sizeof(float));
   return all_f32(spec);
 }
 

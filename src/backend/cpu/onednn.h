@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+
+#include "backend/cpu/gemm.h"
+
+namespace dlt::cpu {
+
+/// Whether oneDNN multiplies matrices of these sizes faster than our own kernel does: a fixed rule,
+/// so that the same shape has the same bits everywhere. Measured by bench/kernels
+/// (docs/performance.md): from 512 on in every size oneDNN is up to 1.3 times as fast; a leaf's
+/// narrow products are ours, by as much.
+[[nodiscard]] constexpr bool onednn_is_faster(std::int64_t m, std::int64_t n, std::int64_t k) {
+  constexpr std::int64_t kSmallest = 512;
+  return m >= kSmallest && n >= kSmallest && k >= kSmallest;
+}
+
+/// c = op(a) · op(b), plus the bias of each column where there is one. g.relu and g.scratch are not
+/// used; oneDNN takes its own packing memory for the time of the call. source  oneDNN 2.6,
+/// dnnl_sgemm
+void onednn_gemm(const GemmArgs& g);
+
+/// Keeps oneDNN to one core in the calling thread: a leaf runs on one core.
+void onednn_enter_thread();
+
+[[nodiscard]] const char* onednn_version();
+
+}  // namespace dlt::cpu
