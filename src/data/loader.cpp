@@ -18,7 +18,7 @@ namespace {
 using tensor::Storage;
 
 // Handing a leaf over takes two wake-ups, some 8 us; converting this much from memory some 20 us.
-constexpr std::int64_t kInlineLeaf_bytes = 256 << 10;
+constexpr std::int64_t kInlineLeaf_bytes = 1 << 20;
 
 /// One leaf's buffers. A loader thread owns it while it fills it, next()'s caller while it uses it.
 struct Slot {
