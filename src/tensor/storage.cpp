@@ -38,8 +38,10 @@ std::shared_ptr<std::byte> map_huge(std::int64_t num_bytes) {
   const auto huge = static_cast<std::uintptr_t>(kHugePage_bytes);
   const std::uintptr_t aligned = (start + huge - 1) / huge * huge;
   auto* data = static_cast<std::byte*>(mapped) + (aligned - start);
-  // Advice only: without transparent huge pages everything works, a little slower.
-  (void)::madvise(data, static_cast<std::size_t>(size), MADV_HUGEPAGE);
+  // Advice only: without transparent huge pages everything works, a little slower. Whole pages
+  // only: the rest of the last one would be memory that nobody asked for.
+  const auto whole = static_cast<std::size_t>(num_bytes / kHugePage_bytes * kHugePage_bytes);
+  (void)::madvise(data, whole, MADV_HUGEPAGE);
   return {data, [mapped, mapped_bytes](std::byte*) { (void)::munmap(mapped, mapped_bytes); }};
 }
 

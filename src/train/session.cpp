@@ -5,6 +5,7 @@
 #include <sstream>
 
 #include "base/text.h"
+#include "checkpoint/safetensors.h"
 #include "train/train_loop.h"
 
 namespace dlt::train {
@@ -25,10 +26,11 @@ TrainJob::TrainJob(const Surroundings& surroundings, const TrainOptions& options
 TrainJob::~TrainJob() = default;
 
 std::string TrainJob::finished_text() const {
-  return cat(config_.dir, " is finished: ", resume_.checkpoint->step, " of ", total_steps_,
-             " steps done.\n", "  its summary is in ", RunPaths(config_.dir).summary, "\n",
-             "  raise train.", config_.steps ? "steps" : "epochs",
-             " to go on, or start anew with --overwrite\n");
+  const checkpoint::Checkpoint& last = *resume_.checkpoint;
+  return cat("finished already: ", last.step, " of ", total_steps_, " steps are done\n",
+             "  weights     ", checkpoint::weights_hash(last.model), "\n", "  run         ",
+             config_.dir, " (summary.json has the rest)\n", "raise train.",
+             config_.steps ? "steps" : "epochs", " to go on, or start anew with --overwrite\n");
 }
 
 RunSummary TrainJob::run(comm::Communicator& comm, const std::atomic<bool>& stop) {

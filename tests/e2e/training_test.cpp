@@ -106,7 +106,7 @@ TEST_F(Training, AFinishedRunSaysSoAndMoreEpochsGoOn) {
   train(0);
   const std::string after_one = summary_hash(run_);
   const ProgramResult again = train(2);
-  EXPECT_NE(again.out.find("is finished: 23 of 23 steps"), std::string::npos) << again.out;
+  EXPECT_NE(again.out.find("finished already: 23 of 23 steps"), std::string::npos) << again.out;
   EXPECT_EQ(summary_hash(run_), after_one);
   train(2, {"--set", "train.epochs=2"});
   const std::string grown = summary_hash(run_);
@@ -184,6 +184,24 @@ TEST_F(Training, CheckpointCommandsAgreeWithTheSummary) {
   const ProgramResult verified = dltrain({"checkpoint", "verify", run_});
   EXPECT_EQ(verified.exit_code, 0);
   EXPECT_EQ(count(verified.out, ": ok  "), 3) << verified.out;
+}
+
+TEST_F(Training, PeakMemoryIsWithin10PercentOfWhatCheckPredicts) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "sanitizers keep memory of their own";
+#endif
+  const Words wide{config_, "--set", "train.epochs=1", "--set", "model.layers.1.dense.units=20000"};
+  Words check{"check"};
+  check.insert(check.end(), wide.begin(), wide.end());
+  const std::string text = dltrain(check).out;
+  const std::size_t at = text.find("peak memory");
+  ASSERT_NE(at, std::string::npos) << text;
+  const double predicted = std::stod(text.substr(at + 11)) * 1048576.0;
+  const ProgramResult run = dltrain(wide);
+  ASSERT_EQ(run.exit_code, 0) << run.err;
+  EXPECT_NEAR(static_cast<double>(run.peak_rss_bytes) / predicted, 1.0, 0.1)
+      << run.peak_rss_bytes << " bytes\n"
+      << text;
 }
 
 TEST_F(Training, BenchPrintsJson) {
