@@ -1,33 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Counts the allocations of the whole process: a run makes none.
-#include <atomic>
-#include <cstdlib>
-#include <new>
-
 #include "autodiff/backward.h"
 #include "autodiff/executor.h"
 #include "autodiff/graphs.h"
 #include "autodiff/passes.h"
 #include "ops/ops.h"
+#include "support/allocation_count.h"
 #include "support/host_backend.h"
-
-namespace {
-std::atomic<long> num_allocations{0};
-
-void* counted(std::size_t size) {
-  num_allocations.fetch_add(1, std::memory_order_relaxed);
-  void* memory = std::malloc(size > 0 ? size : 1);
-  if (memory == nullptr) throw std::bad_alloc();
-  return memory;
-}
-}  // namespace
-
-void* operator new(std::size_t size) { return counted(size); }
-void* operator new[](std::size_t size) { return counted(size); }
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete[](void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
-void operator delete[](void* memory, std::size_t) noexcept { std::free(memory); }
 
 namespace dlt::autodiff {
 namespace {
@@ -39,9 +18,9 @@ class CountingSink final : public GradientSink {
 };
 
 TEST(Allocation, TheCounterCounts) {
-  const long before = num_allocations;
+  const long before = test::num_allocations();
   const auto number = std::make_unique<int>(3);
-  EXPECT_EQ(num_allocations - before, 1) << *number;
+  EXPECT_EQ(test::num_allocations() - before, 1) << *number;
 }
 
 TEST(Allocation, ARunAllocatesNothing) {
@@ -60,7 +39,7 @@ TEST(Allocation, ARunAllocatesNothing) {
     const tensor::RunContext& context = run_context();
     const void* input = c.bound.at(c.graph.inputs()[0]).bytes();
     bind_inputs(executor, c);
-    const long before = num_allocations;
+    const long before = test::num_allocations();
     for (int i = 0; i < 5; ++i) {
       executor.bind_input("input", input);
       const tensor::Tensor& buffer = i % 2 == 0 ? gradients : others;
@@ -68,7 +47,7 @@ TEST(Allocation, ARunAllocatesNothing) {
       executor.run(context, &sink);
       (void)executor.output("loss");
     }
-    EXPECT_EQ(num_allocations - before, 0);
+    EXPECT_EQ(test::num_allocations() - before, 0);
     EXPECT_EQ(sink.last, program.layout().total);
   }
 }

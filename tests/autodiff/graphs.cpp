@@ -146,7 +146,7 @@ ValueId Case::add_input(const std::string& name, tensor::TensorType type, std::u
   return id;
 }
 
-ValueId Case::add_param(const std::string& name, const tensor::Shape& shape, std::uint64_t seed) {
+ValueId Case::add_param(const std::string& name, tensor::Shape shape, std::uint64_t seed) {
   const ValueId id = graph.param(name, shape, dtype);
   bound[id] = support::random_tensor({shape, dtype}, seed, 2);
   return id;

@@ -16,7 +16,8 @@ namespace dlt::autodiff {
 struct Case {
   explicit Case(const OpTable& ops) : graph(ops) {}
   ValueId add_input(const std::string& name, tensor::TensorType type, std::uint64_t seed);
-  ValueId add_param(const std::string& name, const tensor::Shape& shape, std::uint64_t seed);
+  /// The shape by value: it may be that of a value of this very graph, which grows.
+  ValueId add_param(const std::string& name, tensor::Shape shape, std::uint64_t seed);
   Graph graph;
   DType dtype = DType::f64;
   support::Bindings bound;

@@ -9,9 +9,9 @@
 #include <gtest/gtest.h>
 
 #include "backend/kernel_run.h"
-#include "base/allocation_count.h"
 #include "base/error.h"
 #include "base/rng.h"
+#include "support/allocation_count.h"
 
 namespace dlt::test {
 namespace {

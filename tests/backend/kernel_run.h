@@ -25,7 +25,8 @@ inline std::vector<std::string> instruction_sets() {
 class GuardedBuffer {
  public:
   GuardedBuffer(std::int64_t num_bytes, std::int64_t misaligned_bytes)
-      : storage_(tensor::Storage::allocate(num_bytes + misaligned_bytes + kGuard_bytes)),
+      : storage_(tensor::Storage::allocate(num_bytes + misaligned_bytes +
+                                           static_cast<std::int64_t>(kGuard_bytes))),
         data_(storage_.data() + misaligned_bytes),
         guard_(data_ + num_bytes) {
     std::memset(guard_, 0x5a, kGuard_bytes);

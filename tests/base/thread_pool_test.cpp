@@ -7,8 +7,8 @@
 
 #include <gtest/gtest.h>
 
-#include "base/allocation_count.h"
 #include "base/error.h"
+#include "support/allocation_count.h"
 
 namespace dlt {
 namespace {

@@ -40,7 +40,7 @@ std::vector<Scenario> scenarios() {
       {"a step again, different", 2, both, other, {two, other}},
       {"a damaged step again",
        2,
-       [&both](Store& store, const std::string& directory) {
+       [](Store& store, const std::string& directory) {
          store.commit(sample_checkpoint(1));
          store.commit(sample_checkpoint(2));
          break_file(directory + "/step-000000002/model.safetensors");

@@ -111,7 +111,8 @@ TEST(Manifest, NamesTheDefectOfAHostileText) {
       {"\"files\": {", "\"files\": {\"x\": 1,", "files: unknown key 'x'"},
       {"\"leaves\": 8", "\"leaves\": 8 8", "not a JSON object"}};
   for (const auto& [from, to, message] : cases) {
-    EXPECT_THAT(error_of([&] { (void)decode_manifest("m", replaced(from, to)); }),
+    const std::string text = replaced(from, to);
+    EXPECT_THAT(error_of([&] { (void)decode_manifest("m", text); }),
                 testing::AllOf(testing::StartsWith("65: m: "), HasSubstr(message)))
         << from << " -> " << to;
   }

@@ -186,10 +186,10 @@ TEST(Hdf5Defects, TypesThatAreNotNumbers) {
       {names, "enumeration of 1 names"},
       {H5T_NATIVE_LDOUBLE, "128-bit float of an unusual layout"}};
   for (const auto& [type, word] : cases) {
-    make_h5(dir.file("a.h5"), [&](hid_t f) {
+    make_h5(dir.file("a.h5"), [&, stored = type](hid_t f) {
       const hid_t plist = H5Pcreate(H5P_DATASET_CREATE);
       H5Pset_alloc_time(plist, H5D_ALLOC_TIME_EARLY);
-      put(f, "/x", type, {2}, nullptr, -1, plist);
+      put(f, "/x", stored, {2}, nullptr, -1, plist);
       H5Pclose(plist);
     });
     EXPECT_REFUSED(open_hdf5(inputs_only(dir.file("a.h5"))), Exit::data, HasSubstr("'/x'"),

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "observe/progress.h"
 
-#include "base/allocation_count.h"
 #include "observe/fixed_clock.h"
+#include "support/allocation_count.h"
 
 namespace dlt::observe::test {
 namespace {

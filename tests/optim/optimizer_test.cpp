@@ -1,31 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "optim/optimizer.h"
 
-#include <cstdlib>
 #include <fstream>
 #include <map>
-#include <new>
 #include <sstream>
 
 #include <gtest/gtest.h>
 
 #include "optim/no_kernels.h"
-
-namespace {
-thread_local long allocations = 0;
-}  // namespace
-
-void* operator new(std::size_t size) {
-  ++allocations;
-  if (void* memory = std::malloc(size)) return memory;
-  throw std::bad_alloc();
-}
-void* operator new(std::size_t size, const std::nothrow_t& /*tag*/) noexcept {
-  ++allocations;
-  return std::malloc(size);
-}
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, std::size_t /*size*/) noexcept { std::free(memory); }
+#include "support/allocation_count.h"
 
 namespace dlt::optim {
 namespace {
@@ -202,9 +185,9 @@ TEST(Optimizer, UpdateAllocatesNothing) {
                             .end = 64,
                             .step = 0,
                             .learning_rate = 0.1};
-      const long before = allocations;
+      const long before = test::num_allocations();
       optimizer->update(args, buffers.states);
-      EXPECT_EQ(allocations, before) << yaml;
+      EXPECT_EQ(test::num_allocations(), before) << yaml;
     }
   }
 }

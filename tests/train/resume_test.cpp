@@ -23,7 +23,7 @@ Error failure_of(const JobFiles& files, const JobRun& run) {
 }
 
 TEST(Resume, EqualsAnUndisturbedRunFromAnyStep) {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   const JobFiles files = write_small_job(folder, 47);
   const std::string reference = run_job(files, {}).weights_hash;
   const unsigned seed = std::random_device{}();
@@ -44,7 +44,7 @@ TEST(Resume, EqualsAnUndisturbedRunFromAnyStep) {
 }
 
 TEST(Resume, RaisedEpochsGoOnFromTheEnd) {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   const JobFiles files = write_small_job(folder, 47);
   const std::string reference = run_job(files, {.overrides = {"train.epochs=5"}}).weights_hash;
   (void)run_job(files, {.resume = {.overwrite = true}});
@@ -54,7 +54,7 @@ TEST(Resume, RaisedEpochsGoOnFromTheEnd) {
 }
 
 TEST(Resume, KeepsTheLeavesOfTheFirstStart) {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   const JobFiles files = write_small_job(folder, 47);
   const std::vector<std::string> automatic{"train.leaves=auto"};
   const std::string reference = run_job(files, {.ranks = 4, .overrides = automatic}).weights_hash;
@@ -67,7 +67,7 @@ TEST(Resume, KeepsTheLeavesOfTheFirstStart) {
 }
 
 TEST(Resume, RefusesAnotherConfigNamingTheKey) {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   const JobFiles files = write_small_job(folder, 47);
   (void)run_job(files, {.interrupt_at_step = 5});
   const Error error = failure_of(files, {.overrides = {"optimizer.learning_rate=0.5"}});
@@ -78,14 +78,14 @@ TEST(Resume, RefusesAnotherConfigNamingTheKey) {
 }
 
 TEST(Resume, RefusesFewerEpochsThanBefore) {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   const JobFiles files = write_small_job(folder, 47);
   (void)run_job(files, {});
   EXPECT_EQ(failure_of(files, {.overrides = {"train.epochs=2"}}).exit(), Exit::config);
 }
 
 TEST(Resume, PassesOverADamagedCheckpoint) {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   const JobFiles files = write_small_job(folder, 47);
   const std::string reference = run_job(files, {}).weights_hash;
   (void)run_job(files, {.resume = {.overwrite = true}, .interrupt_at_step = 9});
@@ -96,7 +96,7 @@ TEST(Resume, PassesOverADamagedCheckpoint) {
 }
 
 TEST(Resume, AllDamagedIsAnErrorNeverAFreshStart) {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   const JobFiles files = write_small_job(folder, 47);
   (void)run_job(files, {.interrupt_at_step = 9});
   for (const std::string& name : list_directory(files.run_dir + "/checkpoints")) {
@@ -106,7 +106,7 @@ TEST(Resume, AllDamagedIsAnErrorNeverAFreshStart) {
 }
 
 TEST(Resume, NonFiniteLossHaltsWithTheStep) {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   const JobFiles files = write_small_job(folder, 47);
   const Error error = failure_of(
       files, {.ranks = 2, .overrides = {"optimizer={name: sgd, learning_rate: 1.0e+38}"}});
@@ -115,7 +115,7 @@ TEST(Resume, NonFiniteLossHaltsWithTheStep) {
 }
 
 TEST(Resume, MoreRanksThanLeavesSaysWhatToSet) {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   const JobFiles files = write_small_job(folder, 47);
   const Error error = failure_of(files, {.ranks = 4, .overrides = {"train.leaves=3"}});
   EXPECT_EQ(error.exit(), Exit::config);

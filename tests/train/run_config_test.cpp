@@ -31,7 +31,7 @@ Read read(const std::string& path, const std::vector<std::string>& overrides) {
 
 class RunConfig : public ::testing::Test {
  protected:
-  TemporaryFolder folder_;
+  TempFolder folder_;
   JobFiles files_ = write_small_job(folder_, 47);
 };
 
@@ -91,7 +91,7 @@ TEST_F(RunConfig, ResolvedYamlHasEveryKeyAndGivesTheSameConfigAgain) {
                           "eps:", "betas:", "reduction: exact"}) {
     EXPECT_NE(yaml.find(key), std::string::npos) << key << " is not in\n" << yaml;
   }
-  const std::string again = folder_.path("again.yaml");
+  const std::string again = (folder_ / "again.yaml");
   std::ofstream(again) << yaml;
   const train::RunConfig second = train::read_run_config(again, {}, table, *backend);
   EXPECT_EQ(train::resolved_yaml(second), yaml);

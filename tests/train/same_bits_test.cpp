@@ -13,7 +13,7 @@ std::string hash_of(const JobFiles& files, const JobRun& run) {
 }
 
 TEST(SameBits, DoNotDependOnRanksOrLoaderThreads) {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   const JobFiles files = write_small_job(folder, 47);
   const std::string reference = hash_of(files, {});
   for (const int ranks : {1, 2, 3, 4}) {
@@ -28,7 +28,7 @@ TEST(SameBits, DoNotDependOnRanksOrLoaderThreads) {
 }
 
 TEST(SameBits, DoNotDependOnThreads) {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   const JobFiles files = write_small_job(folder, 47);
   const std::string reference = hash_of(files, {});
   for (const int threads : {2, 3, 6}) {
@@ -42,7 +42,7 @@ TEST(SameBits, DoNotDependOnThreads) {
 }
 
 TEST(SameBits, DoNotDependOnBucketsOrOverlap) {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   const JobFiles files = write_small_job(folder, 47);
   const std::string reference = hash_of(files, {});
   for (const char* overrides :
@@ -53,7 +53,7 @@ TEST(SameBits, DoNotDependOnBucketsOrOverlap) {
 }
 
 TEST(SameBits, HoldForEvaluationToo) {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   const JobFiles files = write_small_job(folder, 47);
   const train::RunSummary one = run_job(files, {});
   const train::RunSummary four = run_job(files, {.ranks = 4, .resume = {.overwrite = true}});
@@ -63,7 +63,7 @@ TEST(SameBits, HoldForEvaluationToo) {
 }
 
 TEST(SameBits, DifferForAnotherSeed) {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   const JobFiles files = write_small_job(folder, 47);
   const std::string reference = hash_of(files, {});
   EXPECT_NE(hash_of(files, {.overrides = {"run.seed=4"}, .resume = {.overwrite = true}}),
@@ -71,7 +71,7 @@ TEST(SameBits, DifferForAnotherSeed) {
 }
 
 TEST(SameBits, SmallJobLearns) {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   const JobFiles files = write_small_job(folder, 300);
   const train::RunSummary summary = run_job(files, {.ranks = 2});
   EXPECT_EQ(summary.status, "finished");
@@ -80,7 +80,7 @@ TEST(SameBits, SmallJobLearns) {
 }
 
 TEST(SameBits, FastReductionIsClose) {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   const JobFiles files = write_small_job(folder, 47);
   const train::RunSummary exact = run_job(files, {.ranks = 2});
   const train::RunSummary fast = run_job(

@@ -4,8 +4,6 @@
 #include <atomic>
 #include <fstream>
 
-#include <unistd.h>
-
 #include "base/rng.h"
 #include "base/text.h"
 #include "data/writer.h"
@@ -40,22 +38,12 @@ void write_split(data::Hdf5Writer& writer, const std::string& group, std::int64_
 
 }  // namespace
 
-TemporaryFolder::TemporaryFolder() {
-  std::string name = (std::filesystem::temp_directory_path() / "dltrain-XXXXXX").string();
-  folder_ = mkdtemp(name.data());
-}
-
-TemporaryFolder::~TemporaryFolder() {
-  std::error_code ignored;
-  std::filesystem::remove_all(folder_, ignored);
-}
-
-JobFiles write_small_job(const TemporaryFolder& folder, std::int64_t rows) {
-  data::Hdf5Writer writer(folder.path("data.h5"));
+JobFiles write_small_job(const TempFolder& folder, std::int64_t rows) {
+  data::Hdf5Writer writer((folder / "data.h5"));
   write_split(writer, "/train", rows, 0);
   write_split(writer, "/test", rows, 1);
   writer.commit();
-  JobFiles files{.config = folder.path("job.yaml"), .run_dir = folder.path("run")};
+  JobFiles files{.config = (folder / "job.yaml"), .run_dir = (folder / "run")};
   std::ofstream(files.config) << "run: {name: small, dir: " << files.run_dir << ", seed: 3}\n"
                               << "model:\n  input: [6]\n  layers:\n"
                               << "    - dense: {units: 9, activation: tanh}\n"
@@ -63,9 +51,9 @@ JobFiles write_small_job(const TemporaryFolder& folder, std::int64_t rows) {
                               << "    - dense: {units: 3}\n"
                               << "loss: cross_entropy\nmetrics: [accuracy]\n"
                               << "data:\n"
-                              << "  train: {file: " << folder.path("data.h5")
+                              << "  train: {file: " << (folder / "data.h5")
                               << ", inputs: /train/x, targets: /train/y}\n"
-                              << "  eval: {file: " << folder.path("data.h5")
+                              << "  eval: {file: " << (folder / "data.h5")
                               << ", inputs: /test/x, targets: /test/y}\n"
                               << "  global_batch_size: 10\n"
                               << "train: {epochs: 3, leaves: 6, threads: 1}\n"

@@ -2,28 +2,15 @@
 // A small job for tests of train: data in a temporary folder, a config text, ranks as threads.
 #pragma once
 
-#include <filesystem>
 #include <string>
 #include <vector>
 
+#include "support/temp_folder.h"
 #include "train/session.h"
 
 namespace dlt::train_test {
 
-/// A folder of its own, removed at the end.
-class TemporaryFolder {
- public:
-  TemporaryFolder();
-  ~TemporaryFolder();
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-  [[nodiscard]] std::string path(const std::string& name) const {
-    return (folder_ / name).string();
-  }
-
- private:
-  std::filesystem::path folder_;
-};
+using test::TempFolder;
 
 struct JobFiles {
   std::string config;
@@ -33,7 +20,7 @@ struct JobFiles {
 /// Writes data.h5 (`rows` rows of 6 numbers, labels of 3 classes; as many rows to evaluate on) and
 /// a config of a small network with dropout: 10 samples a batch, 6 leaves, 3 epochs, a checkpoint
 /// every 4 steps.
-[[nodiscard]] JobFiles write_small_job(const TemporaryFolder& folder, std::int64_t rows);
+[[nodiscard]] JobFiles write_small_job(const TempFolder& folder, std::int64_t rows);
 
 struct JobRun {
   int ranks = 1;

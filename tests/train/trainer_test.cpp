@@ -2,34 +2,14 @@
 #include "train/trainer.h"
 
 #include <atomic>
-#include <cstdlib>
-#include <new>
 
 #include <gtest/gtest.h>
 
 #include "ops/ops.h"
+#include "support/allocation_count.h"
 #include "support/run_ranks.h"
 #include "train/engine.h"
 #include "train/small_job.h"
-
-namespace {
-
-std::atomic<long> num_allocations{0};
-
-void* counted(std::size_t size) {
-  ++num_allocations;
-  if (void* memory = std::malloc(size == 0 ? 1 : size)) return memory;
-  throw std::bad_alloc();
-}
-
-}  // namespace
-
-void* operator new(std::size_t size) { return counted(size); }
-void* operator new[](std::size_t size) { return counted(size); }
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete[](void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
-void operator delete[](void* memory, std::size_t) noexcept { std::free(memory); }
 
 namespace dlt::train_test {
 namespace {
@@ -61,9 +41,9 @@ long allocations_in_steps(const JobFiles& files, int ranks, int threads,
                            {.num_leaves = 6, .first_step = 0, .end_step = 60, .total_steps = 60});
     for (int i = 0; i < 12; ++i) (void)trainer.step({.want_norm = true});
     comm.barrier();
-    const long before = num_allocations;
+    const long before = test::num_allocations();
     for (int i = 0; i < 40; ++i) (void)trainer.step({.want_norm = true});
-    const long after = num_allocations;
+    const long after = test::num_allocations();
     comm.barrier();
     if (comm.rank() == 0) counted_here = after - before;
   });
@@ -71,7 +51,7 @@ long allocations_in_steps(const JobFiles& files, int ranks, int threads,
 }
 
 TEST(Trainer, StepsAllocateNothing) {
-  const TemporaryFolder folder;
+  const TempFolder folder;
   const JobFiles files = write_small_job(folder, 47);
   EXPECT_EQ(allocations_in_steps(files, 1, 1, {"data.workers=0"}), 0);
   EXPECT_EQ(allocations_in_steps(files, 1, 3, {"data.workers=2"}), 0);
@@ -79,9 +59,9 @@ TEST(Trainer, StepsAllocateNothing) {
 }
 
 TEST(Trainer, CountingAllocatorCounts) {
-  const long before = num_allocations;
+  const long before = test::num_allocations();
   const auto number = std::make_unique<int>(1);
-  EXPECT_EQ(num_allocations - before, 1) << *number;
+  EXPECT_EQ(test::num_allocations() - before, 1) << *number;
 }
 
 }  // namespace
