@@ -62,6 +62,18 @@ TEST(SameBits, HoldForEvaluationToo) {
   EXPECT_EQ(one.train, four.train);
 }
 
+TEST(SameBits, PaddingOfUnevenLeavesTakesNoPart) {
+  const TempFolder folder;
+  const JobFiles files = write_small_job(folder, 47);  // batches of 10 and one of 7
+  const train::RunSummary one = run_job(files, {.overrides = {"train.leaves=1"}});
+  for (const char* leaves : {"train.leaves=3", "train.leaves=4", "train.leaves=10"}) {
+    const train::RunSummary many =
+        run_job(files, {.ranks = 2, .overrides = {leaves}, .resume = {.overwrite = true}});
+    EXPECT_NEAR(many.eval.at(0).second, one.eval.at(0).second, 1e-5) << leaves;
+    EXPECT_NEAR(many.train.at(0).second, one.train.at(0).second, 1e-5) << leaves;
+  }
+}
+
 TEST(SameBits, DifferForAnotherSeed) {
   const TempFolder folder;
   const JobFiles files = write_small_job(folder, 47);
