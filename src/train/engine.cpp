@@ -15,6 +15,9 @@ namespace {
 
 constexpr std::int64_t kMaxEvaluationChunk = 256;
 constexpr std::size_t kMaxCores = 1024;
+/// Parameters times samples that keep a thread busy for longer than it takes to wake it (some 20
+/// us).
+constexpr std::int64_t kWorkOfAThread = 1 << 19;
 
 /// What each rank tells the others before the work is divided.
 struct RankCores {
@@ -43,6 +46,13 @@ int share_of_cores(const std::vector<RankCores>& all, std::size_t self) {
 
 }  // namespace
 
+int useful_threads(const RunConfig& config, int world_size) {
+  std::int64_t params = 0;
+  for (const auto& spec : config.model->params()) params += spec.shape.numel();
+  const std::int64_t samples = (config.global_batch_size + world_size - 1) / world_size;
+  return static_cast<int>(std::clamp<std::int64_t>(params * samples / kWorkOfAThread, 1, 1 << 20));
+}
+
 Division divide(const RunConfig& config, comm::Communicator& comm, const std::string& host,
                 std::int64_t fixed_leaves) {
   RankCores mine{.host = xxh3(host), .wanted = config.threads.value_or(0), .mask = {}};
@@ -55,11 +65,12 @@ Division divide(const RunConfig& config, comm::Communicator& comm, const std::st
 
   Division out;
   const auto self = static_cast<std::size_t>(comm.rank());
+  const int most = useful_threads(config, comm.world_size());
   int local_threads = 0;
   out.total_threads = 0;
   for (std::size_t r = 0; r < all.size(); ++r) {
-    const int threads =
-        all[r].wanted > 0 ? static_cast<int>(all[r].wanted) : share_of_cores(all, r);
+    const int threads = all[r].wanted > 0 ? static_cast<int>(all[r].wanted)
+                                          : std::min(share_of_cores(all, r), most);
     out.total_threads += threads;
     if (r == self) out.threads = threads;
     if (all[r].host == all[self].host) local_threads += threads;

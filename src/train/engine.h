@@ -22,6 +22,10 @@ struct Division {
   bool oversubscribed = false;  // more threads than cores on this host
 };
 
+/// Threads that a rank's part of a step is worth: handing work to a thread costs some microseconds,
+/// which a tiny model's leaf does not take. At least 1.
+[[nodiscard]] int useful_threads(const RunConfig& config, int world_size);
+
 /// Threads: train.threads, or this rank's share of the cores it may use (two ranks that share a
 /// core count half of it each). Leaves: fixed_leaves (from a checkpoint) if not 0, else
 /// train.leaves, else one for each thread of all ranks, at most one for each sample of a batch.

@@ -56,7 +56,8 @@ std::string model_table(const nn::Model& model) {
 Division assumed_division(const RunConfig& config, int ranks) {
   Division out;
   const int cores = static_cast<int>(allowed_cores().size());
-  out.threads = static_cast<int>(config.threads.value_or(std::max(1, cores / ranks)));
+  out.threads = static_cast<int>(
+      config.threads.value_or(std::clamp(cores / ranks, 1, useful_threads(config, ranks))));
   out.total_threads = out.threads * ranks;
   const std::int64_t automatic =
       std::min<std::int64_t>(out.total_threads, config.global_batch_size);
