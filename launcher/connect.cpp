@@ -11,12 +11,13 @@
 
 #include "base/text.h"
 #include "launcher/failure.h"
+#include "launcher/signals.h"
 
 namespace dlt::launcher {
 namespace {
 
 /// How long a failed rank waits for its peers to fail as well.
-constexpr std::chrono::milliseconds kFarewell{1500};
+constexpr std::chrono::milliseconds kFarewell{2500};
 
 /// Ends the process by force unless it is destroyed within kFarewell: MPI_Finalize waits for all
 /// ranks, and those that did not fail will not come.
@@ -83,6 +84,7 @@ Exit run_on_ranks(const RankEnv& ranks, const std::string& backend,
   } catch (...) {
     failure = current_failure();
   }
+  stop_watching();
   if (failure.exit == Exit::peer_lost) {
     print_failure(failure, ranks);
     comm->abort(static_cast<int>(failure.exit));

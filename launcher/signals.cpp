@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "launcher/signals.h"
 
+#include <array>
 #include <cerrno>
 #include <csignal>
 
@@ -13,6 +14,8 @@ namespace {
 std::atomic<bool> stop_requested{false};
 std::atomic<bool> interrupted{false};
 static_assert(std::atomic<bool>::is_always_lock_free, "a signal handler may not take a lock");
+
+constexpr std::array<int, 3> kStopSignals{SIGTERM, SIGINT, SIGUSR1};
 
 void on_signal(int number) {
   const int saved_errno = errno;
@@ -31,9 +34,13 @@ const std::atomic<bool>& watch_stop_signals() {
   action.sa_handler = on_signal;
   action.sa_flags = SA_RESTART;
   sigemptyset(&action.sa_mask);
-  for (const int number : {SIGTERM, SIGINT, SIGUSR1}) sigaction(number, &action, nullptr);
+  for (const int number : kStopSignals) sigaction(number, &action, nullptr);
   ::signal(SIGPIPE, SIG_IGN);
   return stop_requested;
+}
+
+void stop_watching() {
+  for (const int number : kStopSignals) ::signal(number, SIG_DFL);
 }
 
 }  // namespace dlt::launcher
