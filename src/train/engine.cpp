@@ -46,11 +46,35 @@ int share_of_cores(const std::vector<RankCores>& all, std::size_t self) {
 
 }  // namespace
 
+std::int64_t count_params(const RunConfig& config) {
+  std::int64_t total = 0;
+  for (const auto& spec : config.model->params()) total += spec.shape.numel();
+  return total;
+}
+
 int useful_threads(const RunConfig& config, int world_size) {
-  std::int64_t params = 0;
-  for (const auto& spec : config.model->params()) params += spec.shape.numel();
   const std::int64_t samples = (config.global_batch_size + world_size - 1) / world_size;
-  return static_cast<int>(std::clamp<std::int64_t>(params * samples / kWorkOfAThread, 1, 1 << 20));
+  return static_cast<int>(
+      std::clamp<std::int64_t>(count_params(config) * samples / kWorkOfAThread, 1, 1 << 20));
+}
+
+void divide_leaves(const RunConfig& config, int world_size, int rank, std::int64_t fixed_leaves,
+                   Division& out) {
+  const std::int64_t automatic =
+      std::min<std::int64_t>(out.total_threads, config.global_batch_size);
+  out.num_leaves =
+      static_cast<int>(fixed_leaves > 0 ? fixed_leaves : config.leaves.value_or(automatic));
+  if (world_size > out.num_leaves) {
+    throw Error(Exit::config,
+                cat("train.leaves: expected at least one leaf for each of the ", world_size,
+                    " ranks, got ", out.num_leaves),
+                cat("start at most ", out.num_leaves,
+                    " ranks, or set train.leaves (and data.global_batch_size) to ", world_size,
+                    " or more"));
+  }
+  const ddp::LeafRange leaves = ddp::split({0, out.num_leaves}, world_size, rank);
+  out.num_workers = std::clamp(out.threads, 1, std::max(1, leaves.size()));
+  out.leaf_capacity = (config.global_batch_size + out.num_leaves - 1) / out.num_leaves;
 }
 
 Division divide(const RunConfig& config, comm::Communicator& comm, const std::string& host,
@@ -76,21 +100,7 @@ Division divide(const RunConfig& config, comm::Communicator& comm, const std::st
     if (all[r].host == all[self].host) local_threads += threads;
   }
   out.oversubscribed = local_threads > online_cores();
-  const std::int64_t automatic =
-      std::min<std::int64_t>(out.total_threads, config.global_batch_size);
-  out.num_leaves =
-      static_cast<int>(fixed_leaves > 0 ? fixed_leaves : config.leaves.value_or(automatic));
-  if (comm.world_size() > out.num_leaves) {
-    throw Error(Exit::config,
-                cat("train.leaves: expected at least one leaf for each of the ", comm.world_size(),
-                    " ranks, got ", out.num_leaves),
-                cat("start at most ", out.num_leaves,
-                    " ranks, or set train.leaves (and data.global_batch_size) to ",
-                    comm.world_size(), " or more"));
-  }
-  const ddp::LeafRange leaves = ddp::split({0, out.num_leaves}, comm.world_size(), comm.rank());
-  out.num_workers = std::clamp(out.threads, 1, std::max(1, leaves.size()));
-  out.leaf_capacity = (config.global_batch_size + out.num_leaves - 1) / out.num_leaves;
+  divide_leaves(config, comm.world_size(), comm.rank(), fixed_leaves, out);
   return out;
 }
 

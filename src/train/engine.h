@@ -22,6 +22,8 @@ struct Division {
   bool oversubscribed = false;  // more threads than cores on this host
 };
 
+[[nodiscard]] std::int64_t count_params(const RunConfig& config);
+
 /// Threads that a rank's part of a step is worth: handing work to a thread costs some microseconds,
 /// which a tiny model's leaf does not take. At least 1.
 [[nodiscard]] int useful_threads(const RunConfig& config, int world_size);
@@ -32,6 +34,11 @@ struct Division {
 /// Collective. errors  Error(Exit::config) if there are more ranks than leaves, saying what to set
 [[nodiscard]] Division divide(const RunConfig& config, comm::Communicator& comm,
                               const std::string& host, std::int64_t fixed_leaves);
+
+/// The part of it that needs no other rank: leaves, workers and capacity from threads and
+/// total_threads, which are given. For `check`, which only supposes ranks.
+void divide_leaves(const RunConfig& config, int world_size, int rank, std::int64_t fixed_leaves,
+                   Division& out);
 
 /// Samples an evaluation chunk holds: the same for any number of ranks, threads and leaves.
 [[nodiscard]] std::int64_t evaluation_chunk(const RunConfig& config);

@@ -59,23 +59,8 @@ Division assumed_division(const RunConfig& config, int ranks) {
   out.threads = static_cast<int>(
       config.threads.value_or(std::clamp(cores / ranks, 1, useful_threads(config, ranks))));
   out.total_threads = out.threads * ranks;
-  const std::int64_t automatic =
-      std::min<std::int64_t>(out.total_threads, config.global_batch_size);
-  out.num_leaves = static_cast<int>(config.leaves.value_or(automatic));
-  if (ranks > out.num_leaves) {
-    throw Error(Exit::config, cat("train.leaves: expected at least one leaf for each of the ",
-                                  ranks, " ranks, got ", out.num_leaves));
-  }
-  const ddp::LeafRange leaves = ddp::split({0, out.num_leaves}, ranks, ranks - 1);
-  out.num_workers = std::clamp(out.threads, 1, std::max(1, leaves.size()));
-  out.leaf_capacity = (config.global_batch_size + out.num_leaves - 1) / out.num_leaves;
+  divide_leaves(config, ranks, ranks - 1, 0, out);
   return out;
-}
-
-std::int64_t count_params(const RunConfig& config) {
-  std::int64_t total = 0;
-  for (const auto& spec : config.model->params()) total += spec.shape.numel();
-  return total;
 }
 
 std::string cost_table(const Estimate& e) {
