@@ -11,7 +11,7 @@ enum class Activation : std::uint8_t { none, relu, leaky_relu, tanh, sigmoid, so
 enum class Labels : std::uint8_t { index, distribution };  // i32 [B] or f32 [B, n]
 
 struct Call {
-  static constexpr int kMaxInputs = 4, kMaxOutputs = 3;
+  static constexpr int kMaxInputs = 8, kMaxOutputs = 6;
   const void* in[kMaxInputs] = {};
   void* out[kMaxOutputs] = {};
   /// The tensor as a matrix; element-wise routines see one row. For products rows and cols are

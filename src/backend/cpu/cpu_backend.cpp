@@ -66,20 +66,29 @@ std::unique_ptr<tensor::Kernel> make_kernel(const KernelSpec& spec) {
   return std::make_unique<RoutineKernel>(routine, plan, spec);
 }
 
+template <std::unique_ptr<tensor::Kernel> (*make)(const KernelSpec&, Isa), Isa isa>
+std::unique_ptr<tensor::Kernel> make_for(const KernelSpec& spec) {
+  return make(spec, isa);
+}
+
 struct Entry {
   std::string_view name;
   KernelFactory factory;
 };
 
 #define DLT_KERNEL(name, form) Entry{#name, make_kernel<avx2::run_##name, prepare::form>},
+#define DLT_FACTORY(name) Entry{#name, make_for<make_##name, Isa::avx2>},
 constexpr std::array kAvx2 = {
 #include "backend/cpu/kernels.def"
 };
+#undef DLT_FACTORY
 #undef DLT_KERNEL
 #define DLT_KERNEL(name, form) Entry{#name, make_kernel<avx512::run_##name, prepare::form>},
+#define DLT_FACTORY(name) Entry{#name, make_for<make_##name, Isa::avx512>},
 constexpr std::array kAvx512 = {
 #include "backend/cpu/kernels.def"
 };
+#undef DLT_FACTORY
 #undef DLT_KERNEL
 
 class CpuBackend final : public tensor::Backend {
