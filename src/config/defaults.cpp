@@ -37,6 +37,7 @@ void open_word(Node& node, std::string_view next) {
 
 Node* child_of(Node& node, const std::string& key) {
   if (node.kind == Kind::sequence) {
+    if (key == "layers") return &node;  // {residual: [...]} is {residual: {layers: [...]}}
     std::size_t index = 0;
     const auto end = std::from_chars(key.data(), key.data() + key.size(), index);
     const bool good = end.ec == std::errc() && index < node.items.size();

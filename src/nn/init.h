@@ -35,10 +35,15 @@ struct Init {
   double stddev = 0.05;  // normal only
 };
 
+/// trainable: changed by the optimiser. statistic: a running statistic of the data
+/// (batch_norm_1.running_mean); its "gradient" carries sums over the batch, see RunningStatistics.
+enum class ParamKind : std::uint8_t { trainable, statistic };
+
 struct ParamSpec {
   std::string name;  // "dense_1.weight"
   tensor::Shape shape;
   Init init;
+  ParamKind kind = ParamKind::trainable;
 };
 
 /// Fills the whole flat buffer, the gaps between parameters with zeros. Every layout entry must

@@ -9,8 +9,10 @@ namespace dlt::nn {
 
 const std::vector<LayerDef>& layer_defs() {
   static const std::vector<LayerDef> defs{
-#define DLT_LAYER(name) LayerDef{#name, make_##name},
+#define DLT_LAYER(name) LayerDef{#name, make_##name, nullptr},
+#define DLT_CONTAINER(name) LayerDef{#name, nullptr, make_##name},
 #include "nn/layers.def"
+#undef DLT_CONTAINER
 #undef DLT_LAYER
   };
   return defs;
@@ -20,6 +22,12 @@ std::vector<std::string> layer_names() {
   std::vector<std::string> names;
   for (const LayerDef& def : layer_defs()) names.emplace_back(def.name);
   return names;
+}
+
+autodiff::ValueId BuildContext::param(std::string_view suffix, const tensor::Shape& shape,
+                                      const Init& init, ParamKind kind) {
+  params.push_back({cat(name, ".", suffix), shape, init, kind});
+  return graph.param(params.back().name, shape);
 }
 
 void refuse_input(const BuildContext& context, autodiff::ValueId x, const std::string& wanted,

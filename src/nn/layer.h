@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "autodiff/graph.h"
@@ -13,12 +15,58 @@ namespace dlt::nn {
 
 enum class Mode : std::uint8_t { training, inference };
 
+/// A row of the model table. Layers within others follow the one that holds them.
+struct LayerRow {
+  std::string name;      // "dense_1"
+  std::string type;      // "dense"
+  tensor::Shape output;  // of one sample
+  std::int64_t num_params = 0;
+  int depth = 0;  // layers around it
+};
+
+/// Two statistic parameters [C] that follow the data: after each step, with W the sum of the sample
+/// weights of the whole global batch and S1, S2 the sums over all leaves of what the layer gave as
+/// their gradients,
+///   S1 = Σ W_leaf (mean_leaf - mean),  S2 = Σ W_leaf (variance_leaf + (mean_leaf - mean)²),
+/// the batch has mean m = mean + S1 / W and variance v = S2 / W - (S1 / W)², and
+///   mean += momentum (m - mean),  variance += momentum (v n / (n - 1) - variance),
+///   n = W · elements_per_sample.
+struct RunningStatistics {
+  std::string mean;  // names of the parameters
+  std::string variance;
+  double momentum = 0.1;                 // the share of the new batch, as in PyTorch
+  std::int64_t elements_per_sample = 1;  // of one channel
+};
+
+/// What a layer gives as the gradient of a statistic parameter.
+struct StatisticGradient {
+  autodiff::ValueId param, gradient;
+};
+
+/// What building a model collects beside the graph.
+struct BuildRecord {
+  std::vector<ParamSpec> params;
+  std::vector<RunningStatistics> running_statistics;   // in both modes
+  std::vector<StatisticGradient> statistic_gradients;  // training only
+  std::vector<LayerRow> rows;
+};
+
 struct BuildContext {
   autodiff::Graph& graph;
   Mode mode = Mode::training;
-  std::string name;                // unique in the model: "dense_1"
-  std::vector<ParamSpec>& params;  // layers append theirs; names begin with name + "."
+  std::string name;  // unique in the model: "dense_1"
+  BuildRecord& record;
+  std::vector<ParamSpec>& params;  // record.params: layers append theirs; names begin with name.
   std::string previous = {};       // the layer before, for messages; empty: the model's input
+  autodiff::ValueId weight = {};   // [B] f32: 1, or 0 for padding samples; in training only
+  /// [B, T] f32, 1 for real positions and 0 for padding; invalid: all are real. A layer that
+  /// changes or removes the time axis resets it.
+  autodiff::ValueId mask = {};
+  int depth = 0;
+
+  /// Declares the parameter name + "." + suffix.
+  [[nodiscard]] autodiff::ValueId param(std::string_view suffix, const tensor::Shape& shape,
+                                        const Init& init, ParamKind kind = ParamKind::trainable);
 };
 
 /// Throws Error(Exit::config) "expected WANTED from 'reshape_1' for 'dense_2', got [28, 28]"
@@ -33,13 +81,22 @@ class Layer {
   /// x is [B, ...]; returns [B, ...]. errors  Error(Exit::config) saying what shape was expected
   [[nodiscard]] virtual autodiff::ValueId build(BuildContext& context,
                                                 autodiff::ValueId x) const = 0;
+  /// Above 0 for a layer that takes token ids, i32 from 0 to below this number, in place of
+  /// numbers; the model's input then is i32.
+  [[nodiscard]] virtual std::int64_t num_tokens() const { return 0; }
 };
 
-/// A row of layers.def: the name in the config and what reads its options. The caller of make()
-/// calls options.finish(); where a mistake was recorded the layer must not be built.
+class LayerReader;
+
+/// A row of layers.def: the name in the config and what reads its options; one of the two makers is
+/// null. The caller calls options.finish(); where a mistake was recorded the layer must not be
+/// built.
 struct LayerDef {
   const char* name;
   std::unique_ptr<Layer> (*make)(config::MapReader& options);
+  /// Of layers that hold layers. Where the config has a bare list ({residual: [...]}) the list
+  /// stands under the key "layers".
+  std::unique_ptr<Layer> (*make_container)(config::MapReader& options, LayerReader& reader);
 };
 [[nodiscard]] const std::vector<LayerDef>& layer_defs();
 [[nodiscard]] std::vector<std::string> layer_names();

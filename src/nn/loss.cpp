@@ -55,6 +55,8 @@ std::unique_ptr<Loss> read_map(const config::Node& node, config::Diagnostics& di
 
 }  // namespace
 
+TargetSpec Loss::target(const tensor::Shape& prediction) const { return {.shape = prediction}; }
+
 const std::vector<LossDef>& loss_defs() {
   static const std::vector<LossDef> defs{
 #define DLT_LOSS(name) LossDef{#name, make_##name},

@@ -7,8 +7,19 @@
 
 #include "autodiff/graph.h"
 #include "config/node.h"
+#include "tensor/shape.h"
 
 namespace dlt::nn {
+
+/// What a loss wants of one sample's target: class labels (i32, from 0 to below num_classes; -1
+/// where allows_ignored: this position does not count) or numbers (f32).
+struct TargetSpec {
+  DType dtype = DType::f32;
+  tensor::Shape shape;
+  std::int64_t num_classes = 0;
+  bool allows_ignored = false;
+  [[nodiscard]] bool labels() const { return dtype == DType::i32; }
+};
 
 /// A loss: from predictions [B, ...] and targets to one loss a sample [B].
 /// cross_entropy and binary_cross_entropy take logits; if the model already ends in softmax
@@ -17,9 +28,9 @@ class Loss {
  public:
   virtual ~Loss() = default;
   [[nodiscard]] virtual std::string name() const = 0;
-  /// Whether targets are class labels i32 [B] (cross_entropy) or values f32 of the prediction's
-  /// shape.
-  [[nodiscard]] virtual bool takes_labels() const = 0;
+  /// The target of one sample for a prediction of this shape (one sample, too). The usual: numbers
+  /// of the prediction's shape. errors  Error(Exit::config) if no target fits
+  [[nodiscard]] virtual TargetSpec target(const tensor::Shape& prediction) const;
   [[nodiscard]] virtual autodiff::ValueId build(autodiff::Graph& graph,
                                                 autodiff::ValueId prediction,
                                                 autodiff::ValueId target) const = 0;

@@ -14,9 +14,8 @@ using autodiff::ValueId;
 
 /// Declares "target" and appends the loss; output "loss".
 void add_loss(Graph& graph, std::int64_t batch, const Loss& loss, Built& built) {
-  const tensor::TensorType labels{tensor::Shape{batch}, DType::i32};
-  const tensor::TensorType values{graph.shape(built.prediction), DType::f32};
-  built.target = graph.input("target", loss.takes_labels() ? labels : values);
+  const TargetSpec target = loss.target(graph.shape(built.prediction).without_front());
+  built.target = graph.input("target", {target.shape.with_front(batch), target.dtype});
   graph.set_scope("loss");
   built.loss = loss.build(graph, built.prediction, built.target);
   graph.set_scope("");
@@ -35,6 +34,7 @@ void fuse(Graph& graph, Built& built) {
   autodiff::fuse_losses(graph);
   autodiff::fuse_bias_activation(graph);
   built.input = find_input(graph, "input");
+  built.weight = find_input(graph, "weight");
   built.target = find_input(graph, "target");
   built.prediction = graph.outputs().at("prediction");
   const auto loss = graph.outputs().find("loss");
@@ -43,29 +43,26 @@ void fuse(Graph& graph, Built& built) {
 
 }  // namespace
 
-ValueId Model::Impl::build_layer(std::size_t i, Graph& graph, Mode mode,
-                                 std::vector<ParamSpec>& specs, ValueId x) const {
-  const NamedLayer& layer = layers[i];
-  BuildContext context{.graph = graph,
-                       .mode = mode,
-                       .name = layer.name,
-                       .params = specs,
-                       .previous = i == 0 ? std::string() : layers[i - 1].name};
-  graph.set_scope(layer.name);
-  const ValueId y = layer.layer->build(context, x);
-  graph.set_scope("");
-  return y;
+std::int64_t Model::Impl::num_tokens() const {
+  return layers.empty() ? 0 : layers.front().layer->num_tokens();
 }
 
-Built Model::Impl::forward(Graph& graph, std::int64_t batch, Mode mode) const {
+Built Model::Impl::forward(Graph& graph, std::int64_t batch, Mode mode, BuildRecord& into) const {
   DLT_CHECK(batch >= 1, "a graph needs at least one sample");
   Built built;
-  built.input = graph.input("input", {input.with_front(batch), DType::f32});
-  std::vector<ParamSpec> specs;
-  ValueId x = built.input;
-  for (std::size_t i = 0; i < layers.size(); ++i) x = build_layer(i, graph, mode, specs, x);
-  built.prediction = x;
-  graph.output("prediction", x);
+  built.input =
+      graph.input("input", {input.with_front(batch), num_tokens() > 0 ? DType::i32 : DType::f32});
+  if (mode == Mode::training) {
+    built.weight = graph.input("weight", {tensor::Shape{batch}, DType::f32});
+  }
+  BuildContext context{.graph = graph,
+                       .mode = mode,
+                       .name = "",
+                       .record = into,
+                       .params = into.params,
+                       .weight = built.weight};
+  built.prediction = build_layers(context, layers, built.input);
+  graph.output("prediction", built.prediction);
   return built;
 }
 
@@ -74,29 +71,38 @@ Model::~Model() = default;
 
 const tensor::Shape& Model::input_shape() const { return impl_->input; }
 const tensor::Shape& Model::output_shape() const { return impl_->output; }
-const std::vector<LayerRow>& Model::rows() const { return impl_->rows; }
-const std::vector<ParamSpec>& Model::params() const { return impl_->params; }
+const std::vector<LayerRow>& Model::rows() const { return impl_->record.rows; }
+const std::vector<ParamSpec>& Model::params() const { return impl_->record.params; }
+const std::vector<RunningStatistics>& Model::running_statistics() const {
+  return impl_->record.running_statistics;
+}
+std::int64_t Model::num_tokens() const { return impl_->num_tokens(); }
 std::string Model::final_activation() const { return impl_->final_activation; }
 
 Built Model::build_prediction(Graph& graph, std::int64_t batch) const {
-  Built built = impl_->forward(graph, batch, Mode::inference);
+  BuildRecord record;
+  Built built = impl_->forward(graph, batch, Mode::inference, record);
   fuse(graph, built);
   return built;
 }
 
 Built Model::build_evaluation(Graph& graph, std::int64_t batch, const Loss& loss) const {
-  Built built = impl_->forward(graph, batch, Mode::inference);
+  BuildRecord record;
+  Built built = impl_->forward(graph, batch, Mode::inference, record);
   add_loss(graph, batch, loss, built);
   fuse(graph, built);
   return built;
 }
 
 Built Model::build_training(Graph& graph, std::int64_t batch, const Loss& loss) const {
-  Built built = impl_->forward(graph, batch, Mode::training);
+  BuildRecord record;
+  Built built = impl_->forward(graph, batch, Mode::training, record);
   add_loss(graph, batch, loss, built);
   fuse(graph, built);
-  built.weight = graph.input("weight", {tensor::Shape{batch}, DType::f32});
   autodiff::append_backward(graph, built.loss, built.weight);
+  for (const StatisticGradient& statistic : record.statistic_gradients) {
+    graph.gradient(statistic.param, statistic.gradient);
+  }
   return built;
 }
 

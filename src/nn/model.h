@@ -12,14 +12,6 @@
 
 namespace dlt::nn {
 
-/// A row of the model table.
-struct LayerRow {
-  std::string name;      // "dense_1"
-  std::string type;      // "dense"
-  tensor::Shape output;  // of one sample
-  std::int64_t num_params = 0;
-};
-
 /// Values of a built graph. Graph inputs are named "input", "target", "weight"; outputs
 /// "prediction", "loss".
 struct Built {
@@ -47,6 +39,9 @@ class Model {
   [[nodiscard]] const tensor::Shape& output_shape() const;
   [[nodiscard]] const std::vector<LayerRow>& rows() const;
   [[nodiscard]] const std::vector<ParamSpec>& params() const;
+  [[nodiscard]] const std::vector<RunningStatistics>& running_statistics() const;
+  /// The vocabulary of a model that takes token ids (its input is i32), else 0.
+  [[nodiscard]] std::int64_t num_tokens() const;
   /// The name of the last activation if the model ends in one ("softmax", "sigmoid", ...), else "".
   [[nodiscard]] std::string final_activation() const;
 

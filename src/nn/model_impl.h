@@ -6,35 +6,25 @@
 #include <string>
 #include <vector>
 
+#include "nn/layer_list.h"
 #include "nn/model.h"
 
 namespace dlt::nn {
 
-struct NamedLayer {
-  std::string name;  // "dense_1"
-  std::string type;  // "dense"
-  std::unique_ptr<Layer> layer;
-  config::Mark mark;  // where the config says it
-  std::string key;    // "model.layers.2"
-};
-
 struct Model::Impl {
   tensor::Shape input;
   tensor::Shape output;
-  std::vector<NamedLayer> layers;
-  std::vector<LayerRow> rows;
-  std::vector<ParamSpec> params;
+  LayerList layers;
+  BuildRecord record;  // of a graph for prediction
   std::string final_activation;
 
-  /// Builds the model once for one sample: fills rows, params, output and final_activation. False
-  /// after recording the first shape mistake (what follows it has no shape to check).
+  [[nodiscard]] std::int64_t num_tokens() const;
+  /// Builds the model once for one sample: fills record, output and final_activation. False after
+  /// recording the first shape mistake (what follows it has no shape to check).
   [[nodiscard]] bool infer(const autodiff::OpTable& ops, config::Diagnostics& diagnostics);
-  /// Declares the input and appends every layer; output "prediction".
-  [[nodiscard]] Built forward(autodiff::Graph& graph, std::int64_t batch, Mode mode) const;
-  /// Builds layer i behind x in its own scope. errors  Error(Exit::config) from shapes
-  [[nodiscard]] autodiff::ValueId build_layer(std::size_t i, autodiff::Graph& graph, Mode mode,
-                                              std::vector<ParamSpec>& specs,
-                                              autodiff::ValueId x) const;
+  /// Declares the input (and, in training, "weight") and appends every layer; output "prediction".
+  [[nodiscard]] Built forward(autodiff::Graph& graph, std::int64_t batch, Mode mode,
+                              BuildRecord& into) const;
 };
 
 }  // namespace dlt::nn

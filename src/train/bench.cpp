@@ -22,12 +22,11 @@ double quantile(std::vector<double> values, double q) {
 }
 
 std::unique_ptr<data::Dataset> random_data(const RunConfig& config) {
-  const bool labels = config.loss->takes_labels();
-  return data::make_random_dataset(config.global_batch_size * kBatchesOfData,
-                                   config.model->input_shape(),
-                                   labels ? tensor::Shape{} : config.model->output_shape(),
-                                   labels ? data::TargetKind::labels : data::TargetKind::values,
-                                   labels ? config.model->output_shape().last() : 0, config.seed);
+  const nn::TargetSpec& target = config.target;
+  return data::make_random_dataset(
+      config.global_batch_size * kBatchesOfData, config.model->input_shape(), target.shape,
+      target.labels() ? data::TargetKind::labels : data::TargetKind::values, target.num_classes,
+      config.seed);
 }
 
 }  // namespace

@@ -142,12 +142,10 @@ std::unique_ptr<data::Dataset> open_dataset(const RunConfig& config, const DataS
                                .offset = source.offset,
                                .input_shape = config.model->input_shape()};
   if (!source.targets.empty()) {
-    if (config.loss->takes_labels()) {
-      options.target_kind = data::TargetKind::labels;
-      options.num_classes = config.model->output_shape().last();
-    } else {
-      options.target_shape = config.model->output_shape();
-    }
+    options.target_kind =
+        config.target.labels() ? data::TargetKind::labels : data::TargetKind::values;
+    options.num_classes = config.target.num_classes;
+    if (!config.target.labels()) options.target_shape = config.target.shape;
   }
   return data::open_hdf5(options);
 }

@@ -46,8 +46,9 @@ std::string model_table(const nn::Model& model) {
   out << std::left << std::setw(20) << "input" << std::setw(18) << model.input_shape().text()
       << std::right << std::setw(14) << 0 << "\n";
   for (const nn::LayerRow& row : model.rows()) {
-    out << std::left << std::setw(20) << row.name << std::setw(18) << row.output.text()
-        << std::right << std::setw(14) << grouped(row.num_params) << "\n";
+    out << std::left << std::setw(20)
+        << std::string(2 * static_cast<std::size_t>(row.depth), ' ') + row.name << std::setw(18)
+        << row.output.text() << std::right << std::setw(14) << grouped(row.num_params) << "\n";
   }
   return out.str();
 }

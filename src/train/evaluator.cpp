@@ -26,7 +26,7 @@ Evaluator::Evaluator(const TrainerParts& parts, const data::Dataset& dataset, co
                 .num_leaves = 1,
                 .shuffle = false,
                 .seed = 0}),
-      sums_{.metrics = &parts.config.metrics, .labels = parts.config.loss->takes_labels()},
+      sums_{.metrics = &parts.config.metrics, .labels = parts.config.target.labels()},
       num_chunks_(sampler_.steps_per_epoch()) {
   runners_.resize(static_cast<std::size_t>(parts_.pool.num_workers()));
   parts_.pool.run([&](int worker) {

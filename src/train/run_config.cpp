@@ -121,10 +121,11 @@ void read_numerics_and_log(MapReader& root, RunConfig& out) {
 }
 
 /// Builds the graph once, so that a loss that does not fit the model is a mistake of the config.
-void check_loss_fits(const RunConfig& out, const autodiff::OpTable& table, const config::Mark& mark,
+void check_loss_fits(RunConfig& out, const autodiff::OpTable& table, const config::Mark& mark,
                      config::Diagnostics& diagnostics) {
   try {
     autodiff::Graph graph(table);
+    out.target = out.loss->target(out.model->output_shape());
     (void)out.model->build_evaluation(graph, 2, *out.loss);
   } catch (const Error& error) {
     if (error.exit() != Exit::config) throw;
@@ -144,7 +145,7 @@ void read_model_and_loss(MapReader& root, const autodiff::OpTable& table, RunCon
   const bool logits =
       out.loss->name() == "binary_cross_entropy" && out.model->final_activation() != "sigmoid";
   out.metrics = read_metrics(metrics,
-                             {.labels = out.loss->takes_labels(),
+                             {.labels = out.target.labels(),
                               .width = out.model->output_shape().numel(),
                               .threshold = logits ? 0.0 : 0.5},
                              diagnostics);

@@ -36,6 +36,7 @@ struct RunConfig {
 
   std::unique_ptr<nn::Model> model;
   std::unique_ptr<nn::Loss> loss;
+  nn::TargetSpec target;                         // what the loss wants of one sample
   std::vector<std::unique_ptr<Metric>> metrics;  // without the loss, which is always there
 
   std::optional<DataSource> train_data, eval_data;

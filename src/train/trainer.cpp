@@ -66,7 +66,7 @@ Trainer::Trainer(const TrainerParts& parts, const data::Dataset& dataset, ModelS
                 .num_leaves = range.num_leaves,
                 .shuffle = parts.config.shuffle,
                 .seed = parts.config.seed}),
-      sums_{.metrics = &parts.config.metrics, .labels = parts.config.loss->takes_labels()},
+      sums_{.metrics = &parts.config.metrics, .labels = parts.config.target.labels()},
       reducer_(parts.comm, reducer_options(parts, range, sums_.size())),
       next_step_(range.first_step) {
   workers_.resize(static_cast<std::size_t>(parts_.pool.num_workers()));

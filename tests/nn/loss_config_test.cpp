@@ -20,7 +20,7 @@ TEST(LossConfig, EveryNameIsALoss) {
     EXPECT_EQ(read_loss_text(name)->name(), name);
     EXPECT_EQ(read_loss_text("{" + name + ": {}}")->name(), name);
     EXPECT_EQ(read_loss_text("{name: " + name + "}")->name(), name);
-    EXPECT_EQ(read_loss_text(name)->takes_labels(), name == "cross_entropy");
+    EXPECT_EQ(read_loss_text(name)->target({4}).labels(), name == "cross_entropy");
   }
   EXPECT_EQ(loss_names().size(), 5u);
 }

@@ -29,7 +29,7 @@ Result run_case(const Case& c, const std::vector<float>& weights) {
   const std::vector<float> input{1, -1};
   run.bind("input", input);
   run.bind("weight", weights);
-  if (loss->takes_labels()) {
+  if (loss->target({4}).labels()) {
     run.bind("target", c.labels);
   } else {
     run.bind("target", c.targets);

@@ -70,6 +70,10 @@ void add_others(std::vector<OpSample>& samples) {
   samples.push_back({"reshape", {{{3, 4}}}, {{"shape", Dims{2, 6}}}});
   samples.push_back({"copy", {{{3, 7}}}, {}});
   samples.push_back({"fill", {}, {{"shape", Dims{3, 7}}, {"value", 1.5}}});
+  samples.push_back({"concat", {{{3, 2}}, {{3, 5}}, {{3, 1}}}, {}});
+  samples.push_back({"concat", {{{2, 3, 4}}, {{2, 3, 7}}}, {}});
+  samples.push_back({"slice", {{{2, 3, 7}}}, {{"begin", kYes}, {"size", std::int64_t{4}}}});
+  samples.push_back({"slice", {{{5, 3}}}, {{"begin", std::int64_t{0}}, {"size", std::int64_t{2}}}});
   samples.push_back({"sum_rows", {{{3, 4, 5}}}, {}});
   samples.push_back({"sum_rows", {{{6}}}, {}});
 }

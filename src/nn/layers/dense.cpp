@@ -44,8 +44,7 @@ class Dense final : public Layer {
                                         std::int64_t inputs) const {
     init.fan_in = static_cast<double>(inputs);
     init.fan_out = static_cast<double>(options_.units);
-    context.params.push_back({context.name + "." + name, shape, init});
-    return context.graph.param(context.params.back().name, shape);
+    return context.param(name, shape, init);
   }
 
   DenseOptions options_;

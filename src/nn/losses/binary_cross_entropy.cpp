@@ -13,7 +13,6 @@ class BinaryCrossEntropy final : public Loss {
   explicit BinaryCrossEntropy(double label_smoothing) : label_smoothing_(label_smoothing) {}
 
   [[nodiscard]] std::string name() const override { return "binary_cross_entropy"; }
-  [[nodiscard]] bool takes_labels() const override { return false; }
 
   [[nodiscard]] autodiff::ValueId build(autodiff::Graph& graph, autodiff::ValueId prediction,
                                         autodiff::ValueId target) const override {

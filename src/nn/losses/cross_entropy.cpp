@@ -15,7 +15,12 @@ class CrossEntropy final : public Loss {
   explicit CrossEntropy(double label_smoothing) : label_smoothing_(label_smoothing) {}
 
   [[nodiscard]] std::string name() const override { return "cross_entropy"; }
-  [[nodiscard]] bool takes_labels() const override { return true; }
+  [[nodiscard]] TargetSpec target(const tensor::Shape& prediction) const override {
+    if (prediction.rank() == 0) return {.dtype = DType::i32, .shape = {}, .num_classes = 1};
+    return {.dtype = DType::i32,
+            .shape = tensor::Shape(prediction.dims().first(prediction.dims().size() - 1)),
+            .num_classes = prediction.last()};
+  }
 
   [[nodiscard]] autodiff::ValueId build(autodiff::Graph& graph, autodiff::ValueId prediction,
                                         autodiff::ValueId target) const override {

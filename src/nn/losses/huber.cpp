@@ -13,7 +13,6 @@ class Huber final : public Loss {
   explicit Huber(double delta) : delta_(delta) {}
 
   [[nodiscard]] std::string name() const override { return "huber"; }
-  [[nodiscard]] bool takes_labels() const override { return false; }
 
   [[nodiscard]] autodiff::ValueId build(autodiff::Graph& graph, autodiff::ValueId prediction,
                                         autodiff::ValueId target) const override {

@@ -9,7 +9,6 @@ namespace {
 class Mae final : public Loss {
  public:
   [[nodiscard]] std::string name() const override { return "mae"; }
-  [[nodiscard]] bool takes_labels() const override { return false; }
 
   [[nodiscard]] autodiff::ValueId build(autodiff::Graph& graph, autodiff::ValueId prediction,
                                         autodiff::ValueId target) const override {

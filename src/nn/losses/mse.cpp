@@ -9,7 +9,6 @@ namespace {
 class Mse final : public Loss {
  public:
   [[nodiscard]] std::string name() const override { return "mse"; }
-  [[nodiscard]] bool takes_labels() const override { return false; }
 
   [[nodiscard]] autodiff::ValueId build(autodiff::Graph& graph, autodiff::ValueId prediction,
                                         autodiff::ValueId target) const override {
