@@ -13,6 +13,7 @@
 #include "nn/model.h"
 #include "ops/ops.h"
 #include "tensor/backend.h"
+#include "tensor/tensor.h"
 
 namespace dlt::nn {
 
@@ -60,6 +61,9 @@ class GraphRun {
   }
   void bind(const std::string& name, const std::vector<std::int32_t>& values) {
     executor_.bind_input(name, values.data());
+  }
+  void bind(const std::string& name, const tensor::Tensor& values) {
+    executor_.bind_input(name, values.bytes());
   }
   void set(const std::string& param, const std::vector<float>& values) {
     const tensor::FlatLayout::Entry* entry = layout().find(param);
