@@ -68,6 +68,7 @@ Trainer::Trainer(const TrainerParts& parts, const data::Dataset& dataset, ModelS
                 .seed = parts.config.seed}),
       sums_{.metrics = &parts.config.metrics, .labels = parts.config.target.labels()},
       reducer_(parts.comm, reducer_options(parts, range, sums_.size())),
+      running_statistics_(parts.config.model->running_statistics(), parts.program.layout()),
       next_step_(range.first_step) {
   workers_.resize(static_cast<std::size_t>(parts_.pool.num_workers()));
   run_worker_task_ = [this](int worker) { run_worker(worker); };
@@ -185,6 +186,7 @@ void Trainer::update(StepReport& report, double weight_sum) {
       optim::schedule_factor(parts_.config.schedule, report.step, range_.total_steps);
   report.learning_rate = parts_.config.optimizer->learning_rate() * factor;
   if (!report.finite) return;
+  running_statistics_.run(state_->params(), reducer_.reduced(), weight_sum);
   double scale = 1.0 / weight_sum;
   if (parts_.config.clip_norm && report.grad_norm > *parts_.config.clip_norm) {
     scale *= *parts_.config.clip_norm / report.grad_norm;

@@ -20,6 +20,7 @@
 #include "train/leaf_runner.h"
 #include "train/model_state.h"
 #include "train/run_config.h"
+#include "train/running_statistics.h"
 
 namespace dlt::train {
 
@@ -89,6 +90,7 @@ class Trainer {
   data::Sampler sampler_;
   SumLayout sums_;
   ddp::Reducer reducer_;
+  RunningStatisticsUpdate running_statistics_;
   std::vector<std::unique_ptr<Worker>> workers_;
   std::function<void(int)> run_worker_task_, update_task_;
   optim::UpdateArgs update_args_;

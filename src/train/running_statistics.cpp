@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "train/running_statistics.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+
+namespace dlt::train {
+
+RunningStatisticsUpdate::RunningStatisticsUpdate(
+    const std::vector<nn::RunningStatistics>& statistics, const tensor::FlatLayout& layout) {
+  for (const nn::RunningStatistics& row : statistics) {
+    const tensor::FlatLayout::Entry* mean = layout.find(row.mean);
+    const tensor::FlatLayout::Entry* variance = layout.find(row.variance);
+    DLT_CHECK(mean != nullptr && variance != nullptr && mean->numel == variance->numel, row.mean);
+    pairs_.push_back({.mean = mean->offset,
+                      .variance = variance->offset,
+                      .size = mean->numel,
+                      .momentum = row.momentum,
+                      .elements_per_sample = static_cast<double>(row.elements_per_sample)});
+  }
+}
+
+void RunningStatisticsUpdate::run(float* params, const float* sums, double weight_sum) const {
+  if (!(weight_sum > 0)) return;
+  for (const Pair& pair : pairs_) {
+    const double n = weight_sum * pair.elements_per_sample;
+    const double unbiased = n > 1 ? n / (n - 1) : 1;
+    for (std::int64_t i = 0; i < pair.size; ++i) {
+      float& mean = params[pair.mean + i];
+      float& variance = params[pair.variance + i];
+      const double shift = static_cast<double>(sums[pair.mean + i]) / weight_sum;
+      const double spread = static_cast<double>(sums[pair.variance + i]) / weight_sum;
+      const double batch_variance = std::max(spread - shift * shift, 0.0) * unbiased;
+      mean = static_cast<float>(static_cast<double>(mean) + pair.momentum * shift);
+      variance =
+          static_cast<float>(static_cast<double>(variance) +
+                             pair.momentum * (batch_variance - static_cast<double>(variance)));
+    }
+  }
+}
+
+}  // namespace dlt::train
