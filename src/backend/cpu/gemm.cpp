@@ -1,126 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
 // Matrix product after Goto and van de Geijn 2008, "Anatomy of high-performance matrix
-// multiplication": a tile of c stays in registers while k runs, panels of b are packed so that a
-// tile reads them in sequence from the first-level cache. a is read where it lies if its rows run
-// along k, and packed if not. The larger side of c is the outer loop and packed a panel at a time.
+// multiplication". A block of rows of a stays in the second-level cache while panels of b, packed
+// so that a tile reads them in sequence, pass by one after the other. a is read where it lies if
+// its rows run along k, and packed if not. Where c has one block of rows, a panel of b is packed
+// when it is needed; where it has several, the first packs for the others.
 #include "backend/cpu/gemm.h"
 
 #include "backend/cpu/gemm_pack.h"
+#include "backend/cpu/gemm_tile.h"
 #include "backend/cpu/simd.h"
 
 namespace dlt::cpu::DLT_ISA {
 namespace {
 
-#ifdef __AVX512F__
-constexpr int kRows = 9;     // a tile's 27 sums, 3 vectors of b and one of a fill the 32 registers
-constexpr int kVectors = 3;  // three rather than two: 97 % of the peak in cache instead of 92 %
-#else
-constexpr int kRows = 6;  // 12 sums, 2 vectors of b and one of a, of 16 registers
-constexpr int kVectors = 2;
-#endif
-constexpr std::int64_t kWide = kVectors * kLanes;  // columns of a tile
-constexpr std::int64_t kAhead = 8;                 // rows of b to prefetch
-constexpr std::int64_t kDepth = kGemmDepth, kInner = kGemmInner;
-static_assert(kWide <= kGemmWidest);
-
-enum class Start : std::uint8_t { zero, bias, sum };
-
-struct Tile {
-  const float* a;
-  std::int64_t a_stride;  // from row to row, or (across) from k to k
-  const float* b;
-  std::int64_t b_stride;  // from k to k
-  float* b_copy;          // copies: where the panel goes
-  float* c;
-  std::int64_t ldc;
-  std::int64_t depth;
-  std::int64_t columns;  // valid ones, <= NV * kLanes
-  const float* bias;
-  Start start;
-  bool relu;
-};
-
-template <int MR, int NV>
-DLT_INLINE void start_tile(const Tile& t, vf (&sums)[MR][NV]) {
-  const bool whole = t.columns == NV * kLanes;
-#pragma GCC unroll 16
-  for (int i = 0; i < MR; ++i) {
-    const float* from = t.start == Start::sum ? t.c + i * t.ldc : t.bias;
-#pragma GCC unroll 4
-    for (int j = 0; j < NV; ++j) {
-      if (t.start == Start::zero) {
-        sums[i][j] = vf{};
-      } else if (whole) {
-        sums[i][j] = load(from + j * kLanes);
-      } else {
-        sums[i][j] = load_columns(from + j * kLanes, t.columns - j * kLanes);
-      }
-    }
-  }
-}
-
-template <int MR, int NV>
-DLT_INLINE void finish_tile(const Tile& t, vf (&sums)[MR][NV]) {
-  const bool whole = t.columns == NV * kLanes;
-#pragma GCC unroll 16
-  for (int i = 0; i < MR; ++i) {
-#pragma GCC unroll 4
-    for (int j = 0; j < NV; ++j) {
-      const vf y = t.relu ? max(vf{}, sums[i][j]) : sums[i][j];
-      float* to = t.c + i * t.ldc + j * kLanes;
-      if (whole) {
-        store(to, y);
-      } else {
-        store_columns(to, y, t.columns - j * kLanes);
-      }
-    }
-  }
-}
-
-/// How a tile reads its operands.
-enum class Access : std::uint8_t {
-  rows,    // the numbers of one row of a lie side by side, rows a_stride apart
-  across,  // the MR numbers of one k lie side by side
-  copies,  // as rows; b is read where it lies, and packed on the way for the tiles that follow
-};
-
-/// One tile of MR rows and NV vectors.
-template <int MR, int NV, Access access>
-__attribute__((noinline)) void tile_product(const Tile& t) {
-  vf sums[MR][NV];
-  start_tile<MR, NV>(t, sums);
-  const float* a = t.a;
-  const float* b = t.b;
-  float* copy = t.b_copy;
-  const std::int64_t stride = t.a_stride;
-#pragma GCC unroll 4
-  for (std::int64_t k = 0; k < t.depth; ++k) {
-    vf columns[NV];
-#pragma GCC unroll 4
-    for (int j = 0; j < NV; ++j) {
-      columns[j] = load(b + j * kLanes);
-      if (access == Access::copies) {
-        store(copy + j * kLanes, columns[j]);
-        __builtin_prefetch(b + kAhead * t.b_stride + j * kLanes);
-      }
-    }
-    b += access == Access::copies ? t.b_stride : NV * kLanes;
-    copy += NV * kLanes;
-#pragma GCC unroll 16
-    for (int i = 0; i < MR; ++i) {
-      const vf row = set1(access == Access::across ? a[i] : a[i * stride]);
-#pragma GCC unroll 4
-      for (int j = 0; j < NV; ++j) sums[i][j] = fma(row, columns[j], sums[i][j]);
-    }
-    a += access == Access::across ? stride : 1;
-  }
-  finish_tile<MR, NV>(t, sums);
-}
-
 template <int MR>
 void run_tile(const Tile& t, std::int64_t vectors, Access access) {
-  if (access == Access::copies) return tile_product<MR, kVectors, Access::copies>(t);
   const bool across = access == Access::across;
+  if (access == Access::copies) {
+    if (vectors == 1) return tile_product<MR, 1, Access::copies>(t);
+    if (vectors == 2) return tile_product<MR, 2, Access::copies>(t);
+    return tile_product<MR, kVectors, Access::copies>(t);
+  }
   if (vectors == 1) {
     return across ? tile_product<MR, 1, Access::across>(t) : tile_product<MR, 1, Access::rows>(t);
   }
@@ -164,121 +64,217 @@ std::int64_t begin_of(std::int64_t size, std::int64_t count, std::int64_t index)
   return index * base + (index < rest ? index : rest);
 }
 
-std::int64_t vectors_of(std::int64_t columns) { return pieces(columns, kLanes); }
-
-struct Block {
-  const GemmArgs* g;
-  std::int64_t k0, depth;
-  bool first, last;
-};
-
-/// Part of a block: rows [i, i + rows) and columns [j, j + columns) of c.
-struct Part {
-  std::int64_t i, rows, j, columns;
-};
-
-void pack_b_panel(const Block& block, std::int64_t j, std::int64_t columns, float* dst) {
-  const GemmArgs& g = *block.g;
-  const std::int64_t width = vectors_of(columns) * kLanes;
-  if (g.trans_b) {
-    pack_transposed(g.b + j * g.k + block.k0, g.k, block.depth, columns, dst, width);
-  } else {
-    pack_rows(g.b + block.k0 * g.n + j, g.n, block.depth, columns, dst, width);
+/// A number of things cut into nearly equal pieces of at most `most`; at least one piece.
+struct Cut {
+  std::int64_t size, count;
+  Cut(std::int64_t size_, std::int64_t most)
+      : size(size_), count(size_ > 0 ? pieces(size_, most) : 1) {}
+  [[nodiscard]] std::int64_t begin(std::int64_t index) const {
+    return begin_of(size, count, index);
   }
+  [[nodiscard]] std::int64_t length(std::int64_t index) const {
+    return begin(index + 1) - begin(index);
+  }
+};
+
+/// How a product is cut: a pure function of its sizes. Packed b holds the pieces of k one after the
+/// other, each as its panels one after the other.
+struct Cuts {
+  Cut vectors;  // of columns, into panels
+  Cut depth;    // k
+  Cut rows;     // m, into blocks
+  explicit Cuts(const GemmArgs& g)
+      : vectors(pieces(g.n, kLanes), kVectors), depth(g.k, kGemmDepth), rows(g.m, kGemmBlockRows) {}
+};
+
+/// Columns [j, j + columns) of b, in whole vectors.
+struct Panel {
+  std::int64_t j, columns, vectors;
+  [[nodiscard]] std::int64_t width() const { return vectors * kLanes; }
+};
+
+Panel panel_of(const GemmArgs& g, const Cut& vectors, std::int64_t index) {
+  const std::int64_t j = vectors.begin(index) * kLanes, count = vectors.length(index);
+  const std::int64_t left = g.n - j;
+  return {j, left < count * kLanes ? left : count * kLanes, count};
 }
 
-/// packed_a may be null. copies: packed_b is written, not read.
-void multiply(const Block& block, const Part& part, const float* packed_a, float* packed_b,
-              bool copies = false) {
-  const GemmArgs& g = *block.g;
-  Tile t{};
-  if (packed_a != nullptr) {
-    t.a = packed_a;
-    t.a_stride = part.rows;
-  } else if (g.trans_a) {
-    t.a = g.a + block.k0 * g.m + part.i;
-    t.a_stride = g.m;
+void pack_b_panel(const GemmArgs& g, const Panel& panel, std::int64_t k0, std::int64_t depth,
+                  float* dst) {
+  if (g.trans_b) {
+    pack_transposed(g.b + panel.j * g.ldb + k0, g.ldb, depth, panel.columns, dst, panel.width());
   } else {
-    t.a = g.a + part.i * g.k + block.k0;
-    t.a_stride = g.k;
+    pack_rows(g.b + k0 * g.ldb + panel.j, g.ldb, depth, panel.columns, dst, panel.width());
   }
-  t.b = copies ? g.b + block.k0 * g.n + part.j : packed_b;
-  t.b_stride = g.n;
-  t.b_copy = packed_b;
-  t.c = g.c + part.i * g.n + part.j;
-  t.ldc = g.n;
-  t.depth = block.depth;
-  t.columns = part.columns;
-  t.bias = g.bias != nullptr ? g.bias + part.j : nullptr;
-  t.start = !block.first ? Start::sum : g.bias != nullptr ? Start::bias : Start::zero;
-  t.relu = g.relu && block.last;
-  const Access access = copies ? Access::copies : g.trans_a ? Access::across : Access::rows;
-  run_tile(t, part.rows, vectors_of(part.columns), access);
 }
 
 /// A stored [k,m] is read across its rows: packing pays once it is read often enough.
-bool pays_to_pack_a(const GemmArgs& g) { return g.trans_a && g.n > 2 * kWide; }
+bool pays_to_pack_a(const GemmArgs& g) { return g.trans_a && g.n > 2 * kVectors * kLanes; }
 
-/// Rows [i0, i1) of c, panels of b one after the other.
-void columns_outside(const Block& block, std::int64_t i0, std::int64_t i1) {
-  const GemmArgs& g = *block.g;
-  const std::int64_t panels = pieces(i1 - i0, kRows);
-  float* b_panel = g.scratch;
-  float* a_block = g.scratch + block.depth * kWide;
-  const bool pack = pays_to_pack_a(g);
-  if (pack) {
-    for (std::int64_t p = 0; p < panels; ++p) {
-      const std::int64_t i = begin_of(i1 - i0, panels, p), end = begin_of(i1 - i0, panels, p + 1);
-      pack_across(g.a + block.k0 * g.m + i0 + i, g.m, block.depth, end - i,
-                  a_block + i * block.depth);
-    }
+APanel a_panel(const GemmArgs& g, std::int64_t i, std::int64_t rows, std::int64_t k0,
+               std::int64_t depth, float* room) {
+  if (g.find_a_panel != nullptr) return g.find_a_panel(g.context, i, rows, k0, depth, room);
+  if (!g.trans_a) return {g.a + i * g.lda + k0, g.lda, false};
+  const float* from = g.a + k0 * g.lda + i;
+  if (!pays_to_pack_a(g)) return {from, g.lda, true};
+  pack_across(from, g.lda, depth, rows, room);
+  return {room, rows, true};
+}
+
+constexpr std::int64_t kMostPanels = kGemmBlockRows / kRows + 1;
+
+/// Some rows of c over one piece of k.
+struct Block {
+  const GemmArgs* g;
+  std::int64_t i0;
+  Cut rows;  // into tiles
+  std::int64_t k0, depth;
+  bool first, last;
+  APanel panels[kMostPanels];
+};
+
+void find_panels(Block& block, float* room) {
+  for (std::int64_t p = 0; p < block.rows.count; ++p) {
+    const std::int64_t i = block.rows.begin(p);
+    block.panels[p] = a_panel(*block.g, block.i0 + i, block.rows.length(p), block.k0, block.depth,
+                              room + i * block.depth);
   }
-  for (std::int64_t j = 0; j < g.n; j += kWide) {
-    const std::int64_t columns = g.n - j < kWide ? g.n - j : kWide;
-    const bool copies = !g.trans_a && !g.trans_b && columns == kWide;
-    if (!copies) pack_b_panel(block, j, columns, b_panel);
-    for (std::int64_t p = 0; p < panels; ++p) {
-      const std::int64_t i = begin_of(i1 - i0, panels, p), end = begin_of(i1 - i0, panels, p + 1);
-      multiply(block, {i0 + i, end - i, j, columns}, pack ? a_block + i * block.depth : nullptr,
-               b_panel, copies && p == 0);
+}
+
+Tile tile_of(const Block& block, const Panel& panel) {
+  const GemmArgs& g = *block.g;
+  Tile t;
+  t.ldb = g.ldb;
+  t.ldc = g.ldc;
+  t.depth = block.depth;
+  t.columns = panel.columns;
+  t.bias = g.bias != nullptr ? g.bias + panel.j : nullptr;
+  t.start = !block.first || g.accumulate ? Start::sum
+            : g.bias != nullptr          ? Start::bias
+                                         : Start::zero;
+  if (g.accumulate && g.alpha != 1.0f) {
+    t.start = Start::zero;
+    t.add = true;
+    t.alpha = g.alpha;
+  } else if (block.last) {
+    t.alpha = g.alpha;
+  }
+  t.relu = g.relu && block.last;
+  return t;
+}
+
+/// copies: packed is written, not read.
+void multiply(const Block& block, const Panel& panel, float* packed, bool copies) {
+  const GemmArgs& g = *block.g;
+  Tile t = tile_of(block, panel);
+  t.b_copy = packed;
+  for (std::int64_t p = 0; p < block.rows.count; ++p) {
+    const bool copy = copies && p == 0;
+    t.a = block.panels[p];
+    t.b = copy ? g.b + block.k0 * g.ldb + panel.j : packed;
+    t.c = g.c + (block.i0 + block.rows.begin(p)) * g.ldc + panel.j;
+    const Access access = copy ? Access::copies : t.a.across ? Access::across : Access::rows;
+    run_tile(t, block.rows.length(p), panel.vectors, access);
+  }
+}
+
+/// Panels [p0, p1) of columns and pieces [d0, d1) of k.
+struct Area {
+  std::int64_t p0, p1, d0, d1;
+};
+
+void run_area(const GemmArgs& g, const Cuts& cuts, const Area& area) {
+  const bool keep = cuts.rows.count > 1 && g.packed_b == nullptr;
+  const std::int64_t first_vector = cuts.vectors.begin(area.p0);
+  const std::int64_t width = (cuts.vectors.begin(area.p1) - first_vector) * kLanes;
+  float* room_a = g.scratch;
+  float* room_b = g.scratch + (cuts.rows.length(0) * cuts.depth.length(0) + 15) / 16 * 16;
+  Block block{&g, 0, Cut(0, 1), 0, 0, false, false, {}};
+  for (std::int64_t r = 0; r < cuts.rows.count; ++r) {
+    block.i0 = cuts.rows.begin(r);
+    block.rows = Cut(cuts.rows.length(r), kRows);
+    for (std::int64_t d = area.d0; d < area.d1; ++d) {
+      block.k0 = cuts.depth.begin(d);
+      block.depth = cuts.depth.length(d);
+      block.first = d == 0;
+      block.last = d + 1 == cuts.depth.count;
+      find_panels(block, room_a);
+      for (std::int64_t p = area.p0; p < area.p1; ++p) {
+        const Panel panel = panel_of(g, cuts.vectors, p);
+        float* packed = room_b;
+        if (g.packed_b != nullptr) {
+          const std::int64_t whole = cuts.vectors.size * kLanes;
+          multiply(block, panel,
+                   const_cast<float*>(g.packed_b) + block.k0 * whole + panel.j * block.depth,
+                   false);
+          continue;
+        }
+        if (keep) {
+          packed += (block.k0 - cuts.depth.begin(area.d0)) * width +
+                    (panel.j - first_vector * kLanes) * block.depth;
+        }
+        const bool pack = !keep || r == 0;
+        const bool copies =
+            pack && !block.panels[0].across && !g.trans_b && panel.columns == panel.width();
+        if (pack && !copies) pack_b_panel(g, panel, block.k0, block.depth, packed);
+        multiply(block, panel, packed, copies);
+      }
     }
   }
 }
 
-/// Columns [j0, j1) of c, panels of a one after the other.
-void rows_outside(const Block& block, std::int64_t j0, std::int64_t j1) {
-  const GemmArgs& g = *block.g;
-  const std::int64_t panels = pieces(g.m, kRows);
-  float* a_panel = g.scratch;
-  float* b_block = g.scratch + block.depth * kWide;
-  const bool pack = pays_to_pack_a(g);
-  for (std::int64_t j = j0; j < j1; j += kWide) {
-    pack_b_panel(block, j, j1 - j < kWide ? j1 - j : kWide, b_block + (j - j0) * block.depth);
-  }
-  for (std::int64_t p = 0; p < panels; ++p) {
-    const std::int64_t i = begin_of(g.m, panels, p), end = begin_of(g.m, panels, p + 1);
-    if (pack) pack_across(g.a + block.k0 * g.m + i, g.m, block.depth, end - i, a_panel);
-    for (std::int64_t j = j0; j < j1; j += kWide) {
-      multiply(block, {i, end - i, j, j1 - j < kWide ? j1 - j : kWide}, pack ? a_panel : nullptr,
-               b_block + (j - j0) * block.depth);
-    }
-  }
+GemmArgs with_strides(const GemmArgs& args) {
+  GemmArgs g = args;
+  if (g.lda == 0) g.lda = g.trans_a ? g.m : g.k;
+  if (g.ldb == 0) g.ldb = g.trans_b ? g.k : g.n;
+  if (g.ldc == 0) g.ldc = g.n;
+  return g;
+}
+
+bool is_thin(const GemmArgs& g) {
+  const bool dense = g.lda == 0 && g.ldb == 0 && g.ldc == 0;
+  const bool plain = g.packed_b == nullptr && g.find_a_panel == nullptr;
+  return (g.m == 1 || g.n == 1) && dense && plain && g.alpha == 1.0f && !g.accumulate;
 }
 
 }  // namespace
 
-void gemm(const GemmArgs& g) {
-  if (g.m == 1 || g.n == 1) return thin_gemm(g);
-  const std::int64_t blocks = g.k > 0 ? pieces(g.k, kDepth) : 1;
-  for (std::int64_t index = 0; index < blocks; ++index) {
-    const std::int64_t k0 = begin_of(g.k, blocks, index);
-    const Block block{&g, k0, begin_of(g.k, blocks, index + 1) - k0, index == 0,
-                      index + 1 == blocks};
-    const bool wide = g.n >= g.m;
-    const std::int64_t inner = wide ? g.m : g.n, parts = pieces(inner, kInner);
-    for (std::int64_t p = 0; p < parts; ++p) {
-      const std::int64_t begin = begin_of(inner, parts, p), end = begin_of(inner, parts, p + 1);
-      wide ? columns_outside(block, begin, end) : rows_outside(block, begin, end);
+void gemm(const GemmArgs& args) {
+  if (is_thin(args)) return thin_gemm(args);
+  if (args.m == 0 || args.n == 0) return;
+  const GemmArgs g = with_strides(args);
+  const Cuts cuts(g);
+  constexpr std::int64_t kPanels = kGemmBlockWidth / kGemmWidest;
+  constexpr std::int64_t kPieces = kGemmBlockDepth / kGemmDepth;
+  for (std::int64_t p = 0; p < cuts.vectors.count; p += kPanels) {
+    for (std::int64_t d = 0; d < cuts.depth.count; d += kPieces) {
+      const std::int64_t p1 = p + kPanels, d1 = d + kPieces;
+      run_area(g, cuts,
+               {p, p1 < cuts.vectors.count ? p1 : cuts.vectors.count, d,
+                d1 < cuts.depth.count ? d1 : cuts.depth.count});
+    }
+  }
+}
+
+void gemm_batch(const GemmBatch& batch) {
+  GemmArgs g = batch.first;
+  for (std::int64_t i = 0; i < batch.count; ++i) {
+    gemm(g);
+    g.a += batch.a_step;
+    g.b += batch.b_step;
+    g.c += batch.c_step;
+  }
+}
+
+void pack_b(const GemmArgs& args, float* packed) {
+  const GemmArgs g = with_strides(args);
+  const Cuts cuts(g);
+  const std::int64_t whole = cuts.vectors.size * kLanes;
+  for (std::int64_t d = 0; d < cuts.depth.count; ++d) {
+    const std::int64_t k0 = cuts.depth.begin(d), depth = cuts.depth.length(d);
+    for (std::int64_t p = 0; p < cuts.vectors.count; ++p) {
+      const Panel panel = panel_of(g, cuts.vectors, p);
+      pack_b_panel(g, panel, k0, depth, packed + k0 * whole + panel.j * depth);
     }
   }
 }

@@ -1,14 +1,31 @@
 // SPDX-License-Identifier: Apache-2.0
+// Products of f32 matrices on one core. Every routine of one instruction set may call gemm() of its
+// own namespace.
 #pragma once
 
 #include <cstdint>
 
 namespace dlt::cpu {
 
-/// c = op(a) · op(b) + bias, then relu: f32, dense row-major, one thread, sums along k in an order
-/// fixed by the shape.
-/// shapes  op(a) [m,k], op(b) [k,n], c [m,n] apart from a and b, bias [n] or null
-/// scratch 64-byte aligned, gemm_scratch_floats() long
+/// Rows [i, i + rows) of a over depth numbers of k, in one of two forms.
+struct APanel {
+  const float* a = nullptr;
+  std::int64_t stride = 0;
+  bool across = false;  // row r, k: a[k * stride + r] (across) or a[r * stride + k]
+};
+
+/// Finds or writes a panel of a: rows [i, i + rows) with rows <= kGemmRows, k in [k0, k0 + depth).
+/// room  rows * depth floats that the panel may be written to: stride is then rows (across) or
+/// depth Each panel is asked for once for all columns (once in each 1008 of them), in any order.
+using FindAPanel = APanel (*)(const void* context, std::int64_t i, std::int64_t rows,
+                              std::int64_t k0, std::int64_t depth, float* room);
+
+/// c = alpha · op(a) · op(b) + bias (+ c), then relu; one thread. Each element is one chain of
+/// fused multiply-adds in ascending k, that begins with the bias, c or 0; so its bits depend
+/// neither on the blocking nor on how an operand is handed over (but for alpha other than 1, which
+/// multiplies the finished chain, and that of each 264 numbers of k if accumulate is set). shapes
+/// op(a) [m,k], op(b) [k,n], c [m,n] apart from a and b, bias [n] or null scratch 64-byte aligned,
+/// gemm_scratch_floats() long
 struct GemmArgs {
   std::int64_t m = 0, n = 0, k = 0;
   bool trans_a = false;  // a is stored [k,m]
@@ -16,29 +33,59 @@ struct GemmArgs {
   const float* a = nullptr;
   const float* b = nullptr;
   float* c = nullptr;
+  std::int64_t lda = 0, ldb = 0, ldc = 0;  // floats from stored row to stored row; 0: dense
   const float* bias = nullptr;
   bool relu = false;
+  bool accumulate = false;  // c is added to; not together with a bias
+  float alpha = 1;
+  const float* packed_b = nullptr;    // by pack_b() of the same n, k and trans_b; b is not read
+  FindAPanel find_a_panel = nullptr;  // a and trans_a are not read
+  const void* context = nullptr;      // of find_a_panel
   float* scratch = nullptr;
 };
 
+/// `count` products of the same form; operand x of product i lies x_step · i floats behind the
+/// first.
+struct GemmBatch {
+  GemmArgs first;
+  std::int64_t count = 0, a_step = 0, b_step = 0, c_step = 0;
+};
+
+#define DLT_GEMM_ROUTINES                                                                 \
+  void gemm(const GemmArgs& g);                                                           \
+  void gemm_batch(const GemmBatch& batch);                                                \
+  /* Copies b of g (n, k, trans_b, b, ldb are read) into the order in which products read \
+     it, for use many times: gemm_packed_b_floats() floats, 64-byte aligned. */           \
+  void pack_b(const GemmArgs& g, float* packed);                                          \
+  void thin_gemm(const GemmArgs& g); /* m == 1 or n == 1; dense, alpha 1, no accumulate */
 namespace avx2 {
-void gemm(const GemmArgs& g);
-void thin_gemm(const GemmArgs& g);  // m == 1 or n == 1
-}  // namespace avx2
+DLT_GEMM_ROUTINES
+}
 namespace avx512 {
-void gemm(const GemmArgs& g);
-void thin_gemm(const GemmArgs& g);
-}  // namespace avx512
+DLT_GEMM_ROUTINES
+}
+#undef DLT_GEMM_ROUTINES
 
-constexpr std::int64_t kGemmDepth = 264;  // longest run along k at a time
-constexpr std::int64_t kGemmInner = 960;  // rows or columns of the smaller side at a time
-constexpr std::int64_t kGemmWidest = 48;  // columns of the widest tile
+constexpr std::int64_t kGemmRows = 9;         // rows of the highest tile
+constexpr std::int64_t kGemmWidest = 48;      // columns of the widest tile
+constexpr std::int64_t kGemmDepth = 264;      // longest run along k at a time
+constexpr std::int64_t kGemmBlockRows = 504;  // rows at a time: a block of a stays in the L2 cache
+constexpr std::int64_t kGemmBlockDepth = 1056;  // of b that is packed at a time, where
+constexpr std::int64_t kGemmBlockWidth = 1008;  // more than one block of rows needs it
 
-/// A panel of the larger side and a block of the smaller one, rounded up to whole tiles.
+constexpr std::int64_t gemm_packed_b_floats(std::int64_t n, std::int64_t k) {
+  return (n + 15) / 16 * 16 * k;
+}
+
+/// A block of a, and a panel or a block of b.
 constexpr std::int64_t gemm_scratch_floats(std::int64_t m, std::int64_t n, std::int64_t k) {
-  const std::int64_t smaller = m < n ? m : n, depth = k < kGemmDepth ? k : kGemmDepth;
-  const std::int64_t block = smaller < kGemmInner ? smaller : kGemmInner;
-  return depth * (kGemmWidest + block + kGemmWidest);
+  const auto least = [](std::int64_t x, std::int64_t y) { return x < y ? x : y; };
+  const std::int64_t depth = least(k, kGemmDepth);
+  const std::int64_t wide = (n + 15) / 16 * 16;
+  const std::int64_t b = m <= kGemmBlockRows
+                             ? depth * kGemmWidest
+                             : least(k, kGemmBlockDepth) * least(wide, kGemmBlockWidth);
+  return (least(m, kGemmBlockRows) + 16) * depth + b + 64;
 }
 
 }  // namespace dlt::cpu
