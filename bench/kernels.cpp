@@ -164,8 +164,35 @@ void add_pointwise(std::vector<Case>& cases) {
   }
 }
 
+/// FLOPs of the two forward products and the four of the derivative; what a causal mask hides is
+/// not counted, nor the scores that the derivative computes again.
+void add_attention(std::vector<Case>& cases, std::int64_t batch, std::int64_t length,
+                   std::int64_t heads, std::int64_t head_size) {
+  const TensorType qkv = f32({batch, length, 3 * heads * head_size});
+  const TensorType y = f32({batch, length, heads * head_size}), lse = f32({batch, heads, length});
+  const std::string size = "/" + std::to_string(batch) + "x" + std::to_string(length) + "x" +
+                           std::to_string(heads) + "x" + std::to_string(head_size);
+  for (const std::int64_t causal : {0, 1}) {
+    const Attrs attrs{{"heads", heads}, {"causal", causal}};
+    const std::string name = (causal != 0 ? "/causal" : "") + size;
+    const std::int64_t pairs = causal != 0 ? length * (length + 1) / 2 : length * length;
+    const double product = 2.0 * static_cast<double>(batch * heads * pairs * head_size);
+    cases.push_back({"attention" + name, "attention", {qkv}, {y, lse}, attrs, {}, 2 * product});
+    cases.push_back({"attention_grad" + name,
+                     "attention_grad",
+                     {qkv, y, lse, y},
+                     {qkv},
+                     attrs,
+                     {},
+                     4 * product});
+  }
+}
+
 std::vector<Case> all_cases() {
   std::vector<Case> cases;
+  add_attention(cases, 12, 64, 4, 32);
+  add_attention(cases, 8, 128, 6, 64);
+  add_attention(cases, 4, 1024, 12, 64);
   add_layer(cases, 128, 784, 512);
   add_layer(cases, 128, 512, 512);
   add_layer(cases, 128, 512, 10);

@@ -8,6 +8,7 @@
 
 namespace dlt::support {
 
+void add_attention_samples(std::vector<OpSample>& samples);
 void add_basic_samples(std::vector<OpSample>& samples);
 void add_loss_samples(std::vector<OpSample>& samples);
 

@@ -18,6 +18,8 @@ double number(Fill fill, const rng::Key& key, std::uint64_t index) {
       return static_cast<double>(rng::normal(key, index));
     case Fill::positive:
       return 0.1 + 2.0 * static_cast<double>(rng::uniform(key, index));
+    case Fill::mask:
+      return rng::uniform(key, index) < 0.7f ? 1.0 : 0.0;
     case Fill::probability:
     case Fill::rows:
     case Fill::log_rows:
@@ -46,6 +48,7 @@ void fill(const SampleInput& input, const rng::Key& key, std::span<T> elements) 
 
 std::vector<OpSample> op_samples() {
   std::vector<OpSample> samples;
+  add_attention_samples(samples);
   add_basic_samples(samples);
   add_loss_samples(samples);
   return samples;
