@@ -75,26 +75,38 @@ void scale_all(const std::byte* in, std::int64_t count, double scale, double off
   }
 }
 
+/// The whole block first, without a branch an element; the first bad one only if there is one.
 template <typename T>
-std::int64_t labels_of(const std::byte* in, std::int64_t count, std::int64_t limit,
-                       std::int32_t* out) {
-  for (std::int64_t i = 0; i < count; ++i) {
-    const T value = load<T>(in, i);
-    if constexpr (std::is_integral_v<T>) {
-      if constexpr (std::is_signed_v<T>) {
-        if (value < 0) return i;
-      }
-      if (static_cast<std::uint64_t>(value) >= static_cast<std::uint64_t>(limit)) return i;
-      out[i] = static_cast<std::int32_t>(value);
+std::int64_t labels_of(const std::byte* in, std::int64_t count, const LabelRange& range,
+                       std::int32_t* __restrict out) {
+  const auto fits = [&range](T value) {
+    if constexpr (std::is_integral_v<T> && std::is_signed_v<T>) {
+      return static_cast<std::int64_t>(value) >= range.lowest &&
+             static_cast<std::int64_t>(value) < range.limit;
+    } else if constexpr (std::is_integral_v<T>) {
+      return static_cast<std::uint64_t>(value) < static_cast<std::uint64_t>(range.limit);
     } else {
       const double number = static_cast<double>(value);
       // Written so that NaN fails too.
-      if (!(number >= 0.0 && number < static_cast<double>(limit))) return i;
-      if (number != std::trunc(number)) return i;
-      out[i] = static_cast<std::int32_t>(number);
+      return number >= static_cast<double>(range.lowest) &&
+             number < static_cast<double>(range.limit) && number == std::trunc(number);
+    }
+  };
+  bool good = true;
+  for (std::int64_t i = 0; i < count; ++i) {
+    const T value = load<T>(in, i);
+    const bool fine = fits(value);
+    good = good && fine;
+    if constexpr (std::is_integral_v<T>) {
+      out[i] = static_cast<std::int32_t>(value);
+    } else {
+      out[i] = fine ? static_cast<std::int32_t>(static_cast<double>(value)) : 0;
     }
   }
-  return -1;
+  if (good) return -1;
+  std::int64_t bad = 0;
+  while (fits(load<T>(in, bad))) ++bad;
+  return bad;
 }
 
 bool is_float(DType dtype) {
@@ -148,10 +160,10 @@ std::int64_t find_non_finite(const float* values, std::int64_t count) {
   return -1;
 }
 
-std::int64_t to_labels(DType dtype, const std::byte* in, std::int64_t count, std::int64_t limit,
-                       std::int32_t* out) {
+std::int64_t to_labels(DType dtype, const std::byte* in, std::int64_t count,
+                       const LabelRange& range, std::int32_t* out) {
   return with_type(dtype, [&](auto tag) {
-    return labels_of<typename decltype(tag)::type>(in, count, limit, out);
+    return labels_of<typename decltype(tag)::type>(in, count, range, out);
   });
 }
 

@@ -32,9 +32,16 @@ class Converter {
 /// Index of the first NaN or infinity, or -1.
 [[nodiscard]] std::int64_t find_non_finite(const float* values, std::int64_t count);
 
-/// Class labels to i32. Returns the index of the first that is not an integer of [0, limit), or -1.
+/// The integers that class labels or tokens may be: [lowest, limit).
+struct LabelRange {
+  std::int64_t lowest = 0;  // 0 or -1
+  std::int64_t limit = std::int64_t{1} << 31;
+};
+
+/// Class labels or tokens to i32. Returns the index of the first that is not an integer of the
+/// range, or -1.
 [[nodiscard]] std::int64_t to_labels(DType dtype, const std::byte* in, std::int64_t count,
-                                     std::int64_t limit, std::int32_t* out);
+                                     const LabelRange& range, std::int32_t* out);
 
 [[nodiscard]] double element_value(DType dtype, const std::byte* in);
 /// One stored number, for a message.

@@ -80,7 +80,7 @@ struct Loader::Impl {
     slot.targets = Storage::allocate(capacity * target_row_bytes);
     slot.weights = Storage::allocate(capacity * 4);
     slot.ids.resize(static_cast<std::size_t>(capacity));
-    slot.batch.inputs = reinterpret_cast<const float*>(slot.inputs.data());
+    slot.batch.inputs = slot.inputs.data();
     slot.batch.targets = slot.targets.data();
     slot.batch.weights = reinterpret_cast<const float*>(slot.weights.data());
     slot.batch.sample_ids = slot.ids;
@@ -105,7 +105,7 @@ struct Loader::Impl {
       return;
     }
     const std::span<const std::int64_t> rows(slot.ids.data(), static_cast<std::size_t>(count));
-    dataset.read(rows, reinterpret_cast<float*>(inputs), targets);
+    dataset.read(rows, inputs, targets);
     for (std::int64_t i = count; i < capacity; ++i) {
       copy_row(inputs, input_row_bytes, i);
       copy_row(targets, target_row_bytes, i);

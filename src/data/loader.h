@@ -16,8 +16,8 @@ struct LeafBatch {
   std::int64_t step = 0;
   int leaf = 0;
   std::int64_t count = 0;                    // real samples; 0: the leaf is empty in this step
-  const float* inputs = nullptr;             // [capacity, input_shape...]
-  const void* targets = nullptr;             // [capacity] i32 or [capacity, target_shape...] f32
+  const void* inputs = nullptr;              // [capacity, input_shape...] f32 values or i32 tokens
+  const void* targets = nullptr;             // [capacity, target_shape...] i32 or f32
   const float* weights = nullptr;            // [capacity]: 1, or 0 for padding
   std::span<const std::int64_t> sample_ids;  // data-set rows, capacity of them
 };

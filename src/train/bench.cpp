@@ -24,9 +24,13 @@ double quantile(std::vector<double> values, double q) {
 std::unique_ptr<data::Dataset> random_data(const RunConfig& config) {
   const nn::TargetSpec& target = config.target;
   return data::make_random_dataset(
-      config.global_batch_size * kBatchesOfData, config.model->input_shape(), target.shape,
-      target.labels() ? data::TargetKind::labels : data::TargetKind::values, target.num_classes,
-      config.seed);
+      {.num_rows = config.global_batch_size * kBatchesOfData,
+       .input_shape = config.model->input_shape(),
+       .target_shape = target.shape,
+       .num_tokens = config.model->num_tokens(),
+       .target_kind = target.labels() ? data::TargetKind::labels : data::TargetKind::values,
+       .num_classes = target.num_classes,
+       .seed = config.seed});
 }
 
 }  // namespace

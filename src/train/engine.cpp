@@ -135,19 +135,7 @@ std::unique_ptr<autodiff::Program> prediction_program(const RunConfig& config,
 }
 
 std::unique_ptr<data::Dataset> open_dataset(const RunConfig& config, const DataSource& source) {
-  data::DatasetOptions options{.file = source.file,
-                               .inputs = source.inputs,
-                               .targets = source.targets,
-                               .scale = source.scale,
-                               .offset = source.offset,
-                               .input_shape = config.model->input_shape()};
-  if (!source.targets.empty()) {
-    options.target_kind =
-        config.target.labels() ? data::TargetKind::labels : data::TargetKind::values;
-    options.num_classes = config.target.num_classes;
-    if (!config.target.labels()) options.target_shape = config.target.shape;
-  }
-  return data::open_hdf5(options);
+  return data::open_hdf5(dataset_options(source, *config.model, config.target));
 }
 
 std::int64_t steps_per_epoch(const RunConfig& config, std::int64_t num_rows) {

@@ -81,6 +81,7 @@ PredictJob::PredictJob(const Surroundings& surroundings, const PredictOptions& o
   source.file = options.input;
   if (!options.dataset.empty()) source.inputs = options.dataset;
   source.targets.clear();
+  source.targets_are_next = false;
   data_ = open_dataset(config_, source);
 }
 

@@ -28,20 +28,11 @@ void read_run(MapReader run, RunConfig& out) {
   run.finish();
 }
 
-DataSource read_source(MapReader source) {
-  DataSource out;
-  out.file = source.text("file");
-  out.inputs = source.text("inputs");
-  out.targets = source.text("targets");
-  out.scale = source.number("scale", {}, 1.0);
-  out.offset = source.number("offset", {}, 0.0);
-  source.finish();
-  return out;
-}
-
 void read_data(MapReader data, RunConfig& out) {
-  out.train_data = read_source(data.map("train"));
-  if (data.has("eval")) out.eval_data = read_source(data.map("eval"));
+  out.train_data = read_source(data.map("train"), {.model = out.model.get(), .training = true});
+  if (data.has("eval")) {
+    out.eval_data = read_source(data.map("eval"), {.model = out.model.get(), .training = false});
+  }
   out.global_batch_size = data.integer("global_batch_size", {.min = 1, .max = 1048576});
   out.shuffle = data.boolean("shuffle", true);
   out.data_workers = data.integer_or_auto("workers", {.min = 0, .max = 256});

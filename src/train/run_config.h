@@ -16,16 +16,10 @@
 #include "optim/optimizer.h"
 #include "optim/schedule.h"
 #include "tensor/backend.h"
+#include "train/data_source.h"
 #include "train/metrics.h"
 
 namespace dlt::train {
-
-/// One `data.train` or `data.eval` block.
-struct DataSource {
-  std::string file, inputs, targets;
-  double scale = 1.0;
-  double offset = 0.0;
-};
 
 enum class OnNonfinite : std::uint8_t { halt, skip };
 

@@ -26,7 +26,8 @@ class CountingDataset final : public Dataset {
   [[nodiscard]] tensor::Shape target_shape() const override { return {}; }
   [[nodiscard]] std::uint64_t fingerprint() const override { return 0; }
   [[nodiscard]] bool in_memory() const override { return true; }
-  void read(std::span<const std::int64_t> rows, float* inputs, void* targets) const override {
+  void read(std::span<const std::int64_t> rows, void* out, void* targets) const override {
+    auto* const inputs = static_cast<float*>(out);
     for (std::size_t i = 0; i < rows.size(); ++i) {
       if (rows[i] == bad_row_) throw Error(Exit::data, "row is bad");
       inputs[2 * i] = static_cast<float>(rows[i]);
@@ -39,6 +40,8 @@ class CountingDataset final : public Dataset {
   std::int64_t rows_;
   std::int64_t bad_row_;
 };
+
+const float* input(const LeafBatch& batch) { return static_cast<const float*>(batch.inputs); }
 
 /// Everything next() hands out, as numbers.
 std::vector<double> transcript(const Dataset& dataset, const Sampler& sampler,
@@ -54,8 +57,8 @@ std::vector<double> transcript(const Dataset& dataset, const Sampler& sampler,
     for (std::size_t row = 0; row < batch.sample_ids.size(); ++row) {
       out.push_back(static_cast<double>(batch.sample_ids[row]));
       out.push_back(static_cast<double>(batch.weights[row]));
-      out.push_back(static_cast<double>(batch.inputs[2 * row]));
-      out.push_back(static_cast<double>(batch.inputs[2 * row + 1]));
+      out.push_back(static_cast<double>(input(batch)[2 * row]));
+      out.push_back(static_cast<double>(input(batch)[2 * row + 1]));
       out.push_back(static_cast<const std::int32_t*>(batch.targets)[row]);
     }
   }
@@ -105,7 +108,7 @@ TEST(Loader, PadsWithCopiesOfTheFirstRowAtWeightZero) {
   for (std::size_t i = 0; i < 8; ++i) {
     EXPECT_EQ(last.weights[i], i < 2 ? 1.0f : 0.0f);
     EXPECT_EQ(last.sample_ids[i], i < 2 ? static_cast<std::int64_t>(8 + i) : -1);
-    EXPECT_EQ(last.inputs[2 * i], i == 1 ? 9.0f : 8.0f);
+    EXPECT_EQ(input(last)[2 * i], i == 1 ? 9.0f : 8.0f);
     EXPECT_EQ(static_cast<const std::int32_t*>(last.targets)[i], i == 1 ? 9 : 8);
   }
 }
@@ -121,7 +124,7 @@ TEST(Loader, EmptyLeavesHoldZeros) {
     ++empty;
     for (std::size_t row = 0; row < 2; ++row) {
       EXPECT_EQ(batch.weights[row], 0.0f);
-      EXPECT_EQ(batch.inputs[2 * row], 0.0f);
+      EXPECT_EQ(input(batch)[2 * row], 0.0f);
       EXPECT_EQ(static_cast<const std::int32_t*>(batch.targets)[row], 0);
     }
   }
@@ -177,7 +180,7 @@ TEST(Loader, SeveralLoadersReadOneFileAtOnce) {
         const LeafBatch& batch = loader.next();
         for (std::size_t i = 0; i < 25; ++i) {
           const auto expected = static_cast<float>(2 * batch.sample_ids[i]);
-          if (batch.inputs[2 * i] != expected) ++wrong[static_cast<std::size_t>(leaf)];
+          if (input(batch)[2 * i] != expected) ++wrong[static_cast<std::size_t>(leaf)];
         }
       }
     });
@@ -188,7 +191,11 @@ TEST(Loader, SeveralLoadersReadOneFileAtOnce) {
 
 TEST(RandomDataset, IsAFunctionOfItsSeed) {
   const auto make = [](std::uint64_t seed) {
-    return make_random_dataset(100, {3}, {}, TargetKind::labels, 5, seed);
+    return make_random_dataset({.num_rows = 100,
+                                .input_shape = {3},
+                                .target_kind = TargetKind::labels,
+                                .num_classes = 5,
+                                .seed = seed});
   };
   const auto values = [](const Dataset& dataset) {
     std::vector<float> inputs(6);
@@ -203,6 +210,22 @@ TEST(RandomDataset, IsAFunctionOfItsSeed) {
   };
   EXPECT_EQ(values(*make(1)), values(*make(1)));
   EXPECT_NE(values(*make(1)), values(*make(2)));
+}
+
+TEST(RandomDataset, GivesTokensBelowTheirNumberAndLabelsAPosition) {
+  const auto dataset = make_random_dataset({.num_rows = 50,
+                                            .input_shape = {4},
+                                            .target_shape = {4},
+                                            .num_tokens = 7,
+                                            .target_kind = TargetKind::labels,
+                                            .num_classes = 3});
+  std::vector<std::int32_t> tokens(8), labels(8);
+  const std::vector<std::int64_t> rows = {0, 49};
+  dataset->read(rows, tokens.data(), labels.data());
+  EXPECT_THAT(tokens, ::testing::Each(::testing::AllOf(::testing::Ge(0), ::testing::Lt(7))));
+  EXPECT_THAT(labels, ::testing::Each(::testing::AllOf(::testing::Ge(0), ::testing::Lt(3))));
+  EXPECT_NE(std::vector<std::int32_t>(tokens.begin(), tokens.begin() + 4),
+            std::vector<std::int32_t>(tokens.begin() + 4, tokens.end()));
 }
 
 }  // namespace

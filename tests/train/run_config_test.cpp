@@ -59,6 +59,11 @@ TEST_F(RunConfig, MistakesNameKeyExpectationAndValue) {
       {"trian.epochs=3", "did you mean 'train'"},
       {"comm.bucket_mb=-1", "comm.bucket_mb: expected"},
       {"fault.hang_timeout_s=.nan", "fault.hang_timeout_s: expected a number"},
+      {"data.train.layout=nhcw", "did you mean 'nhwc'"},
+      {"data.train.window.length=5",
+       "data.train.window.length: expected 6, the length of the model's input [6], got '5'"},
+      {"data.eval.window.stride=0", "data.eval.window.stride: expected an integer from 1"},
+      {"data.train.window={lenght: 6}", "did you mean 'length'"},
       {"log.tensorboard=yes", "log.tensorboard: expected true or false, got 'yes'"},
   };
   for (const Case& c : cases) {
