@@ -38,9 +38,29 @@ void add_attention(std::vector<OpSample>& samples, const AttentionCase& c) {
   samples.push_back({"attention_grad", std::move(backward), attrs});
 }
 
+void add_positions(std::vector<OpSample>& samples) {
+  samples.push_back({"embedding", {labels({2, 5}, 6), {{6, 4}}}, {}});
+  samples.push_back({"embedding", {labels({9}, 4), {{4, 33}}}, {}});
+  samples.push_back(
+      {"embedding_grad", {labels({2, 5}, 4), {{2, 5, 21}}}, {{"rows", std::int64_t{6}}}});
+  samples.push_back({"token_mask", {labels({4, 9}, 2)}, {}});
+  samples.push_back({"position_add", {{{2, 4, 5}}, {{4, 5}}}, {}});
+  samples.push_back({"position_add", {{{2, 4, 21}}, {{6, 21}}}, {}});
+  samples.push_back({"position_add_grad", {{{2, 4, 21}}}, {{"rows", std::int64_t{6}}}});
+  samples.push_back({"position_add_grad", {{{5, 4, 4}}}, {{"rows", std::int64_t{4}}}});
+  samples.push_back({"sinusoid_add", {{{2, 5, 9}}}, {}});
+  samples.push_back({"sinusoid_add", {{{2, 5, 8}}}, {{"theta", 500.0}}});
+  const std::int64_t two = 2, size = 10, yes = 1;
+  samples.push_back({"rope", {{{2, 6, 33}}}, {{"heads", two}, {"head_size", size}}});
+  samples.push_back({"rope",
+                     {{{2, 6, 36}}},
+                     {{"head_size", std::int64_t{36}}, {"theta", 100.0}, {"inverse", yes}}});
+}
+
 }  // namespace
 
 void add_attention_samples(std::vector<OpSample>& samples) {
+  add_positions(samples);
   add_attention(samples, {2, 5, 2, 2, 4, false, false, 0});
   add_attention(samples, {2, 9, 1, 1, 5, true, false, 0});
   add_attention(samples, {1, 6, 4, 2, 3, true, false, 0});
