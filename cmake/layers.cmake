@@ -21,6 +21,8 @@ set(may_nn ops autodiff config tensor base)
 set(may_optim ops autodiff config tensor base)
 set(may_ddp autodiff comm tensor observe base)
 set(may_train nn optim ddp data checkpoint observe ops autodiff comm config tensor base)
+set(may_dltrain train nn optim ddp import data checkpoint observe ops autodiff comm config tensor
+  base)
 set(may_launcher train nn optim ddp import data checkpoint observe ops autodiff comm config tensor
   base)
 

@@ -128,10 +128,11 @@ std::unique_ptr<autodiff::Program> evaluation_program(const RunConfig& config,
 
 std::unique_ptr<autodiff::Program> prediction_program(const RunConfig& config,
                                                       const autodiff::OpTable& table,
-                                                      tensor::Backend& backend) {
+                                                      tensor::Backend& backend,
+                                                      const tensor::FlatLayout* layout) {
   autodiff::Graph graph(table);
   (void)config.model->build_prediction(graph, evaluation_chunk(config));
-  return std::make_unique<autodiff::Program>(std::move(graph), backend);
+  return std::make_unique<autodiff::Program>(std::move(graph), backend, layout);
 }
 
 std::unique_ptr<data::Dataset> open_dataset(const RunConfig& config, const DataSource& source) {

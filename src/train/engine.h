@@ -50,9 +50,9 @@ void divide_leaves(const RunConfig& config, int world_size, int rank, std::int64
 [[nodiscard]] std::unique_ptr<autodiff::Program> evaluation_program(
     const RunConfig& config, const autodiff::OpTable& table, tensor::Backend& backend,
     const tensor::FlatLayout* layout);
-[[nodiscard]] std::unique_ptr<autodiff::Program> prediction_program(const RunConfig& config,
-                                                                    const autodiff::OpTable& table,
-                                                                    tensor::Backend& backend);
+[[nodiscard]] std::unique_ptr<autodiff::Program> prediction_program(
+    const RunConfig& config, const autodiff::OpTable& table, tensor::Backend& backend,
+    const tensor::FlatLayout* layout = nullptr);
 
 /// Opens a data set and checks that its rows fit model and loss.
 [[nodiscard]] std::unique_ptr<data::Dataset> open_dataset(const RunConfig& config,

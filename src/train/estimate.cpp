@@ -38,21 +38,6 @@ std::string grouped(std::int64_t n) {
   return digits;
 }
 
-std::string model_table(const nn::Model& model) {
-  std::ostringstream out;
-  out << std::left << std::setw(20) << "layer" << std::setw(18) << "output" << std::right
-      << std::setw(14) << "parameters"
-      << "\n";
-  out << std::left << std::setw(20) << "input" << std::setw(18) << model.input_shape().text()
-      << std::right << std::setw(14) << 0 << "\n";
-  for (const nn::LayerRow& row : model.rows()) {
-    out << std::left << std::setw(20)
-        << std::string(2 * static_cast<std::size_t>(row.depth), ' ') + row.name << std::setw(18)
-        << row.output.text() << std::right << std::setw(14) << grouped(row.num_params) << "\n";
-  }
-  return out.str();
-}
-
 /// The division of the work over `ranks` ranks of this host, each with its share of the cores.
 Division assumed_division(const RunConfig& config, int ranks) {
   Division out;
@@ -85,6 +70,21 @@ std::string cost_table(const Estimate& e) {
 }
 
 }  // namespace
+
+std::string model_table(const nn::Model& model) {
+  std::ostringstream out;
+  out << std::left << std::setw(20) << "layer" << std::setw(18) << "output" << std::right
+      << std::setw(14) << "parameters"
+      << "\n";
+  out << std::left << std::setw(20) << "input" << std::setw(18) << model.input_shape().text()
+      << std::right << std::setw(14) << 0 << "\n";
+  for (const nn::LayerRow& row : model.rows()) {
+    out << std::left << std::setw(20)
+        << std::string(2 * static_cast<std::size_t>(row.depth), ' ') + row.name << std::setw(18)
+        << row.output.text() << std::right << std::setw(14) << grouped(row.num_params) << "\n";
+  }
+  return out.str();
+}
 
 std::string run_check(const Surroundings& around, const CheckOptions& options) {
   around.backend.enter_thread();

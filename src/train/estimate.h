@@ -33,6 +33,9 @@ struct Estimate {
   }
 };
 
+/// Layer, output shape of one sample, parameters: a line a layer.
+[[nodiscard]] std::string model_table(const nn::Model& model);
+
 /// Checks all that `train` would check and returns the model table with costs, as text.
 [[nodiscard]] std::string run_check(const Surroundings& around, const CheckOptions& options);
 

@@ -161,22 +161,14 @@ void flatten(const config::Node& node, const std::string& path, FlatConfig& out)
   }
 }
 
-}  // namespace
-
-FlatConfig flatten_config(const config::Node& tree) {
-  FlatConfig out;
-  flatten(tree, "", out);
-  return out;
-}
-
-RunConfig read_run_config(const std::string& path, const std::vector<std::string>& overrides,
-                          const autodiff::OpTable& table, const tensor::Backend& backend) {
-  config::Diagnostics diagnostics;
+/// Reads a whole tree; throws all mistakes at once.
+RunConfig read_tree(const std::string& source, config::Node tree, config::Diagnostics& diagnostics,
+                    const autodiff::OpTable& table, const tensor::Backend& backend) {
   RunConfig out;
-  out.resolved = config::load(path, overrides, diagnostics);
+  out.resolved = std::move(tree);
   diagnostics.throw_if_any();
 
-  MapReader root(&out.resolved, "", {.source = path, .line = 1, .column = 1}, diagnostics);
+  MapReader root(&out.resolved, "", {.source = source, .line = 1, .column = 1}, diagnostics);
   read_run(root.map("run"), out);
   read_model_and_loss(root, table, out);
   read_data(root.map("data"), out);
@@ -193,6 +185,28 @@ RunConfig read_run_config(const std::string& path, const std::vector<std::string
   diagnostics.throw_if_any();
   config::add_defaults(out.resolved, diagnostics);
   return out;
+}
+
+}  // namespace
+
+FlatConfig flatten_config(const config::Node& tree) {
+  FlatConfig out;
+  flatten(tree, "", out);
+  return out;
+}
+
+RunConfig read_run_config(const std::string& path, const std::vector<std::string>& overrides,
+                          const autodiff::OpTable& table, const tensor::Backend& backend) {
+  config::Diagnostics diagnostics;
+  config::Node tree = config::load(path, overrides, diagnostics);
+  return read_tree(path, std::move(tree), diagnostics, table, backend);
+}
+
+RunConfig run_config_of(const std::string& source, const std::string& text,
+                        const autodiff::OpTable& table, const tensor::Backend& backend) {
+  config::Diagnostics diagnostics;
+  config::Node tree = config::parse(source, text, diagnostics);
+  return read_tree(source, std::move(tree), diagnostics, table, backend);
 }
 
 bool may_change_on_resume(const std::string& key) {

@@ -67,6 +67,11 @@ struct RunConfig {
                                         const autodiff::OpTable& table,
                                         const tensor::Backend& backend);
 
+/// The same from a text, for models built in C++; source is what messages call it.
+[[nodiscard]] RunConfig run_config_of(const std::string& source, const std::string& text,
+                                      const autodiff::OpTable& table,
+                                      const tensor::Backend& backend);
+
 /// Every scalar of a tree with its dotted key, in the order of the file.
 using FlatConfig = std::vector<std::pair<std::string, std::string>>;
 [[nodiscard]] FlatConfig flatten_config(const config::Node& tree);
