@@ -35,8 +35,8 @@ struct DatasetOptions {
   std::int64_t num_tokens = 0;  // tokens must lie in [0, num_tokens); 0: any non-negative
   double scale = 1.0;           // input = stored * scale + offset; not of tokens
   double offset = 0.0;
-  Layout layout = Layout::nhwc;   // of stored inputs: nchw has a sample's second size last
-  std::optional<Window> window;   // over inputs, and over targets where they are named
+  Layout layout = Layout::nhwc;  // of stored inputs: nchw has a sample's second size last
+  std::optional<Window> window;  // over inputs, and over targets where they are named
   // With a window: targets are the inputs one row later, or where target_shape is that of one row:
   // the one row after the window.
   bool targets_are_next = false;
