@@ -26,6 +26,11 @@ std::string attr_text(const tensor::Attrs::Value& value) {
   if (const auto* integer = std::get_if<std::int64_t>(&value)) return std::to_string(*integer);
   if (const auto* number = std::get_if<double>(&value)) return number_text(*number);
   if (const auto* word = std::get_if<std::string>(&value)) return *word;
+  if (const auto* numbers = std::get_if<std::vector<double>>(&value)) {
+    std::vector<std::string> words;
+    for (const double number : *numbers) words.push_back(number_text(number));
+    return cat("(", join(words), ")");
+  }
   return tensor::Shape(std::get<std::vector<std::int64_t>>(value)).text();
 }
 

@@ -53,6 +53,11 @@ std::vector<std::int64_t> Attrs::integers(const std::string& name) const {
   return value != nullptr ? *value : std::vector<std::int64_t>{};
 }
 
+std::vector<double> Attrs::numbers(const std::string& name) const {
+  const auto* value = get<std::vector<double>>(values_, name);
+  return value != nullptr ? *value : std::vector<double>{};
+}
+
 std::unique_ptr<Kernel> make_function_kernel(KernelFunction function, const Attrs& attrs) {
   return std::make_unique<FunctionKernel>(function, attrs);
 }

@@ -20,7 +20,8 @@ namespace dlt::tensor {
 /// fallback.
 class Attrs {
  public:
-  using Value = std::variant<std::int64_t, double, std::string, std::vector<std::int64_t>>;
+  using Value = std::variant<std::int64_t, double, std::string, std::vector<std::int64_t>,
+                             std::vector<double>>;
   Attrs() = default;
   Attrs(std::initializer_list<std::pair<const std::string, Value>> values) : values_(values) {}
   void set(const std::string& name, Value value) { values_[name] = std::move(value); }
@@ -28,6 +29,7 @@ class Attrs {
   [[nodiscard]] double number(const std::string& name, double fallback = 0.0) const;
   [[nodiscard]] std::string word(const std::string& name, const std::string& fallback = "") const;
   [[nodiscard]] std::vector<std::int64_t> integers(const std::string& name) const;
+  [[nodiscard]] std::vector<double> numbers(const std::string& name) const;
   [[nodiscard]] const std::map<std::string, Value>& values() const { return values_; }
   friend bool operator==(const Attrs&, const Attrs&) = default;
 
