@@ -11,6 +11,7 @@ namespace dlt::support {
 void add_attention_samples(std::vector<OpSample>& samples);
 void add_basic_samples(std::vector<OpSample>& samples);
 void add_loss_samples(std::vector<OpSample>& samples);
+void add_sequence_loss_samples(std::vector<OpSample>& samples);
 
 /// An input without a gradient.
 inline SampleInput target(tensor::Shape shape, Fill fill = Fill::normal) {

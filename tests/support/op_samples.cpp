@@ -24,6 +24,7 @@ double number(Fill fill, const rng::Key& key, std::uint64_t index) {
     case Fill::rows:
     case Fill::log_rows:
     case Fill::labels:
+    case Fill::some_labels:
       return 0.02 + 0.96 * static_cast<double>(rng::uniform(key, index));
   }
   return 0;
@@ -44,6 +45,17 @@ void fill(const SampleInput& input, const rng::Key& key, std::span<T> elements) 
   }
 }
 
+/// Keeps 0 to n labels of each row.
+void cut_rows(const rng::Key& key, std::int64_t n, tensor::Tensor& labels) {
+  const std::span<std::int32_t> all = labels.as<std::int32_t>();
+  for (std::size_t at = 0; at < all.size(); ++at) {
+    const auto width = static_cast<std::size_t>(n);
+    const double length =
+        static_cast<double>(rng::uniform(key, 1000 + at / width)) * static_cast<double>(n + 1);
+    if (static_cast<double>(at % width) >= std::floor(length)) all[at] = -1;
+  }
+}
+
 }  // namespace
 
 std::vector<OpSample> op_samples() {
@@ -51,6 +63,7 @@ std::vector<OpSample> op_samples() {
   add_attention_samples(samples);
   add_basic_samples(samples);
   add_loss_samples(samples);
+  add_sequence_loss_samples(samples);
   return samples;
 }
 
@@ -70,13 +83,14 @@ tensor::Tensor make_input(const OpSample& sample, std::size_t index, DType dtype
                           std::uint64_t seed) {
   const SampleInput& input = sample.inputs[index];
   const rng::Key key{seed, rng::op_id(sample.op), index, 0};
-  if (input.fill == Fill::labels) {
+  if (input.fill == Fill::labels || input.fill == Fill::some_labels) {
     tensor::Tensor tensor(input.shape, DType::i32);
     std::uint64_t i = 0;
     for (std::int32_t& label : tensor.as<std::int32_t>()) {
       label = static_cast<std::int32_t>(rng::block(key, static_cast<std::uint32_t>(i++))[0] %
                                         static_cast<std::uint32_t>(input.num_classes));
     }
+    if (input.fill == Fill::some_labels) cut_rows(key, input.shape.last(), tensor);
     return tensor;
   }
   tensor::Tensor tensor(input.shape, dtype);

@@ -19,6 +19,7 @@ enum class Fill : std::uint8_t {
   rows,         // a probability distribution along the last axis
   log_rows,     // its logarithm
   labels,       // i32, 0 .. num_classes - 1
+  some_labels,  // the same, but a row of the last axis ends in some -1
   mask,         // 0 or 1, mostly 1
 };
 

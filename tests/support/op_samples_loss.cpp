@@ -29,22 +29,37 @@ void add_cross_entropy(std::vector<OpSample>& samples) {
   }
 }
 
+/// An element-wise loss and its derivative, of several shapes.
+void add_value_loss(std::vector<OpSample>& samples, const std::string& op, const Attrs& attrs,
+                    Fill prediction = Fill::normal, Fill wanted = Fill::normal) {
+  for (const tensor::Shape& shape : {tensor::Shape{3, 7}, tensor::Shape{3, 2, 9}}) {
+    samples.push_back({op, {{shape, prediction}, target(shape, wanted)}, attrs});
+    samples.push_back({op + "_grad", {{shape, prediction}, target(shape, wanted), {{3}}}, attrs});
+  }
+}
+
 void add_losses(std::vector<OpSample>& samples) {
-  for (const char* op : {"mse_loss", "mae_loss", "huber_loss", "bce_with_logits_loss"}) {
-    samples.push_back({op, {{{3, 7}}, target({3, 7})}, {}});
-    samples.push_back({op, {{{4}}, target({4})}, {}});
-    samples.push_back({std::string(op) + "_grad", {{{3, 2, 9}}, target({3, 2, 9}), {{3}}}, {}});
-  }
-  samples.push_back({"huber_loss", {{{3, 7}}, target({3, 7})}, {{"delta", 0.4}}});
-  samples.push_back({"huber_loss_grad", {{{3, 7}}, target({3, 7}), {{3}}}, {{"delta", 0.4}}});
   const Attrs smooth{{"label_smoothing", 0.2}};
-  samples.push_back({"bce_with_logits_loss", {{{3, 7}}, target({3, 7})}, smooth});
-  samples.push_back({"bce_with_logits_loss_grad", {{{3, 7}}, target({3, 7}), {{3}}}, smooth});
-  for (const Attrs& attrs : {Attrs{}, smooth}) {
-    const SampleInput p{{3, 7}, Fill::probability};
-    samples.push_back({"bce_loss", {p, target({3, 7}, Fill::probability)}, attrs});
-    samples.push_back({"bce_loss_grad", {p, target({3, 7}, Fill::probability), {{3}}}, attrs});
+  for (const char* op : {"mse_loss", "mae_loss", "huber_loss", "bce_with_logits_loss", "hinge_loss",
+                         "squared_hinge_loss", "log_cosh_loss", "cosine_similarity_loss"}) {
+    add_value_loss(samples, op, {});
   }
+  for (const char* op : {"mse_loss", "mae_loss", "huber_loss", "bce_with_logits_loss"}) {
+    samples.push_back({op, {{{4}}, target({4})}, {}});
+  }
+  add_value_loss(samples, "huber_loss", {{"delta", 0.4}});
+  add_value_loss(samples, "bce_with_logits_loss", smooth);
+  for (const Attrs& attrs : {Attrs{}, smooth}) {
+    add_value_loss(samples, "bce_loss", attrs, Fill::probability, Fill::probability);
+  }
+  for (const double gamma : {0.0, 1.0, 2.0, 0.5, 3.5}) {
+    add_value_loss(samples, "binary_focal_loss", {{"alpha", 0.3}, {"gamma", gamma}}, Fill::normal,
+                   Fill::probability);
+  }
+  add_value_loss(samples, "kl_loss", {}, Fill::log_rows, Fill::rows);
+  add_value_loss(samples, "poisson_loss", {}, Fill::normal, Fill::positive);
+  add_value_loss(samples, "poisson_loss", {{"log_input", std::int64_t{0}}}, Fill::positive,
+                 Fill::positive);
 }
 
 }  // namespace

@@ -32,6 +32,7 @@ class RoutineKernel final : public tensor::Kernel {
         num_outputs_(spec.outputs.size()) {
     DLT_CHECK(num_inputs_ <= Call::kMaxInputs && num_outputs_ <= Call::kMaxOutputs,
               "too many operands");
+    if (!plan_.table.empty()) plan_.call.table = plan_.table.data();
   }
   [[nodiscard]] std::int64_t scratch_bytes() const override { return plan_.scratch_bytes; }
   void run(const KernelArgs& args) const override {

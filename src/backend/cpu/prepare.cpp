@@ -54,6 +54,19 @@ void set_samples(const TensorType& type, Call& call) {
   call.cols = call.rows == 0 ? 0 : type.shape.numel() / call.rows;
 }
 
+/// Input 0 [B, ..., n] as B samples of `inner` rows of n numbers.
+void set_label_rows(const KernelSpec& spec, Plan& plan) {
+  const tensor::Shape& shape = spec.inputs[0].shape;
+  Call& call = plan.call;
+  call.rows = shape[0];
+  call.cols = shape.last();
+  call.inner = shape.without_front().numel() / call.cols;
+  call.ignored = static_cast<std::int32_t>(spec.attrs.integer("ignore_index", INT32_MIN));
+  for (const double weight : spec.attrs.numbers("class_weights")) {
+    plan.table.push_back(static_cast<float>(weight));
+  }
+}
+
 }  // namespace
 
 bool pointwise(const KernelSpec& spec, Plan& plan) {
@@ -92,23 +105,54 @@ bool samples(const KernelSpec& spec, Plan& plan) {
 bool sample_loss(const KernelSpec& spec, Plan& plan) {
   set_samples(spec.inputs[0], plan.call);
   plan.call.p0 = number(spec.attrs, "label_smoothing", 0.0);
+  plan.call.inner = plan.call.cols;
   return all_f32(spec);
 }
 
 bool huber(const KernelSpec& spec, Plan& plan) {
-  set_samples(spec.inputs[0], plan.call);
+  const bool served = sample_loss(spec, plan);
   plan.call.p0 = number(spec.attrs, "delta", 1.0);
-  return all_f32(spec);
+  return served;
+}
+
+bool focal_sample_loss(const KernelSpec& spec, Plan& plan) {
+  const bool served = sample_loss(spec, plan);
+  plan.call.p0 = number(spec.attrs, "alpha", 0.25);
+  plan.call.p1 = number(spec.attrs, "gamma", 2.0);
+  return served;
+}
+
+bool poisson(const KernelSpec& spec, Plan& plan) {
+  plan.call.log_input = spec.attrs.integer("log_input", 1) != 0;
+  return sample_loss(spec, plan);
+}
+
+bool row_loss(const KernelSpec& spec, Plan& plan) {
+  const bool served = sample_loss(spec, plan);
+  plan.call.inner = plan.call.cols / spec.inputs[0].shape.last();
+  return served;
 }
 
 bool label_loss(const KernelSpec& spec, Plan& plan) {
   const TensorType& labels = spec.inputs[1];
   if (labels.dtype != DType::i32 && labels.dtype != DType::f32) return false;
-  set_samples(spec.inputs[0], plan.call);
+  set_label_rows(spec, plan);
   plan.call.labels = labels.dtype == DType::i32 ? Labels::index : Labels::distribution;
   plan.call.p0 = number(spec.attrs, "label_smoothing", 0.0);
   return spec.inputs[0].dtype == DType::f32 && all_f32(spec.inputs.subspan(2)) &&
          all_f32(spec.outputs);
+}
+
+bool focal(const KernelSpec& spec, Plan& plan) {
+  const bool served = label_loss(spec, plan);
+  plan.call.p0 = number(spec.attrs, "alpha", 0.25);
+  plan.call.p1 = number(spec.attrs, "gamma", 2.0);
+  return served;
+}
+
+bool mask_labels(const KernelSpec& spec, Plan& plan) {
+  plan.call.cols = spec.outputs[0].shape.numel();
+  return spec.inputs[1].dtype == DType::f32;
 }
 
 bool dropout(const KernelSpec& spec, Plan& plan) {

@@ -3,6 +3,8 @@
 // kernels.def. All return false if the dtypes are not served.
 #pragma once
 
+#include <vector>
+
 #include "backend/cpu/call.h"
 #include "tensor/kernel.h"
 
@@ -11,6 +13,7 @@ namespace dlt::cpu {
 struct Plan {
   Call call;
   std::int64_t scratch_bytes = 0;
+  std::vector<float> table;  // what call.table will point to
 };
 
 namespace prepare {
@@ -31,8 +34,19 @@ bool samples(const tensor::KernelSpec& spec, Plan& plan);
 bool sample_loss(const tensor::KernelSpec& spec, Plan& plan);
 /// The same with attribute delta.
 bool huber(const tensor::KernelSpec& spec, Plan& plan);
-/// Input 1 is labels, i32 [B] or f32 [B, n]; attribute label_smoothing.
+/// The same with attributes alpha, gamma.
+bool focal_sample_loss(const tensor::KernelSpec& spec, Plan& plan);
+/// The same with attribute log_input.
+bool poisson(const tensor::KernelSpec& spec, Plan& plan);
+/// Predictions and targets [B, ..., n]; the sum over n, averaged over the rest.
+bool row_loss(const tensor::KernelSpec& spec, Plan& plan);
+/// Input 0 is [B, ..., n], input 1 labels, i32 [B, ...] or f32 like input 0; attributes
+/// label_smoothing, ignore_index, class_weights.
 bool label_loss(const tensor::KernelSpec& spec, Plan& plan);
+/// The same with i32 labels alone; attributes alpha, gamma, ignore_index, class_weights.
+bool focal(const tensor::KernelSpec& spec, Plan& plan);
+/// i32 labels and an f32 mask of the same shape.
+bool mask_labels(const tensor::KernelSpec& spec, Plan& plan);
 /// Input 0 is [B, ...]; attributes rate, op.
 bool dropout(const tensor::KernelSpec& spec, Plan& plan);
 /// A matrix product into output 0; attributes trans_a, trans_b, activation, alpha.

@@ -86,6 +86,14 @@ DLT_INLINE vf sigmoid(vf x) {
 
 DLT_INLINE vf softplus(vf x) { return max(vf{}, x) + log1p(exp(-abs(x))); }
 
+/// base^exponent for base >= 0 and exponent >= 0; 0^0 is 1.
+DLT_INLINE vf power(vf base, float exponent) {
+  if (exponent == 0.0f) return set1(1.0f);
+  if (exponent == 1.0f) return base;
+  if (exponent == 2.0f) return base * base;
+  return exp(exponent * log(base));
+}
+
 /// 1 - exp(-y) for y >= 0, without cancellation.
 DLT_INLINE vf one_minus_exp(vf y) {
   vf p = fma(set1(1.0f / 5040.0f), y, set1(-1.0f / 720.0f));
