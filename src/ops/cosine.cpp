@@ -85,8 +85,8 @@ void grad_host(const KernelArgs& args, const Attrs&) {
     const double scale = -dloss / static_cast<double>(rows.per_sample) * c.prediction;
     const double along = c.tiny ? 0.0 : c.cosine * c.prediction;
     for (std::int64_t j = 0; j < rows.n; ++j) {
-      dp[j] = static_cast<T>(scale * (static_cast<double>(t[j]) * c.target -
-                                      static_cast<double>(p[j]) * along));
+      dp[j] = static_cast<T>(
+          scale * (static_cast<double>(t[j]) * c.target - static_cast<double>(p[j]) * along));
     }
   }
 }

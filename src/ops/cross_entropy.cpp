@@ -176,8 +176,8 @@ TypeList infer_softmax_cross_entropy_grad(Types inputs, const Attrs& attrs) {
   check_labels(kName, "logits", inputs[0], inputs[1], attrs);
   const tensor::TensorType lse{shape_of_labels(inputs[0].shape), inputs[0].dtype};
   if (inputs[2] != lse) {
-    rule_broken(kName, cat("logits is ", inputs[0].text(), ", lse is ", inputs[2].text(),
-                           "; want ", lse.text()));
+    rule_broken(kName, cat("logits is ", inputs[0].text(), ", lse is ", inputs[2].text(), "; want ",
+                           lse.text()));
   }
   expect_per_sample(kName, inputs[0], "dloss", inputs[3]);
   return {inputs[0]};
@@ -198,8 +198,7 @@ void softmax_cross_entropy_grad_host(const KernelArgs& args, const Attrs& attrs)
     }
     const std::int64_t b = row / rows.per_sample;
     const auto lse = static_cast<double>(args.inputs[2].as<const T>()[row]);
-    const double factor =
-        static_cast<double>(args.inputs[3].as<const T>()[b]) * targets.share(b);
+    const double factor = static_cast<double>(args.inputs[3].as<const T>()[b]) * targets.share(b);
     double sum_q = 0;
     for (std::int64_t j = 0; j < n; ++j) sum_q += targets.q(row, j);
     for (std::int64_t j = 0; j < n; ++j) {

@@ -166,8 +166,8 @@ void ctc_grad_host(const KernelArgs& args, const Attrs& attrs) {
     const std::vector<double> alpha = trellis.forward(), beta = trellis.backward();
     const double total = trellis.total(alpha);
     if (total == kNever && attrs.integer("zero_infinity") != 0) continue;
-    const double scale = static_cast<double>(args.inputs[2].as<const T>()[b]) /
-                         divisor(attrs, trellis.num_labels());
+    const double scale =
+        static_cast<double>(args.inputs[2].as<const T>()[b]) / divisor(attrs, trellis.num_labels());
     T* out = args.outputs[0].as<T>() + b * shape[1] * classes;
     for (std::int64_t t = 0; t < steps; ++t) {
       std::fill(posterior.begin(), posterior.end(), 0.0);
@@ -194,8 +194,8 @@ void check(std::string_view op, Types inputs, std::size_t mask, const Attrs& att
   }
   const TensorType wanted{{shape[0], shape[1]}, inputs[0].dtype};
   if (inputs.size() > mask && inputs[mask] != wanted) {
-    rule_broken(op, cat("logp is ", inputs[0].text(), ", mask is ", inputs[mask].text(),
-                        "; want ", wanted.text()));
+    rule_broken(op, cat("logp is ", inputs[0].text(), ", mask is ", inputs[mask].text(), "; want ",
+                        wanted.text()));
   }
   const auto blank = static_cast<double>(blank_of(attrs));
   expect_number(op, "blank", blank, blank >= 0 && blank < static_cast<double>(shape[2]),

@@ -182,8 +182,8 @@ TypeList infer_mask_labels(Types inputs, const Attrs&) {
   expect_inputs("mask_labels", inputs, 2);
   const bool fits = inputs[0].dtype == DType::i32 && inputs[0].shape == inputs[1].shape;
   if (!fits) {
-    rule_broken("mask_labels", cat("labels are ", inputs[0].text(), ", mask is ",
-                                   inputs[1].text(), "; want i32 labels of the mask's shape"));
+    rule_broken("mask_labels", cat("labels are ", inputs[0].text(), ", mask is ", inputs[1].text(),
+                                   "; want i32 labels of the mask's shape"));
   }
   expect_float("mask_labels", "mask", inputs[1]);
   return {inputs[0]};
@@ -211,8 +211,7 @@ std::unique_ptr<tensor::Kernel> mask_labels_kernel(const tensor::KernelSpec& spe
 }  // namespace
 
 OpDef make_categorical_hinge_loss() {
-  return label_loss_op<"categorical_hinge_loss", "categorical_hinge_loss_grad",
-                       CategoricalHinge>();
+  return label_loss_op<"categorical_hinge_loss", "categorical_hinge_loss_grad", CategoricalHinge>();
 }
 OpDef make_categorical_hinge_loss_grad() {
   return label_loss_grad_op<"categorical_hinge_loss_grad", CategoricalHinge>();

@@ -29,8 +29,8 @@ void expect_labels(std::string_view op, std::string_view what, const TensorType&
                    const TensorType& labels) {
   const TensorType wanted{shape_of_labels(x.shape), DType::i32};
   if (labels == wanted) return;
-  rule_broken(op, cat(what, " is ", x.text(), ", labels are ", labels.text(), "; want ",
-                      wanted.text()));
+  rule_broken(
+      op, cat(what, " is ", x.text(), ", labels are ", labels.text(), "; want ", wanted.text()));
 }
 
 void expect_class_weights(std::string_view op, std::int64_t n, const tensor::Attrs& attrs) {
@@ -47,8 +47,8 @@ void expect_per_sample(std::string_view op, const TensorType& x, std::string_vie
                        const TensorType& type) {
   const TensorType wanted{{x.shape[0]}, x.dtype};
   if (type == wanted) return;
-  rule_broken(op, cat("input 0 is ", x.text(), ", ", what, " is ", type.text(), "; want ",
-                      wanted.text()));
+  rule_broken(
+      op, cat("input 0 is ", x.text(), ", ", what, " is ", type.text(), "; want ", wanted.text()));
 }
 
 Labels::Labels(const tensor::View& labels, const LabelRows& rows, const tensor::Attrs& attrs)
@@ -57,8 +57,7 @@ Labels::Labels(const tensor::View& labels, const LabelRows& rows, const tensor::
 void Labels::check(std::int64_t row) const {
   if (labels_[row] >= 0 && labels_[row] < rows_.n) return;
   const std::int64_t sample = row / rows_.per_sample;
-  const std::string place =
-      rows_.per_sample == 1 ? "" : cat(", position ", row % rows_.per_sample);
+  const std::string place = rows_.per_sample == 1 ? "" : cat(", position ", row % rows_.per_sample);
   throw Error(Exit::data, cat("the label of sample ", sample, " of the leaf", place, " is ",
                               labels_[row], "; want 0 to ", rows_.n - 1));
 }

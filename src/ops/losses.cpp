@@ -184,8 +184,8 @@ void check_sample_loss(std::string_view op, Types inputs, const Attrs& attrs) {
   expect_label_smoothing(op, attrs);
 }
 
-#define DLT_SAMPLE_LOSS(name, Type)                                                        \
-  OpDef make_##name() { return loss_op<#name, #name "_grad", Type>(); }                    \
+#define DLT_SAMPLE_LOSS(name, Type)                                     \
+  OpDef make_##name() { return loss_op<#name, #name "_grad", Type>(); } \
   OpDef make_##name##_grad() { return loss_grad_op<#name "_grad", Type>(); }
 
 DLT_SAMPLE_LOSS(bce_loss, Bce)

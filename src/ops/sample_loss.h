@@ -53,8 +53,8 @@ void sample_loss_grad_host(const tensor::KernelArgs& args, const tensor::Attrs& 
     const double scale =
         static_cast<double>(args.inputs[2].as<const T>()[i]) / sample_divisor<F>(shape);
     for (std::int64_t j = 0; j < n; ++j) {
-      dp[j] = static_cast<T>(loss.slope(static_cast<double>(p[j]), static_cast<double>(t[j])) *
-                             scale);
+      dp[j] =
+          static_cast<T>(loss.slope(static_cast<double>(p[j]), static_cast<double>(t[j])) * scale);
     }
   }
 }
@@ -88,11 +88,11 @@ std::vector<autodiff::ValueId> loss_vjp(autodiff::Graph& graph, const autodiff::
 
 template <OpName kName, OpName kGrad, template <typename> typename F>
 autodiff::OpDef loss_op() {
-  return {.name = kName.view(),
-          .infer = infer_sample_loss<kName>,
-          .host = host_kernel<sample_loss_host<float, F<float>>,
-                              sample_loss_host<double, F<double>>>,
-          .vjp = loss_vjp<kGrad>};
+  return {
+      .name = kName.view(),
+      .infer = infer_sample_loss<kName>,
+      .host = host_kernel<sample_loss_host<float, F<float>>, sample_loss_host<double, F<double>>>,
+      .vjp = loss_vjp<kGrad>};
 }
 
 template <OpName kName, template <typename> typename F>
