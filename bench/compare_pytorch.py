@@ -1,110 +1,86 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Trains the same dense networks with dltrain and with PyTorch on one core, in turns, and prints the ratio.
+"""Trains the models of bench/models with dltrain and with PyTorch on one core, in turns, and prints the ratio.
 
-  bench/compare_pytorch.py [--program build/release/dltrain] [--rounds 5]
+  bench/compare_pytorch.py [MODEL ...] [--program build/release/dltrain] [--python PYTHON ...] [--modes eager compile]
+                           [--rounds 5] [--seconds 4] [--bf16]
 
-Both train on random data of the same shapes in memory: forward, loss, backward and the optimiser's step. Each
-round runs dltrain, then PyTorch, pinned to the same core; the figure is the median of the rounds' ratios. PyTorch
-(any version; Debian's python3-torch will do) is needed here and nowhere else. The peak is the best rate of
-PyTorch's own one-thread product of 2048 x 2048 matrices (oneDNN or MKL) in the same round.
+Both train on random data of the same shapes in memory: forward, loss, backward and the optimiser's step. Each round
+runs dltrain, then PyTorch in each mode, pinned to the same core; the figure is the median of the rounds' ratios against
+the fastest mode. PyTorch is needed here and nowhere else; --python names Pythons that have it (several to compare with
+more than one version). The peak is the best rate of PyTorch's one-thread product of 2048 x 2048 matrices in that round.
 """
 import argparse
 import json
 import os
+import pathlib
 import statistics
 import subprocess
 import sys
-import tempfile
 
-MODELS = {
-    "mnist-mlp (128), sgd": dict(widths=[784, 512, 512, 10], batch=128, optimizer="sgd", steps=300),
-    "mnist-mlp (128), adam": dict(widths=[784, 512, 512, 10], batch=128, optimizer="adam", steps=300),
-    "digits (64), adam": dict(widths=[64, 128, 10], batch=64, optimizer="adam", steps=3000),
-}
+HERE = pathlib.Path(__file__).resolve().parent
+MODELS = ["mnist-mlp", "lenet5", "char-lstm", "char-gpt", "gpt-6x384", "resnet18", "digits-mlp"]
 
 
-def config(model):
-    layers = "".join(
-        f"    - dense: {{units: {units}{', activation: relu' if i < len(model['widths']) - 2 else ''}}}\n"
-        for i, units in enumerate(model["widths"][1:])
-    )
-    return (
-        "run: {name: bench, dir: /nonexistent}\n"
-        f"model:\n  input: [{model['widths'][0]}]\n  layers:\n{layers}"
-        "loss: cross_entropy\n"
-        "data:\n  train: {file: none, inputs: /x, targets: /y}\n"
-        f"  global_batch_size: {model['batch']}\n"
-        f"train: {{steps: {model['steps']}, threads: 1}}\n"
-        f"optimizer: {{name: {model['optimizer']}, learning_rate: 0.001}}\n"
-    )
+def run(words):
+    done = subprocess.run(words, capture_output=True, text=True)
+    if done.returncode != 0:
+        sys.exit(f"{' '.join(map(str, words))}: exit {done.returncode}\n{done.stderr[-2000:]}")
+    return json.loads(done.stdout[done.stdout.index("{"):])
 
 
-def run_dltrain(program, core, model):
-    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
-        file.write(config(model))
-        file.flush()
-        out = subprocess.run(
-            ["taskset", "-c", core, program, "bench", file.name, "--steps", str(model["steps"]), "--warmup", "30"],
-            check=True, capture_output=True, text=True).stdout
-    result = json.loads(out)
-    return {"step_ms": result["step_ms"]["median"], "gflops": result["gflops_per_s"], "rss": result["peak_rss_mb"]}
+def run_dltrain(args, model, steps):
+    words = ["taskset", "-c", args.core, args.program, "bench", HERE / "models" / f"{model}.yaml", "--steps", str(steps),
+             "--warmup", str(max(3, steps // 10))]
+    if args.bf16:
+        words += ["--set", "train.precision=bf16"]
+    return run(words)
 
 
-PYTORCH = r"""
-import json, resource, statistics, sys, time, torch
-torch.set_num_threads(1)
-widths, batch, optimizer, steps = json.loads(sys.argv[1])
-layers = []
-for i in range(len(widths) - 1):
-    layers.append(torch.nn.Linear(widths[i], widths[i + 1]))
-    if i < len(widths) - 2:
-        layers.append(torch.nn.ReLU())
-net = torch.nn.Sequential(*layers)
-opt = (torch.optim.SGD if optimizer == "sgd" else torch.optim.Adam)(net.parameters(), lr=1e-3)
-loss_of = torch.nn.CrossEntropyLoss()
-x, y = torch.randn(8, batch, widths[0]), torch.randint(widths[-1], (8, batch))
-times = []
-for step in range(steps + 30):
-    start = time.perf_counter()
-    opt.zero_grad()
-    loss_of(net(x[step % 8]), y[step % 8]).backward()
-    opt.step()
-    times.append(time.perf_counter() - start)
-a = torch.randn(2048, 2048); b = torch.randn(2048, 2048); best = 1e9
-for _ in range(5):
-    start = time.perf_counter(); torch.mm(a, b); best = min(best, time.perf_counter() - start)
-print(json.dumps({"step_ms": statistics.median(times[30:]) * 1e3, "peak": 2 * 2048**3 / best * 1e-9,
-                  "rss": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, "version": torch.__version__}))
-"""
+def run_pytorch(args, python, model, mode, steps):
+    mode = mode + ("+bf16" if args.bf16 else "")
+    return run(["taskset", "-c", args.core, python, HERE / "pytorch_models.py", model, mode, str(steps),
+                str(max(3, steps // 10))])
 
 
-def run_pytorch(python, core, model):
-    spec = json.dumps([model["widths"], model["batch"], model["optimizer"], model["steps"]])
-    out = subprocess.run(["taskset", "-c", core, python, "-c", PYTORCH, spec], check=True, capture_output=True, text=True)
-    return json.loads(out.stdout)
+def compare(args, model):
+    probe = run_dltrain(args, model, 5)
+    steps = max(5, int(args.seconds * 1000 / probe["step_ms"]["median"]))
+    ours, theirs = [], {}
+    modes = args.modes + (["channels_last"] if model in ("lenet5", "resnet18") else [])
+    for _ in range(args.rounds):
+        ours.append(run_dltrain(args, model, steps))
+        for python in args.python:
+            for mode in modes:
+                one = run_pytorch(args, python, model, mode, steps)
+                theirs.setdefault((one["version"], mode), []).append(one)
+    of = lambda runs, key: statistics.median(run[key] for run in runs)
+    step_ms = statistics.median(o["step_ms"]["median"] for o in ours)
+    best = min(theirs, key=lambda key: of(theirs[key], "step_ms"))
+    ratio = statistics.median(t["step_ms"] / o["step_ms"]["median"] for o, t in zip(ours, theirs[best]))
+    peak = statistics.median(max(runs[i]["peak_gflops"] for runs in theirs.values()) for i in range(args.rounds))
+    gflops = of(ours, "gflops_per_s")
+    print(f"{model:12}{step_ms:10.3f}{of(theirs[best], 'step_ms'):12.3f}{ratio:7.2f}{gflops:9.1f}{peak:7.1f}"
+          f"{gflops / peak:7.0%}{of(ours, 'peak_rss_mb'):8.0f}{of(theirs[best], 'rss_mb'):9.0f}   {' '.join(best)}", flush=True)
+    for (version, mode), runs in sorted(theirs.items()):
+        print(f"{'':12}  {version} {mode}: {of(runs, 'step_ms'):.3f} ms, {of(runs, 'rss_mb'):.0f} MB", flush=True)
 
 
 def main():
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("models", nargs="*", default=MODELS, help=", ".join(MODELS))
     options.add_argument("--program", default="build/release/dltrain")
-    options.add_argument("--python", default=sys.executable, help="a Python that has PyTorch")
+    options.add_argument("--python", nargs="+", default=[sys.executable])
+    options.add_argument("--modes", nargs="+", default=["eager"])
     options.add_argument("--core", default=str(os.cpu_count() - 1))
     options.add_argument("--rounds", type=int, default=5)
+    options.add_argument("--seconds", type=float, default=4, help="of dltrain's part of a round")
+    options.add_argument("--bf16", action="store_true", help="train.precision bf16 against autocast")
     args = options.parse_args()
-    print(f"{'model (batch)':24}{'dltrain ms':>11}{'PyTorch ms':>11}{'ratio':>7}{'GFLOP/s':>9}{'peak':>7}{'share':>7}"
-          f"{'RSS MB':>8}{'PyTorch':>8}")
-    for name, model in MODELS.items():
-        ours, theirs = [], []
-        for _ in range(args.rounds):
-            ours.append(run_dltrain(args.program, args.core, model))
-            theirs.append(run_pytorch(args.python, args.core, model))
-        ratio = statistics.median(t["step_ms"] / o["step_ms"] for o, t in zip(ours, theirs))
-        of = lambda runs, key: statistics.median(run[key] for run in runs)
-        share = statistics.median(o["gflops"] / t["peak"] for o, t in zip(ours, theirs))
-        print(f"{name:24}{of(ours, 'step_ms'):11.3f}{of(theirs, 'step_ms'):11.3f}{ratio:7.2f}{of(ours, 'gflops'):9.1f}"
-              f"{of(theirs, 'peak'):7.1f}{share:7.0%}{of(ours, 'rss'):8.1f}{of(theirs, 'rss'):8.1f}")
-    print(f"PyTorch {theirs[0]['version']}, core {args.core}, medians of {args.rounds} rounds")
+    print(f"{'model':12}{'dltrain ms':>10}{'PyTorch ms':>12}{'ratio':>7}{'GFLOP/s':>9}{'peak':>7}{'share':>7}{'RSS MB':>8}"
+          f"{'PyTorch':>9}   fastest PyTorch")
+    for model in args.models or MODELS:
+        compare(args, model)
 
 
 if __name__ == "__main__":

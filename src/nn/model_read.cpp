@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "nn/model_impl.h"
+#include "nn/zoo.h"
 
 namespace dlt::nn {
 namespace {
@@ -80,8 +81,16 @@ std::unique_ptr<Model> Model::read(const Node* node, const Mark& parent, Diagnos
   }
   MapReader reader(node, "model", parent, diagnostics);
   impl.input = read_input(reader);
-  impl.layers = LayerReader(diagnostics).read_list(reader, "layers");
-  reader.finish();
+  if (reader.has("name")) {
+    impl.layers = read_zoo_layers(reader, impl.input);
+    if (reader.has("layers")) {
+      reader.error("layers", "expected either model.name or model.layers, got both");
+    }
+  } else {
+    impl.layers = LayerReader(diagnostics).read_list(reader, "layers");
+  }
+  const bool unknown_name = reader.has("name") && impl.layers.empty();
+  if (!unknown_name) reader.finish();  // else its options are not known either
   if (diagnostics.size() > mistakes) return nullptr;
   if (!impl.infer(ops, diagnostics)) return nullptr;
   if (!trainable(impl.record.params)) {
