@@ -11,6 +11,7 @@
 #include "base/text.h"
 #include "data/convert.h"
 #include "data/h5.h"
+#include "data/tokenizer.h"
 
 namespace dlt::data {
 namespace {
@@ -90,6 +91,24 @@ std::string range_text(const DatasetInfo& info) {
   return text;
 }
 
+/// What kind, and how its tokens begin; of byte pairs those that were learnt first.
+std::string vocabulary_text(const std::string& file) {
+  constexpr std::size_t kShown_bytes = 100;
+  try {
+    const std::optional<Tokenizer> found = find_vocabulary(file);
+    if (!found) return "";
+    const bool pairs = found->kind() == Tokenizer::Kind::byte_pairs && found->size() > 256;
+    std::string shown;
+    for (auto id = static_cast<std::int32_t>(pairs ? 256 : 0);
+         id < found->size() && shown.size() < kShown_bytes; ++id) {
+      shown += cat(shown.empty() ? "" : " ", "'", printable(found->bytes(id), 20), "'");
+    }
+    return cat(found->text(), ": ", pairs ? "... " : "", shown);
+  } catch (const Error& error) {
+    return cat("unusable: ", printable(error.what(), 200));
+  }
+}
+
 }  // namespace
 
 FileInfo describe(const std::string& file, const InfoOptions& options) {
@@ -98,6 +117,7 @@ FileInfo describe(const std::string& file, const InfoOptions& options) {
   FileInfo info;
   info.file = file;
   info.skipped = listing.skipped;
+  info.vocabulary = vocabulary_text(file);
   info.cut = listing.cut;
   for (const std::string& path : listing.datasets) {
     info.datasets.push_back(describe_one(handle, file, path, options));
@@ -123,6 +143,7 @@ std::string to_text(const FileInfo& info) {
     }
     out << text.substr(0, text.find_last_not_of(' ') + 1) << '\n';
   }
+  if (!info.vocabulary.empty()) out << "vocabulary: " << info.vocabulary << '\n';
   for (const std::string& item : info.skipped) out << printable(item, 200) << '\n';
   if (info.cut) out << "... and more\n";
   return out.str();

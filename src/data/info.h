@@ -29,6 +29,7 @@ struct DatasetInfo {
 struct FileInfo {
   std::string file;
   std::vector<DatasetInfo> datasets;
+  std::string vocabulary;            // "65 characters: ...", or why it is broken; "" if none
   std::vector<std::string> skipped;  // "/x (external link, not followed)"
   bool cut = false;                  // it holds more than is listed
 };

@@ -16,25 +16,7 @@
 namespace dlt::import_ {
 namespace {
 
-constexpr std::int64_t kMaxText_bytes = std::int64_t{1} << 33;
 constexpr std::size_t kMaxColumns = 1000000;
-
-std::string read_text(const std::string& path) {
-  SourceFile file(path);
-  std::string text;
-  constexpr std::size_t kPiece_bytes = 1 << 20;
-  while (true) {
-    const std::size_t have = text.size();
-    text.resize(have + kPiece_bytes);
-    const std::int64_t got =
-        file.read_some(reinterpret_cast<std::byte*>(text.data() + have), kPiece_bytes);
-    text.resize(have + static_cast<std::size_t>(got));
-    if (got < static_cast<std::int64_t>(kPiece_bytes)) return text;
-    if (static_cast<std::int64_t>(text.size()) > kMaxText_bytes) {
-      throw Error(Exit::data, cat(path, ": more than ", kMaxText_bytes, " bytes of text"));
-    }
-  }
-}
 
 std::optional<double> parse_number(std::string_view text) {
   if (text.starts_with('+')) text.remove_prefix(1);
@@ -201,7 +183,7 @@ class TableBuilder {
 }  // namespace
 
 CsvTable read_csv_table(const CsvOptions& options) {
-  CsvReader reader(options.input, read_text(options.input), options.delimiter);
+  CsvReader reader(options.input, read_whole(options.input), options.delimiter);
   std::vector<CsvField> fields;
   if (!reader.next(fields)) throw Error(Exit::data, cat(options.input, ": is empty"));
   if (fields.size() > kMaxColumns) {

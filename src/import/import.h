@@ -10,6 +10,8 @@
 #include <string>
 #include <vector>
 
+#include "data/tokenizer.h"
+
 namespace dlt::import_ {
 
 /// Which rows become test rows: those whose place in the keyed permutation of (rows, seed) is below
@@ -72,6 +74,21 @@ struct NpyOptions {
   int deflate_level = 0;
 };
 [[nodiscard]] ImportReport import_npy(const NpyOptions& options);
+
+/// Text, plain or gzipped, as token ids: /train/tokens [N] and /val/tokens, in the smallest type
+/// that holds them, and the vocabulary (data/tokenizer.h). The files are one text, in their order;
+/// its first `split` of the characters are the training part.
+struct TextOptions {
+  std::vector<std::string> inputs;
+  std::string output;
+  data::Tokenizer::Kind tokenizer = data::Tokenizer::Kind::characters;
+  std::int64_t vocabulary_size = 1024;  // byte pairs: learnt from the training part
+  std::string vocabulary;  // use that of this HDF5 file, or of GPT-2's vocab.json, instead
+  std::string merges;      // GPT-2's merges.txt; none: the one beside vocab.json
+  double split = 0.9;      // 1: no /val
+  int deflate_level = 0;
+};
+[[nodiscard]] ImportReport import_text(const TextOptions& options);
 
 /// Made-up data, the same for the same options.
 struct SynthOptions {

@@ -17,6 +17,7 @@ namespace dlt::import_ {
 namespace {
 
 constexpr std::int64_t kPiece_bytes = 4 << 20;
+constexpr std::int64_t kMaxText_bytes = std::int64_t{1} << 33;
 
 gzFile gz(void* handle) { return static_cast<gzFile>(handle); }
 
@@ -91,6 +92,23 @@ void SourceFile::expect_end() {
   const std::int64_t end = position_;
   if (read_some(&extra, 1) != 0) {
     throw Error(Exit::data, cat(path_, ": goes on after byte ", end, ", where its header ends it"));
+  }
+}
+
+std::string read_whole(const std::string& path) {
+  SourceFile file(path);
+  std::string text;
+  constexpr std::size_t kTextPiece_bytes = 1 << 20;
+  while (true) {
+    const std::size_t have = text.size();
+    text.resize(have + kTextPiece_bytes);
+    const std::int64_t got =
+        file.read_some(reinterpret_cast<std::byte*>(text.data() + have), kTextPiece_bytes);
+    text.resize(have + static_cast<std::size_t>(got));
+    if (got < static_cast<std::int64_t>(kTextPiece_bytes)) return text;
+    if (static_cast<std::int64_t>(text.size()) > kMaxText_bytes) {
+      throw Error(Exit::data, cat(path, ": more than ", kMaxText_bytes, " bytes of text"));
+    }
   }
 }
 

@@ -35,4 +35,7 @@ class SourceFile {
   std::int64_t position_ = 0;
 };
 
+/// The whole of a text file, plain or gzipped. errors  as SourceFile; Exit::data more than 8 GiB
+[[nodiscard]] std::string read_whole(const std::string& path);
+
 }  // namespace dlt::import_
