@@ -100,9 +100,10 @@ TEST(Cli, SuggestsTheNearestCommand) {
   EXPECT_EQ(refusal_of({"checkpoint"}),
             "checkpoint: expected one of hash, list, verify, got nothing | dltrain checkpoint "
             "--help says more");
-  EXPECT_EQ(refusal_of({"data", "import"}),
-            "data import: expected one of csv, idx, npy, got nothing | dltrain data import --help "
-            "says more");
+  EXPECT_EQ(
+      refusal_of({"data", "import"}),
+      "data import: expected one of csv, idx, npy, text, got nothing | dltrain data import --help "
+      "says more");
 }
 
 TEST(Cli, RefusesNothingAndTooMuch) {
