@@ -13,22 +13,22 @@
 namespace dlt::cpu::DLT_ISA {
 namespace {
 
+template <int MR, int NV>
+void run_tile(const Tile& t, Access access) {
+  const bool copies = t.b_copy != nullptr;
+  if (access == Access::across) {
+    return copies ? tile_product<MR, NV, Access::across, true>(t)
+                  : tile_product<MR, NV, Access::across, false>(t);
+  }
+  return copies ? tile_product<MR, NV, Access::rows, true>(t)
+                : tile_product<MR, NV, Access::rows, false>(t);
+}
+
 template <int MR>
 void run_tile(const Tile& t, std::int64_t vectors, Access access) {
-  const bool across = access == Access::across;
-  if (access == Access::copies) {
-    if (vectors == 1) return tile_product<MR, 1, Access::copies>(t);
-    if (vectors == 2) return tile_product<MR, 2, Access::copies>(t);
-    return tile_product<MR, kVectors, Access::copies>(t);
-  }
-  if (vectors == 1) {
-    return across ? tile_product<MR, 1, Access::across>(t) : tile_product<MR, 1, Access::rows>(t);
-  }
-  if (vectors == 2) {
-    return across ? tile_product<MR, 2, Access::across>(t) : tile_product<MR, 2, Access::rows>(t);
-  }
-  return across ? tile_product<MR, kVectors, Access::across>(t)
-                : tile_product<MR, kVectors, Access::rows>(t);
+  if (vectors == 1) return run_tile<MR, 1>(t, access);
+  if (vectors == 2) return run_tile<MR, 2>(t, access);
+  return run_tile<MR, kVectors>(t, access);
 }
 
 void run_tile(const Tile& t, std::int64_t rows, std::int64_t vectors, Access access) {
@@ -108,17 +108,13 @@ void pack_b_panel(const GemmArgs& g, const Panel& panel, std::int64_t k0, std::i
   }
 }
 
-/// A stored [k,m] is read across its rows: packing pays once it is read often enough.
-bool pays_to_pack_a(const GemmArgs& g) { return g.trans_a && g.n > 2 * kVectors * kLanes; }
-
-APanel a_panel(const GemmArgs& g, std::int64_t i, std::int64_t rows, std::int64_t k0,
-               std::int64_t depth, float* room) {
-  if (g.find_a_panel != nullptr) return g.find_a_panel(g.context, i, rows, k0, depth, room);
-  if (!g.trans_a) return {g.a + i * g.lda + k0, g.lda, false};
-  const float* from = g.a + k0 * g.lda + i;
-  if (!pays_to_pack_a(g)) return {from, g.lda, true};
-  pack_across(from, g.lda, depth, rows, room);
-  return {room, rows, true};
+/// a is read where it lies, but for two cases: stored [k,m] with its rows far apart, or stored
+/// [m,k] with its rows so far apart that they compete for the same lines of the cache; and many
+/// panels of b read it.
+bool pays_to_pack_a(const GemmArgs& g) {
+  constexpr std::int64_t kFar = 256, kOften = 192, kSameLines = 1024, kVeryOften = 512;
+  if (g.trans_a) return g.n > kOften && g.lda > kFar;
+  return g.n > kVeryOften && g.lda % kSameLines == 0;
 }
 
 constexpr std::int64_t kMostPanels = kGemmBlockRows / kRows + 1;
@@ -127,54 +123,76 @@ constexpr std::int64_t kMostPanels = kGemmBlockRows / kRows + 1;
 struct Block {
   const GemmArgs* g;
   std::int64_t i0;
-  Cut rows;  // into tiles
+  Cut rows;
   std::int64_t k0, depth;
   bool first, last;
   APanel panels[kMostPanels];
 };
 
 void find_panels(Block& block, float* room) {
+  const GemmArgs& g = *block.g;
+  const bool asks = g.find_a_panel != nullptr, pack = !asks && pays_to_pack_a(g);
+  const float* a = asks        ? nullptr
+                   : g.trans_a ? g.a + block.k0 * g.lda + block.i0
+                               : g.a + block.i0 * g.lda + block.k0;
   for (std::int64_t p = 0; p < block.rows.count; ++p) {
-    const std::int64_t i = block.rows.begin(p);
-    block.panels[p] = a_panel(*block.g, block.i0 + i, block.rows.length(p), block.k0, block.depth,
-                              room + i * block.depth);
+    const std::int64_t i = block.rows.begin(p), rows = block.rows.length(p);
+    float* panel = room + i * block.depth;
+    if (asks) {
+      block.panels[p] = g.find_a_panel(g.context, block.i0 + i, rows, block.k0, block.depth, panel);
+    } else if (pack && g.trans_a) {
+      pack_across(a + i, g.lda, block.depth, rows, panel);
+      block.panels[p] = {panel, rows, true};
+    } else if (pack) {
+      for (std::int64_t r = 0; r < rows; ++r) {
+        copy_row(a + (i + r) * g.lda, block.depth, panel + r * block.depth);
+      }
+      block.panels[p] = {panel, block.depth, false};
+    } else {
+      block.panels[p] = {g.trans_a ? a + i : a + i * g.lda, g.lda, g.trans_a};
+    }
   }
 }
 
-Tile tile_of(const Block& block, const Panel& panel) {
+void run_tile(const Block& block, const Panel& panel, std::int64_t rows, const Tile& t) {
+  const GemmArgs& g = *block.g;
+  const Access access = t.a.across ? Access::across : Access::rows;
+  if (g.alpha == 1.0f || !g.accumulate) return run_tile(t, rows, panel.vectors, access);
+  float product[kGemmRows * kGemmWidest];
+  Tile apart = t;
+  apart.from_zero = true;
+  apart.c = product;
+  apart.ldc = kGemmWidest;
+  apart.alpha = g.alpha;
+  run_tile(apart, rows, panel.vectors, access);
+  for (std::int64_t i = 0; i < rows; ++i) {
+    for (std::int64_t j = 0; j < panel.columns; ++j) {
+      t.c[i * t.ldc + j] += product[i * kGemmWidest + j];
+    }
+  }
+}
+
+/// copies: packed is written, not read.
+void multiply(const Block& block, const Panel& panel, float* packed, bool copies) {
   const GemmArgs& g = *block.g;
   Tile t;
   t.ldb = g.ldb;
   t.ldc = g.ldc;
   t.depth = block.depth;
   t.columns = panel.columns;
-  t.bias = g.bias != nullptr ? g.bias + panel.j : nullptr;
-  t.start = !block.first || g.accumulate ? Start::sum
-            : g.bias != nullptr          ? Start::bias
-                                         : Start::zero;
-  if (g.accumulate && g.alpha != 1.0f) {
-    t.start = Start::zero;
-    t.add = true;
-    t.alpha = g.alpha;
-  } else if (block.last) {
-    t.alpha = g.alpha;
-  }
-  t.relu = g.relu && block.last;
-  return t;
-}
-
-/// copies: packed is written, not read.
-void multiply(const Block& block, const Panel& panel, float* packed, bool copies) {
-  const GemmArgs& g = *block.g;
-  Tile t = tile_of(block, panel);
-  t.b_copy = packed;
+  t.alpha = block.last ? g.alpha : 1.0f;
+  t.least = g.relu && block.last ? 0.0f : -__builtin_inff();
   for (std::int64_t p = 0; p < block.rows.count; ++p) {
     const bool copy = copies && p == 0;
     t.a = block.panels[p];
     t.b = copy ? g.b + block.k0 * g.ldb + panel.j : packed;
+    t.b_copy = copy ? packed : nullptr;
     t.c = g.c + (block.i0 + block.rows.begin(p)) * g.ldc + panel.j;
-    const Access access = copy ? Access::copies : t.a.across ? Access::across : Access::rows;
-    run_tile(t, block.rows.length(p), panel.vectors, access);
+    const bool sum = !block.first || g.accumulate, bias = !sum && g.bias != nullptr;
+    t.before = bias ? g.bias + panel.j : t.c;
+    t.before_stride = bias ? 0 : g.ldc;
+    t.from_zero = !sum && !bias;
+    run_tile(block, panel, block.rows.length(p), t);
   }
 }
 
@@ -245,7 +263,7 @@ void gemm(const GemmArgs& args) {
   const GemmArgs g = with_strides(args);
   const Cuts cuts(g);
   constexpr std::int64_t kPanels = kGemmBlockWidth / kGemmWidest;
-  constexpr std::int64_t kPieces = kGemmBlockDepth / kGemmDepth;
+  constexpr std::int64_t kPieces = kGemmBlockDepth / kGemmDeepest;
   for (std::int64_t p = 0; p < cuts.vectors.count; p += kPanels) {
     for (std::int64_t d = 0; d < cuts.depth.count; d += kPieces) {
       const std::int64_t p1 = p + kPanels, d1 = d + kPieces;
@@ -267,7 +285,8 @@ void gemm_batch(const GemmBatch& batch) {
 }
 
 void pack_b(const GemmArgs& args, float* packed) {
-  const GemmArgs g = with_strides(args);
+  GemmArgs g = with_strides(args);
+  g.m = 0;  // packed for any number of rows
   const Cuts cuts(g);
   const std::int64_t whole = cuts.vectors.size * kLanes;
   for (std::int64_t d = 0; d < cuts.depth.count; ++d) {

@@ -68,9 +68,10 @@ DLT_GEMM_ROUTINES
 
 constexpr std::int64_t kGemmRows = 9;         // rows of the highest tile
 constexpr std::int64_t kGemmWidest = 48;      // columns of the widest tile
-constexpr std::int64_t kGemmDepth = 264;      // longest run along k at a time
+constexpr std::int64_t kGemmDepth = 264;      // longest run along k at a time,
+constexpr std::int64_t kGemmDeepest = 384;    // or this where c is large
 constexpr std::int64_t kGemmBlockRows = 504;  // rows at a time: a block of a stays in the L2 cache
-constexpr std::int64_t kGemmBlockDepth = 1056;  // of b that is packed at a time, where
+constexpr std::int64_t kGemmBlockDepth = 1152;  // of b that is packed at a time, where
 constexpr std::int64_t kGemmBlockWidth = 1008;  // more than one block of rows needs it
 
 constexpr std::int64_t gemm_packed_b_floats(std::int64_t n, std::int64_t k) {
@@ -80,7 +81,7 @@ constexpr std::int64_t gemm_packed_b_floats(std::int64_t n, std::int64_t k) {
 /// A block of a, and a panel or a block of b.
 constexpr std::int64_t gemm_scratch_floats(std::int64_t m, std::int64_t n, std::int64_t k) {
   const auto least = [](std::int64_t x, std::int64_t y) { return x < y ? x : y; };
-  const std::int64_t depth = least(k, kGemmDepth);
+  const std::int64_t depth = least(k, kGemmDeepest);
   const std::int64_t wide = (n + 15) / 16 * 16;
   const std::int64_t b = m <= kGemmBlockRows
                              ? depth * kGemmWidest

@@ -32,9 +32,18 @@ static inline void pack_rows(const float* src, std::int64_t ld, std::int64_t dep
 /// dst[k * rows + i] = src[k * ld + i] for k < depth and i < rows <= kLanes.
 static inline void pack_across(const float* src, std::int64_t ld, std::int64_t depth,
                                std::int64_t rows, float* dst) {
+  constexpr std::int64_t kAhead = 8;
   for (std::int64_t k = 0; k < depth; ++k) {
+    __builtin_prefetch(src + (k + kAhead) * ld);
     store_some(dst + k * rows, load_some(src + k * ld, rows), rows);
   }
+}
+
+/// dst[j] = src[j].
+static inline void copy_row(const float* src, std::int64_t count, float* dst) {
+  std::int64_t j = 0;
+  for (; j + kLanes <= count; j += kLanes) store(dst + j, load(src + j));
+  if (j < count) store_first(dst + j, load_first(src + j, count - j), count - j);
 }
 
 /// Four floats of every fourth row, one row after the other.

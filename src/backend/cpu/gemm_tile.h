@@ -16,25 +16,24 @@ constexpr int kVectors = 3;  // three rather than two: 97 % of the peak in cache
 constexpr int kRows = 6;  // 12 sums, 2 vectors of b and one of a, of 16 registers
 constexpr int kVectors = 2;
 #endif
-constexpr std::int64_t kAhead = 8;  // rows of b to prefetch
+constexpr std::int64_t kAhead = 8;         // rows of b to prefetch where it lies
+constexpr std::int64_t kAheadAcross = 16;  // and of an a that is stored [k,m]
 static_assert(kRows <= kGemmRows && kVectors * kLanes <= kGemmWidest);
-
-enum class Start : std::uint8_t { zero, bias, sum };
 
 struct Tile {
   APanel a;
   const float* b = nullptr;
-  std::int64_t ldb = 0;     // from k to k
-  float* b_copy = nullptr;  // copies: where the panel goes
+  std::int64_t ldb = 0;     // from k to k, where copied
+  float* b_copy = nullptr;  // where the panel goes, or null
   float* c = nullptr;
   std::int64_t ldc = 0;
   std::int64_t depth = 0;
-  std::int64_t columns = 0;  // valid ones, <= NV * kLanes
-  const float* bias = nullptr;
-  Start start = Start::zero;
-  bool relu = false;
-  bool add = false;  // to c at the end, not at the start
+  std::int64_t columns = 0;        // valid ones, <= NV * kLanes
+  const float* before = nullptr;   // what the sums begin with
+  std::int64_t before_stride = 0;  // from row to row
+  bool from_zero = true;           // the sums begin with 0
   float alpha = 1;
+  float least = 0;  // 0: relu; minus infinity: none
 };
 
 template <int MR, int NV>
@@ -42,10 +41,10 @@ DLT_INLINE void start_tile(const Tile& t, vf (&sums)[MR][NV]) {
   const bool whole = t.columns == NV * kLanes;
 #pragma GCC unroll 16
   for (int i = 0; i < MR; ++i) {
-    const float* from = t.start == Start::sum ? t.c + i * t.ldc : t.bias;
+    const float* from = t.before + i * t.before_stride;
 #pragma GCC unroll 4
     for (int j = 0; j < NV; ++j) {
-      if (t.start == Start::zero) {
+      if (t.from_zero) {
         sums[i][j] = vf{};
       } else if (whole) {
         sums[i][j] = load(from + j * kLanes);
@@ -59,22 +58,12 @@ DLT_INLINE void start_tile(const Tile& t, vf (&sums)[MR][NV]) {
 template <int MR, int NV>
 DLT_INLINE void finish_tile(const Tile& t, vf (&sums)[MR][NV]) {
   const bool whole = t.columns == NV * kLanes;
-  if (t.alpha != 1.0f || t.add) {
-    const vf alpha = set1(t.alpha);
-#pragma GCC unroll 16
-    for (int i = 0; i < MR; ++i) {
-#pragma GCC unroll 4
-      for (int j = 0; j < NV; ++j) {
-        sums[i][j] *= alpha;
-        if (t.add) sums[i][j] += load_columns(t.c + i * t.ldc + j * kLanes, t.columns - j * kLanes);
-      }
-    }
-  }
+  const vf alpha = set1(t.alpha), least = set1(t.least);
 #pragma GCC unroll 16
   for (int i = 0; i < MR; ++i) {
 #pragma GCC unroll 4
     for (int j = 0; j < NV; ++j) {
-      const vf y = t.relu ? max(vf{}, sums[i][j]) : sums[i][j];
+      const vf y = max(least, sums[i][j] * alpha);
       float* to = t.c + i * t.ldc + j * kLanes;
       if (whole) {
         store(to, y);
@@ -89,11 +78,12 @@ DLT_INLINE void finish_tile(const Tile& t, vf (&sums)[MR][NV]) {
 enum class Access : std::uint8_t {
   rows,    // the numbers of one row of a lie side by side
   across,  // the MR numbers of one k lie side by side
-  copies,  // as rows; b is read where it lies, and packed on the way for the tiles that follow
 };
 
 /// One tile of MR rows and NV vectors.
-template <int MR, int NV, Access access>
+/// One tile of MR rows and NV vectors. copies: b is read where it lies, and packed on the way for
+/// the tiles that follow.
+template <int MR, int NV, Access access, bool copies>
 __attribute__((noinline)) void tile_product(const Tile& t) {
   vf sums[MR][NV];
   start_tile<MR, NV>(t, sums);
@@ -107,13 +97,14 @@ __attribute__((noinline)) void tile_product(const Tile& t) {
 #pragma GCC unroll 4
     for (int j = 0; j < NV; ++j) {
       columns[j] = load(b + j * kLanes);
-      if (access == Access::copies) {
+      if constexpr (copies) {
         store(copy + j * kLanes, columns[j]);
         __builtin_prefetch(b + kAhead * t.ldb + j * kLanes);
       }
     }
-    b += access == Access::copies ? t.ldb : NV * kLanes;
+    b += copies ? t.ldb : NV * kLanes;
     copy += NV * kLanes;
+    if constexpr (access == Access::across) __builtin_prefetch(a + kAheadAcross * stride);
 #pragma GCC unroll 16
     for (int i = 0; i < MR; ++i) {
       const vf row = set1(access == Access::across ? a[i] : a[i * stride]);

@@ -7,13 +7,16 @@
 
 namespace dlt::cpu {
 
-/// Whether oneDNN multiplies matrices of these sizes faster than our own kernel does: a fixed rule,
+/// Whether oneDNN multiplies matrices of this form faster than our own kernel does: a fixed rule,
 /// so that the same shape has the same bits everywhere. Measured by bench/kernels
-/// (docs/performance.md): from 512 on in every size oneDNN is up to 1.3 times as fast; a leaf's
-/// narrow products are ours, by as much.
-[[nodiscard]] constexpr bool onednn_is_faster(std::int64_t m, std::int64_t n, std::int64_t k) {
-  constexpr std::int64_t kSmallest = 512;
-  return m >= kSmallest && n >= kSmallest && k >= kSmallest;
+/// (docs/performance.md): from 512 on in every size, or from 384 on with 1024 rows where no operand
+/// is stored [k,m], oneDNN is 1.02 to 1.2 times as fast; a leaf's narrow products are ours, by as
+/// much.
+[[nodiscard]] constexpr bool onednn_is_faster(const GemmArgs& g) {
+  constexpr std::int64_t kLarge = 512, kSmallest = 384, kManyRows = 1024;
+  if (g.n < kSmallest || g.k < kSmallest) return false;
+  return g.trans_a ? g.m >= kLarge && g.n >= kLarge && g.k >= kLarge
+                   : g.m >= kManyRows || (g.m >= kLarge && g.n >= kLarge && g.k >= kLarge);
 }
 
 /// c = op(a) · op(b), plus the bias of each column where there is one. g.relu and g.scratch are not

@@ -174,7 +174,8 @@ bool product(const KernelSpec& spec, Plan& plan) {
   call.cols = spec.outputs[0].shape[1];
   call.inner = spec.inputs[0].shape[call.trans_a ? 0 : 1];
   set_activation(spec.attrs, call);
-  call.onednn = onednn_is_faster(call.rows, call.cols, call.inner);
+  call.onednn =
+      onednn_is_faster({.m = call.rows, .n = call.cols, .k = call.inner, .trans_a = call.trans_a});
   plan.scratch_bytes = call.onednn ? 0
                                    : gemm_scratch_floats(call.rows, call.cols, call.inner) *
                                          static_cast<std::int64_t>(sizeof(float));
