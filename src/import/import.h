@@ -103,6 +103,8 @@ struct SynthOptions {
 };
 /// regression: x uniform in [0, 1), y [rows, 1] = x.w + sin(2 pi x0) / 2 + noise (0.01)
 /// blobs: one normal cloud (noise 1) a class, its centre drawn with deviation 4; y i32 labels
+/// shapes: images [32, 32, 3] of bytes, ten kinds of shape in random place, size and colours with
+/// noise of 20 grey levels; y i32 labels
 /// spirals: `classes` interleaved arms in the plane (noise 0.02), features is 2; y i32 labels
 [[nodiscard]] ImportReport synthesise(const std::string& name, const SynthOptions& options);
 [[nodiscard]] std::vector<std::string> synth_names();

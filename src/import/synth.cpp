@@ -10,6 +10,7 @@
 #include "data/writer.h"
 #include "import/import.h"
 #include "import/parts.h"
+#include "import/synth_shapes.h"
 
 namespace dlt::import_ {
 namespace {
@@ -105,12 +106,23 @@ Example spirals(const SynthOptions& options, std::int64_t num_rows) {
   return {numbers(x, num_rows, 2), labels(y)};
 }
 
+Example shapes(const SynthOptions& options, std::int64_t num_rows) {
+  std::vector<std::uint8_t> pixels;
+  std::vector<std::int32_t> y;
+  for (std::int64_t row = 0; row < num_rows; ++row) {
+    draw_shape(options.seed, row, options.noise < 0.0 ? 20.0 : options.noise, pixels);
+    y.push_back(static_cast<std::int32_t>(row % kNumShapes));
+  }
+  const tensor::Shape image{kShapePixels, kShapePixels, 3};
+  return {{DType::u8, num_rows, image, to_bytes(pixels)}, labels(y)};
+}
+
 struct Kind {
   std::string_view name;
   Example (*make)(const SynthOptions&, std::int64_t);
 };
-constexpr std::array<Kind, 3> kKinds = {
-    {{"blobs", blobs}, {"regression", regression}, {"spirals", spirals}}};
+constexpr std::array<Kind, 4> kKinds = {
+    {{"blobs", blobs}, {"regression", regression}, {"shapes", shapes}, {"spirals", spirals}}};
 
 Rows slice(const Rows& rows, std::int64_t first, std::int64_t count) {
   const auto begin = rows.bytes.begin() + first * rows.row_bytes();

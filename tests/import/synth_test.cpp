@@ -42,6 +42,23 @@ TEST(Synth, RegressionIsTheTutorialsData) {
   EXPECT_EQ(read_table(options.output, "/test/x").rows, 20);
 }
 
+TEST(Synth, ShapesAreImagesOfTenClasses) {
+  const TempDir dir;
+  SynthOptions options;
+  options.output = dir.file("s.h5");
+  (void)synthesise("shapes", options);
+  const Table x = read_table(options.output, "/train/x");
+  EXPECT_EQ(x.shape, (tensor::Shape{32, 32, 3}));
+  const Table y = read_table(options.output, "/train/y");
+  EXPECT_EQ(y.numbers[23], 3.0f);
+  // Every image has an inside and an outside.
+  for (std::size_t image = 0; image < 20; ++image) {
+    const auto begin = x.numbers.begin() + static_cast<std::ptrdiff_t>(image * 3072);
+    const auto [low, high] = std::minmax_element(begin, begin + 3072);
+    EXPECT_GT(*high - *low, 64.0f) << image;
+  }
+}
+
 TEST(Synth, TheSameOptionsGiveTheSameBytes) {
   const TempDir dir;
   for (const std::string& name : synth_names()) {
