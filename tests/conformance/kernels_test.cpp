@@ -77,6 +77,10 @@ TEST_P(Kernels, AgreeWithTheHostKernel) {
     const RunResult got = test.run(*backend), want = test.run_host();
     EXPECT_TRUE(got.guards_intact) << test.text();
     for (std::size_t out = 0; out < got.outputs.size(); ++out) {
+      if (test.output_types()[out].dtype != DType::f32) {  // places are right or wrong
+        EXPECT_EQ(got.outputs[out], want.outputs[out]) << test.text() << " output " << out;
+        continue;
+      }
       const auto g = got.as<float>(out), w = want.as<float>(out);
       for (std::size_t i = 0; i < g.size(); ++i) {
         ASSERT_TRUE(support::close(static_cast<double>(g[i]), static_cast<double>(w[i]),

@@ -33,7 +33,7 @@ struct OneOp {
       bound[id] = tensor;
       inputs.push_back(id);
     }
-    target = graph.add(sample.op, inputs, sample.attrs)[0];
+    target = graph.add(sample.op, inputs, sample.attrs)[sample.output];
     seed = graph.input("seed", graph.value(target).type);
     bound[seed] = support::random_tensor(graph.value(target).type, kSeed, 99);
   }

@@ -104,6 +104,8 @@ std::vector<double> to_doubles(const Tensor& tensor) {
     append(tensor.as<float>());
   } else if (tensor.dtype() == DType::f64) {
     append(tensor.as<double>());
+  } else if (tensor.dtype() == DType::u8) {
+    append(tensor.as<std::uint8_t>());
   } else {
     DLT_CHECK(tensor.dtype() == DType::i32, tensor.type().text());
     append(tensor.as<std::int32_t>());

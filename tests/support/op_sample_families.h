@@ -12,6 +12,8 @@ void add_attention_samples(std::vector<OpSample>& samples);
 void add_basic_samples(std::vector<OpSample>& samples);
 void add_loss_samples(std::vector<OpSample>& samples);
 void add_sequence_loss_samples(std::vector<OpSample>& samples);
+void add_norm_samples(std::vector<OpSample>& samples);
+void add_pool_samples(std::vector<OpSample>& samples);
 
 /// An input without a gradient.
 inline SampleInput target(tensor::Shape shape, Fill fill = Fill::normal) {

@@ -25,6 +25,8 @@ double number(Fill fill, const rng::Key& key, std::uint64_t index) {
     case Fill::log_rows:
     case Fill::labels:
     case Fill::some_labels:
+    case Fill::bytes:
+    case Fill::weights:
       return 0.02 + 0.96 * static_cast<double>(rng::uniform(key, index));
   }
   return 0;
@@ -38,6 +40,7 @@ void fill(const SampleInput& input, const rng::Key& key, std::span<T> elements) 
     double sum = 0;
     for (std::size_t j = 0; j < n; ++j) sum += row[j] = number(input.fill, key, start + j);
     for (std::size_t j = 0; j < n; ++j) {
+      if (input.fill == Fill::weights) row[j] = j + 1 == n && n > 1 ? 0 : 1;
       if (input.fill == Fill::rows) row[j] /= sum;
       if (input.fill == Fill::log_rows) row[j] = std::log(row[j] / sum);
       elements[start + j] = static_cast<T>(row[j]);
@@ -64,6 +67,8 @@ std::vector<OpSample> op_samples() {
   add_basic_samples(samples);
   add_loss_samples(samples);
   add_sequence_loss_samples(samples);
+  add_norm_samples(samples);
+  add_pool_samples(samples);
   return samples;
 }
 
@@ -91,6 +96,15 @@ tensor::Tensor make_input(const OpSample& sample, std::size_t index, DType dtype
                                         static_cast<std::uint32_t>(input.num_classes));
     }
     if (input.fill == Fill::some_labels) cut_rows(key, input.shape.last(), tensor);
+    return tensor;
+  }
+  if (input.fill == Fill::bytes) {
+    tensor::Tensor tensor(input.shape, DType::u8);
+    std::uint32_t i = 0;
+    for (std::uint8_t& byte : tensor.as<std::uint8_t>()) {
+      byte = static_cast<std::uint8_t>(rng::block(key, i++)[0] %
+                                       static_cast<std::uint32_t>(input.num_classes));
+    }
     return tensor;
   }
   tensor::Tensor tensor(input.shape, dtype);

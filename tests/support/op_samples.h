@@ -21,12 +21,14 @@ enum class Fill : std::uint8_t {
   labels,       // i32, 0 .. num_classes - 1
   some_labels,  // the same, but a row of the last axis ends in some -1
   mask,         // 0 or 1, mostly 1
+  bytes,        // u8, 0 .. num_classes - 1
+  weights,      // 1, but 0 for the last of several in a row
 };
 
 struct SampleInput {
   tensor::Shape shape;
   Fill fill = Fill::normal;
-  std::int64_t num_classes = 0;  // labels only
+  std::int64_t num_classes = 0;  // labels and bytes only
   bool gradient = true;          // false: the op gives this input none (labels, targets)
 };
 
@@ -34,6 +36,7 @@ struct OpSample {
   std::string op;
   std::vector<SampleInput> inputs;
   tensor::Attrs attrs;
+  std::size_t output = 0;  // whose derivative is checked
 };
 
 /// At least one for each op of ops.def; shapes odd on purpose, so that vector code meets
