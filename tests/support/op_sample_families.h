@@ -11,6 +11,7 @@ namespace dlt::support {
 void add_attention_samples(std::vector<OpSample>& samples);
 void add_basic_samples(std::vector<OpSample>& samples);
 void add_loss_samples(std::vector<OpSample>& samples);
+void add_recurrent_samples(std::vector<OpSample>& samples);
 void add_sequence_loss_samples(std::vector<OpSample>& samples);
 void add_norm_samples(std::vector<OpSample>& samples);
 void add_pool_samples(std::vector<OpSample>& samples);

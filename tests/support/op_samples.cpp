@@ -69,6 +69,7 @@ std::vector<OpSample> op_samples() {
   add_sequence_loss_samples(samples);
   add_norm_samples(samples);
   add_pool_samples(samples);
+  add_recurrent_samples(samples);
   return samples;
 }
 
