@@ -40,8 +40,8 @@ std::string run_bench(const Surroundings& around, const RunConfig& config,
   around.backend.enter_thread();
   const Division division = divide(config, comm, around.host, 0);
   ThreadPool pool(division.num_workers);
-  const auto program =
-      training_program(config, around.table, around.backend, division.leaf_capacity);
+  const auto program = training_program(config, around.table, around.backend,
+                                        division.leaf_capacity, division.num_workers);
   const auto dataset = random_data(config);
   ModelState state(program->layout(), config.optimizer.get(), around.backend);
   state.initialize(config.model->params(), config.seed);

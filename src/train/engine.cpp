@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 
+#include "autodiff/recompute.h"
 #include "base/cpu.h"
 #include "base/error.h"
 #include "base/hash.h"
@@ -111,10 +112,30 @@ std::int64_t evaluation_chunk(const RunConfig& config) {
 std::unique_ptr<autodiff::Program> training_program(const RunConfig& config,
                                                     const autodiff::OpTable& table,
                                                     tensor::Backend& backend,
-                                                    std::int64_t leaf_capacity) {
-  autodiff::Graph graph(table);
-  (void)config.model->build_training(graph, leaf_capacity, *config.loss);
-  return std::make_unique<autodiff::Program>(std::move(graph), backend);
+                                                    std::int64_t leaf_capacity, int num_workers) {
+  const auto make = [&](int segments) {
+    autodiff::Graph graph(table);
+    (void)config.model->build_training(graph, leaf_capacity, *config.loss);
+    (void)autodiff::recompute_activations(graph, segments);
+    return std::make_unique<autodiff::Program>(std::move(graph), backend);
+  };
+  auto program = make(1);
+  if (!config.memory_budget_bytes) return program;
+  const auto rank_bytes = [&] { return program->plan().arena_bytes * num_workers; };
+  std::int64_t least = rank_bytes();
+  for (const int segments : {2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64}) {
+    if (rank_bytes() <= *config.memory_budget_bytes) return program;
+    program = make(segments);
+    least = std::min(least, rank_bytes());
+  }
+  if (rank_bytes() <= *config.memory_budget_bytes) return program;
+  const auto mib = [](std::int64_t bytes) { return (bytes + (1 << 20) - 1) >> 20; };
+  throw Error(Exit::config,
+              cat("train.memory_budget: expected at least ", mib(least),
+                  "MiB for the activations of ", counted(num_workers, "leaf", "leaves"), " of ",
+                  counted(leaf_capacity, "sample", "samples"), ", got ",
+                  mib(*config.memory_budget_bytes), "MiB"),
+              "raise it, or make the leaves smaller: more train.leaves, fewer train.threads");
 }
 
 std::unique_ptr<autodiff::Program> evaluation_program(const RunConfig& config,

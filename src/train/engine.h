@@ -43,10 +43,14 @@ void divide_leaves(const RunConfig& config, int world_size, int rank, std::int64
 /// Samples an evaluation chunk holds: the same for any number of ranks, threads and leaves.
 [[nodiscard]] std::int64_t evaluation_chunk(const RunConfig& config);
 
+/// The program of a leaf; where train.memory_budget asks for it, activations are computed again in
+/// the backward pass rather than kept. num_workers leaves run at once in a rank. errors
+/// Error(Exit::config) if the budget cannot be kept
 [[nodiscard]] std::unique_ptr<autodiff::Program> training_program(const RunConfig& config,
                                                                   const autodiff::OpTable& table,
                                                                   tensor::Backend& backend,
-                                                                  std::int64_t leaf_capacity);
+                                                                  std::int64_t leaf_capacity,
+                                                                  int num_workers = 1);
 [[nodiscard]] std::unique_ptr<autodiff::Program> evaluation_program(
     const RunConfig& config, const autodiff::OpTable& table, tensor::Backend& backend,
     const tensor::FlatLayout* layout);

@@ -91,7 +91,8 @@ std::string run_check(const Surroundings& around, const CheckOptions& options) {
   const RunConfig config =
       read_run_config(options.config_path, options.overrides, around.table, around.backend);
   const Division division = assumed_division(config, options.ranks);
-  const auto train = training_program(config, around.table, around.backend, division.leaf_capacity);
+  const auto train = training_program(config, around.table, around.backend, division.leaf_capacity,
+                                      division.num_workers);
 
   Estimate e;
   const auto train_data = open_dataset(config, *config.train_data);

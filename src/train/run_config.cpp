@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <cmath>
 
 #include "base/error.h"
@@ -40,6 +41,29 @@ void read_data(MapReader data, RunConfig& out) {
   data.finish();
 }
 
+/// "512 MiB", "1.5GiB". errors  a mistake at the key
+std::optional<std::int64_t> read_bytes(MapReader& map, const std::string& key) {
+  if (!map.has(key)) {
+    (void)map.child(key);  // legal, though absent
+    return {};
+  }
+  static constexpr std::array<std::pair<std::string_view, double>, 4> kUnits{
+      {{"MiB", 0x1p20}, {"GiB", 0x1p30}, {"MB", 1e6}, {"GB", 1e9}}};
+  const std::string text = map.text(key);
+  double number = 0;
+  const auto end = std::from_chars(text.data(), text.data() + text.size(), number);
+  std::string_view unit(end.ptr, static_cast<std::size_t>(text.data() + text.size() - end.ptr));
+  unit.remove_prefix(std::min(unit.find_first_not_of(' '), unit.size()));
+  for (const auto& [name, factor] : kUnits) {
+    if (end.ec != std::errc() || unit != name || !(number > 0) || number * factor >= 0x1p62)
+      continue;
+    return static_cast<std::int64_t>(number * factor);
+  }
+  map.error(key, cat("expected a number with MiB, GiB, MB or GB, got '", printable(text), "'"),
+            "such as 512MiB");
+  return {};
+}
+
 void read_train(MapReader train, RunConfig& out) {
   if (train.has("epochs")) out.epochs = train.integer("epochs", {.min = 1, .max = kMaxSteps});
   if (train.has("steps")) out.steps = train.integer("steps", {.min = 1, .max = kMaxSteps});
@@ -59,6 +83,7 @@ void read_train(MapReader train, RunConfig& out) {
                       : ddp::Reduction::exact;
   if (train.has("clip_norm"))
     out.clip_norm = train.number("clip_norm", {.min = 0, .min_open = true});
+  out.memory_budget_bytes = read_bytes(train, "memory_budget");
   out.eval_every_epochs = train.integer("eval_every_epochs", {.min = 0, .max = kMaxSteps}, 1);
   if (out.leaves && out.global_batch_size > 0 && *out.leaves > out.global_batch_size) {
     train.error("leaves",

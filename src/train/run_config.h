@@ -41,6 +41,7 @@ struct RunConfig {
   std::optional<std::int64_t> epochs, steps, stop_at_step, threads, leaves;
   ddp::Reduction reduction = ddp::Reduction::exact;
   std::optional<double> clip_norm;
+  std::optional<std::int64_t> memory_budget_bytes;  // of a rank's activations
   std::int64_t eval_every_epochs = 1;
 
   std::unique_ptr<optim::Optimizer> optimizer;

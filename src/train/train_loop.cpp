@@ -25,7 +25,7 @@ TrainLoop::TrainLoop(TrainJob& job, comm::Communicator& comm, const std::atomic<
       pool_(division_.num_workers) {
   job.around_.backend.enter_thread();
   train_program_ = training_program(job.config_, job.around_.table, job.around_.backend,
-                                    division_.leaf_capacity);
+                                    division_.leaf_capacity, division_.num_workers);
   require_same_job();
   load_or_initialize();
   open_run_folder();

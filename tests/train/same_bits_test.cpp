@@ -2,6 +2,7 @@
 // The first promise: the same config and seed give the same bits, whoever shares the work.
 #include <gtest/gtest.h>
 
+#include "base/error.h"
 #include "base/text.h"
 #include "train/small_job.h"
 
@@ -50,6 +51,21 @@ TEST(SameBits, DoNotDependOnBucketsOrOverlap) {
     const JobRun run{.ranks = 3, .overrides = {overrides}, .resume = {.overwrite = true}};
     EXPECT_EQ(hash_of(files, run), reference) << overrides;
   }
+}
+
+TEST(SameBits, DoNotDependOnTheMemoryBudget) {
+  const TempFolder folder;
+  const JobFiles files = write_small_job(folder, 47);
+  std::string layers = "model.layers=[";
+  for (int i = 0; i < 12; ++i)
+    layers += "{dense: {units: 256, activation: tanh}}, {dropout: {rate: 0.1}}, ";
+  layers += "{dense: {units: 3}}]";
+  const auto hash = [&](const std::string& budget) {
+    return hash_of(files, {.overrides = {layers, budget}, .resume = {.overwrite = true}});
+  };
+  const std::string reference = hash("train.memory_budget=1GiB");
+  EXPECT_EQ(hash("train.memory_budget=0.03MiB"), reference);
+  EXPECT_THROW((void)hash("train.memory_budget=0.001MiB"), Error);
 }
 
 TEST(SameBits, HoldForEvaluationToo) {
