@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 
 #include "autodiff/recompute.h"
 #include "base/cpu.h"
@@ -129,7 +130,9 @@ std::unique_ptr<autodiff::Program> training_program(const RunConfig& config,
     least = std::min(least, rank_bytes());
   }
   if (rank_bytes() <= *config.memory_budget_bytes) return program;
-  const auto mib = [](std::int64_t bytes) { return (bytes + (1 << 20) - 1) >> 20; };
+  const auto mib = [](std::int64_t bytes) {
+    return std::ceil(static_cast<double>(bytes) / 10485.76) / 100;
+  };
   throw Error(Exit::config,
               cat("train.memory_budget: expected at least ", mib(least),
                   "MiB for the activations of ", counted(num_workers, "leaf", "leaves"), " of ",

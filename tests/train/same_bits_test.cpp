@@ -57,14 +57,16 @@ TEST(SameBits, DoNotDependOnTheMemoryBudget) {
   const TempFolder folder;
   const JobFiles files = write_small_job(folder, 47);
   std::string layers = "model.layers=[";
-  for (int i = 0; i < 12; ++i)
-    layers += "{dense: {units: 256, activation: tanh}}, {dropout: {rate: 0.1}}, ";
+  for (int i = 0; i < 24; ++i)
+    layers += "{dense: {units: 64, activation: tanh}}, {dropout: {rate: 0.1}}, ";
   layers += "{dense: {units: 3}}]";
   const auto hash = [&](const std::string& budget) {
-    return hash_of(files, {.overrides = {layers, budget}, .resume = {.overwrite = true}});
+    return hash_of(files,
+                   {.overrides = {layers, budget, "data.global_batch_size=40", "train.leaves=2"},
+                    .resume = {.overwrite = true}});
   };
   const std::string reference = hash("train.memory_budget=1GiB");
-  EXPECT_EQ(hash("train.memory_budget=0.03MiB"), reference);
+  EXPECT_EQ(hash("train.memory_budget=0.15MiB"), reference);
   EXPECT_THROW((void)hash("train.memory_budget=0.001MiB"), Error);
 }
 
