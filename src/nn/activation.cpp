@@ -21,10 +21,11 @@ Activation read_activation_options(const std::string& name, config::MapReader& o
   return result;
 }
 
-Activation read_activation(config::MapReader& options, const std::string& key) {
+Activation read_activation(config::MapReader& options, const std::string& key,
+                           const std::string& fallback) {
   const config::Node* node = options.child(key);
   if (node == nullptr || node->kind != config::Kind::map) {
-    return {.name = options.choice(key, activation_names(), std::string("none")), .attrs = {}};
+    return {.name = options.choice(key, activation_names(), fallback), .attrs = {}};
   }
   config::MapReader reader = options.map(key);
   const std::string name = reader.choice("name", activation_names());

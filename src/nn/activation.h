@@ -21,8 +21,9 @@ struct Activation {
                                                  config::MapReader& options);
 
 /// Reads an option such as `activation: relu` or `activation: {name: leaky_relu, alpha: 0.2}`;
-/// a missing key is "none".
-[[nodiscard]] Activation read_activation(config::MapReader& options, const std::string& key);
+/// a missing key is the fallback.
+[[nodiscard]] Activation read_activation(config::MapReader& options, const std::string& key,
+                                         const std::string& fallback = "none");
 
 /// Appends the activation; none and linear append nothing.
 [[nodiscard]] autodiff::ValueId apply_activation(autodiff::Graph& graph,

@@ -63,19 +63,19 @@ void fill(const Init& init, const rng::Key& key, float* out, std::int64_t numel)
       std::fill_n(out, numel, 1.0f);
       return;
     case InitKind::normal:
-      fill_normal(key, init.stddev, out, numel);
+      fill_normal(key, init.scale * init.stddev, out, numel);
       return;
     case InitKind::glorot_uniform:
-      fill_uniform(key, std::sqrt(6.0 / fans), out, numel);
+      fill_uniform(key, init.scale * std::sqrt(6.0 / fans), out, numel);
       return;
     case InitKind::glorot_normal:
-      fill_normal(key, std::sqrt(2.0 / fans), out, numel);
+      fill_normal(key, init.scale * std::sqrt(2.0 / fans), out, numel);
       return;
     case InitKind::he_uniform:
-      fill_uniform(key, std::sqrt(6.0 / init.fan_in), out, numel);
+      fill_uniform(key, init.scale * std::sqrt(6.0 / init.fan_in), out, numel);
       return;
     case InitKind::he_normal:
-      fill_normal(key, std::sqrt(2.0 / init.fan_in), out, numel);
+      fill_normal(key, init.scale * std::sqrt(2.0 / init.fan_in), out, numel);
       return;
   }
 }
@@ -102,20 +102,30 @@ std::vector<std::string> init_names() {
   return names;
 }
 
-Init read_init(config::MapReader& options, const std::string& key, InitKind fallback) {
-  Init result;
+Init read_init(config::MapReader& options, const std::string& key, const Init& fallback) {
   const config::Node* node = options.child(key);
-  if (node == nullptr || node->kind != config::Kind::map) {
-    result.kind = kind_of(options.choice(key, init_names(), name_of(fallback)), fallback);
-    return result;
+  if (node != nullptr && node->kind != config::Kind::map) {
+    return {.kind = kind_of(options.choice(key, init_names()), fallback.kind)};
   }
+  // A missing key is read as a map, too, so that its defaults are noted one by one.
+  const bool missing = node == nullptr;
   config::MapReader reader = options.map(key);
-  result.kind = kind_of(reader.choice("name", init_names()), fallback);
+  Init result;
+  result.kind = kind_of(missing ? reader.choice("name", init_names(), name_of(fallback.kind))
+                                : reader.choice("name", init_names()),
+                        fallback.kind);
   if (result.kind == InitKind::normal) {
-    result.stddev = reader.number("stddev", {.min = 0, .max = 1e6}, result.stddev);
+    result.stddev =
+        reader.number("stddev", {.min = 0, .max = 1e6}, missing ? fallback.stddev : result.stddev);
   }
   reader.finish();
   return result;
+}
+
+Init read_init(config::MapReader& options, const std::string& key, InitKind fallback) {
+  const config::Node* node = options.child(key);
+  if (node != nullptr) return read_init(options, key, Init{.kind = fallback});
+  return {.kind = kind_of(options.choice(key, init_names(), name_of(fallback)), fallback)};
 }
 
 void initialize(const tensor::FlatLayout& layout, const std::vector<ParamSpec>& specs,

@@ -33,6 +33,7 @@ struct Init {
   double fan_in = 1;
   double fan_out = 1;
   double stddev = 0.05;  // normal only
+  double scale = 1;      // multiplies what is drawn
 };
 
 /// trainable: changed by the optimiser. statistic: a running statistic of the data
@@ -57,6 +58,8 @@ void initialize(const tensor::FlatLayout& layout, const std::vector<ParamSpec>& 
 
 /// Reads an option such as `kernel_init: he_normal` or `kernel_init: {name: normal, stddev: 0.02}`.
 /// The fans are left for the layer to set.
+[[nodiscard]] Init read_init(config::MapReader& options, const std::string& key,
+                             const Init& fallback);
 [[nodiscard]] Init read_init(config::MapReader& options, const std::string& key, InitKind fallback);
 
 }  // namespace dlt::nn

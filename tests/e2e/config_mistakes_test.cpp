@@ -75,8 +75,8 @@ const std::vector<Mistake> kMistakes{
     {"UnknownActivation", "activation: relu", "activation: rleu",
      "6:38: error: model.layers.1.dense.activation: expected one of "},
     {"ImpossibleShape", "    - flatten\n", "",
-     "5:7: error: model.layers.0: expected a flat input [n] from the model's input for 'dense_1', "
-     "got [8, 8, 1]\n"
+     "5:7: error: model.layers.0: expected a flat input [n] or sequences [T, n] from the model's "
+     "input for 'dense_1', got [8, 8, 1]\n"
      "  5 |     - dense: {units: 16, activation: relu}\n"
      "    |       ^~~~~\n"
      "  hint: put the layer 'flatten' before it\n"},
