@@ -2,6 +2,7 @@
 #include <cmath>
 #include <optional>
 #include <utility>
+#include <vector>
 
 #include "base/rng.h"
 #include "base/text.h"
@@ -52,7 +53,12 @@ class TransformerBlock final : public Layer {
   [[nodiscard]] ValueId norm(BuildContext& context, ValueId x, const std::string& name) const {
     const tensor::Shape size{context.graph.shape(x).last()};
     std::vector<ValueId> inputs{x, context.param(name + ".gamma", size, {.kind = InitKind::ones})};
-    if (!options_.rms_norm) inputs.push_back(context.param(name + ".beta", size, {}));
+    if (!options_.rms_norm) {
+      const std::vector<std::int64_t> sizes{size[0]};
+      inputs.push_back(options_.attention.use_bias
+                           ? context.param(name + ".beta", size, {})
+                           : context.graph.add_one("fill", {}, {{"shape", sizes}}));
+    }
     return context.graph.add(options_.rms_norm ? "rms_norm" : "layer_norm", std::move(inputs),
                              {{"eps", options_.norm_eps}})[0];
   }
