@@ -5,18 +5,11 @@
 #include <utility>
 
 #include "autodiff/passes.h"
+#include "autodiff/pattern.h"
 #include "base/error.h"
 
 namespace dlt::autodiff {
 namespace {
-
-/// The node that makes a value if it is of that op, else null.
-const Node* made_by(const Graph& graph, ValueId id, std::string_view op) {
-  const std::int32_t producer = graph.value(id).producer;
-  if (producer < 0) return nullptr;
-  const Node& node = graph.nodes()[static_cast<std::size_t>(producer)];
-  return node.op->name == op ? &node : nullptr;
-}
 
 /// Turns node `index` into another op that makes the same first output. Further outputs are new
 /// values.
@@ -37,16 +30,6 @@ void rewrite(Graph& graph, std::size_t index, std::string_view op, std::vector<V
     graph.mutable_values().push_back(
         {outputs[i], ValueKind::result, "", static_cast<std::int32_t>(index)});
   }
-}
-
-int num_users(const Graph& graph, ValueId id) {
-  std::ptrdiff_t users = 0;
-  for (const Node& node : graph.nodes()) {
-    users += std::count(node.inputs.begin(), node.inputs.end(), id);
-  }
-  for (const auto& output : graph.outputs()) users += output.second == id ? 1 : 0;
-  for (const auto& entry : graph.gradients()) users += entry.second == id ? 1 : 0;
-  return static_cast<int>(users);
 }
 
 struct LossPattern {

@@ -23,6 +23,11 @@ int fuse_losses(Graph& graph);
 /// pattern whose inner value has another user or is an output is left alone.
 int fuse_bias_activation(Graph& graph);
 
+/// relu(batch_norm(x)) -> batch_norm with activation, in training and inference, where nothing else
+/// reads the value between; layer_norm(add(a, b)) -> add_layer_norm, which keeps the sum for
+/// others.
+int fuse_norm_activation(Graph& graph);
+
 /// Nodes that no output or gradient needs are dropped; returns how many.
 int remove_dead_nodes(Graph& graph);
 

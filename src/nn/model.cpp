@@ -33,6 +33,7 @@ ValueId find_input(const Graph& graph, const std::string& name) {
 void fuse(Graph& graph, Built& built) {
   autodiff::fuse_losses(graph);
   autodiff::fuse_bias_activation(graph);
+  autodiff::fuse_norm_activation(graph);
   built.input = find_input(graph, "input");
   built.weight = find_input(graph, "weight");
   built.target = find_input(graph, "target");
