@@ -90,6 +90,29 @@ struct TextOptions {
 };
 [[nodiscard]] ImportReport import_text(const TextOptions& options);
 
+/// Recordings (PCM WAV) as log-mel features: /train/features f32 [N, frames, mels], /train/labels
+/// i32 [N] and /train/lengths i32 [N] (frames that are not padding), /test/ the same. Each band is
+/// brought to mean 0 and deviation 1 over the real frames of the training part; /features/mean and
+/// /features/deviation [mels] keep what was applied, /labels the names of the classes.
+struct WavOptions {
+  std::vector<std::string> inputs;  // files, and folders (every *.wav below them), sorted by path
+  std::string output;
+  std::string pattern = "{label}_{speaker}_{index}.wav";  // of the path's last part or parts
+  std::string test_rule;         // "index<5": FIELD, one of < <= > >= = !=, value; "": see split
+  std::int64_t sample_rate = 0;  // that every file must have; 0: of the first
+  std::int64_t window = 0;       // samples of a frame; 0: 25 ms
+  std::int64_t hop = 0;          // samples from frame to frame; 0: 10 ms
+  std::int64_t num_fft = 0;      // a power of two; 0: the smallest that holds the window
+  std::int64_t num_mels = 40;
+  double min_hz = 20.0;
+  double max_hz = 0.0;      // 0: half the sample rate
+  std::int64_t frames = 0;  // longer recordings are cut, shorter padded; 0: those of the longest
+  std::string like;  // a file of this import whose statistics, classes and frames are used again
+  SplitOptions split;
+  int deflate_level = 0;
+};
+[[nodiscard]] ImportReport import_wav(const WavOptions& options);
+
 /// Made-up data, the same for the same options.
 struct SynthOptions {
   std::string output;

@@ -98,14 +98,14 @@ void SourceFile::expect_end() {
 std::string read_whole(const std::string& path) {
   SourceFile file(path);
   std::string text;
-  constexpr std::size_t kTextPiece_bytes = 1 << 20;
   while (true) {
     const std::size_t have = text.size();
-    text.resize(have + kTextPiece_bytes);
-    const std::int64_t got =
-        file.read_some(reinterpret_cast<std::byte*>(text.data() + have), kTextPiece_bytes);
+    const std::size_t piece = std::clamp<std::size_t>(have, 64 << 10, 8 << 20);
+    text.resize(have + piece);
+    const std::int64_t got = file.read_some(reinterpret_cast<std::byte*>(text.data() + have),
+                                            static_cast<std::int64_t>(piece));
     text.resize(have + static_cast<std::size_t>(got));
-    if (got < static_cast<std::int64_t>(kTextPiece_bytes)) return text;
+    if (got < static_cast<std::int64_t>(piece)) return text;
     if (static_cast<std::int64_t>(text.size()) > kMaxText_bytes) {
       throw Error(Exit::data, cat(path, ": more than ", kMaxText_bytes, " bytes of text"));
     }
