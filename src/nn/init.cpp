@@ -11,6 +11,7 @@
 #include "base/rng.h"
 #include "base/text.h"
 #include "config/node.h"
+#include "nn/orthogonal.h"
 
 namespace dlt::nn {
 namespace {
@@ -19,12 +20,13 @@ struct InitName {
   const char* name;
   InitKind kind;
 };
-constexpr std::array<InitName, 7> kInitNames{{{"glorot_normal", InitKind::glorot_normal},
+constexpr std::array<InitName, 8> kInitNames{{{"glorot_normal", InitKind::glorot_normal},
                                               {"glorot_uniform", InitKind::glorot_uniform},
                                               {"he_normal", InitKind::he_normal},
                                               {"he_uniform", InitKind::he_uniform},
                                               {"normal", InitKind::normal},
                                               {"ones", InitKind::ones},
+                                              {"orthogonal", InitKind::orthogonal},
                                               {"zeros", InitKind::zeros}}};
 
 /// The uniform stream of a key, element by element what rng::uniform gives, in batches of blocks
@@ -53,7 +55,8 @@ void fill_normal(const rng::Key& key, double stddev, float* out, std::int64_t nu
   }
 }
 
-void fill(const Init& init, const rng::Key& key, float* out, std::int64_t numel) {
+void fill(const Init& init, const rng::Key& key, float* out, const tensor::Shape& shape) {
+  const std::int64_t numel = shape.numel();
   const double fans = init.fan_in + init.fan_out;
   switch (init.kind) {
     case InitKind::zeros:
@@ -76,6 +79,9 @@ void fill(const Init& init, const rng::Key& key, float* out, std::int64_t numel)
       return;
     case InitKind::he_normal:
       fill_normal(key, init.scale * std::sqrt(2.0 / init.fan_in), out, numel);
+      return;
+    case InitKind::orthogonal:
+      fill_orthogonal(key, shape.rows(), shape.last(), out);
       return;
   }
 }
@@ -142,7 +148,9 @@ void initialize(const tensor::FlatLayout& layout, const std::vector<ParamSpec>& 
                   entry.shape.text(), " in the layout"));
     std::fill(flat + end, flat + entry.offset, 0.0f);
     const rng::Key key{.seed = seed, .op = rng::op_id(entry.name), .epoch = 0, .sample = 0};
-    fill(spec.init, key, flat + entry.offset, entry.numel);
+    fill(spec.init, key, flat + entry.offset, entry.shape);
+    std::fill(flat + entry.offset + spec.init.ones_from, flat + entry.offset + spec.init.ones_to,
+              1.0f);
     end = entry.offset + entry.numel;
   }
   std::fill(flat + end, flat + layout.total, 0.0f);

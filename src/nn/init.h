@@ -21,19 +21,23 @@ enum class InitKind : std::uint8_t {
   glorot_uniform,
   glorot_normal,
   he_uniform,
-  he_normal
+  he_normal,
+  orthogonal
 };
 
 /// How a parameter starts. Values are a pure function of (seed, parameter name, element index), so
 /// adding a layer leaves the others' start unchanged. source  Glorot & Bengio 2010 (uniform limit
 /// sqrt(6 / (fan_in + fan_out)), normal std sqrt(2 / (fan_in + fan_out)));
-///         He et al. 2015 (uniform limit sqrt(6 / fan_in), normal std sqrt(2 / fan_in))
+///         He et al. 2015 (uniform limit sqrt(6 / fan_in), normal std sqrt(2 / fan_in));
+///         orthogonal: nn/orthogonal.h, of the matrix [all sizes but the last, last]
 struct Init {
   InitKind kind = InitKind::zeros;
   double fan_in = 1;
   double fan_out = 1;
   double stddev = 0.05;  // normal only
   double scale = 1;      // multiplies what is drawn
+  /// Elements [ones_from, ones_to) start at 1 whatever the kind: the forget gate's bias.
+  std::int64_t ones_from = 0, ones_to = 0;
 };
 
 /// trainable: changed by the optimiser. statistic: a running statistic of the data
