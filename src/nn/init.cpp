@@ -82,6 +82,7 @@ void fill(const Init& init, const rng::Key& key, float* out, const tensor::Shape
       return;
     case InitKind::orthogonal:
       fill_orthogonal(key, shape.rows(), shape.last(), out);
+      for (std::int64_t i = 0; i < numel; ++i) out[i] *= static_cast<float>(init.scale);
       return;
   }
 }

@@ -95,6 +95,12 @@ TEST(Masking, StepsOfTheValueLeaveTheStateAsItIs) {
   expect_near(run.output("prediction"), {std::tanh(0.5)});
 }
 
+TEST(Masking, EndsWhereTheStepsEnd) {
+  const auto model = read_model(
+      "input: [4, 1]\nlayers: [masking, {reshape: {shape: [2, 2]}}, {lstm: {units: 3}}]\n");
+  EXPECT_EQ(model->output_shape(), (tensor::Shape{3}));
+}
+
 TEST(Orthogonal, RowsOrColumnsAreOrthonormal) {
   for (const auto& [rows, cols] : {std::pair{5, 20}, std::pair{20, 5}, std::pair{9, 9}}) {
     tensor::FlatLayout layout;

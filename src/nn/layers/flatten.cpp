@@ -10,6 +10,7 @@ class Flatten final : public Layer {
   [[nodiscard]] autodiff::ValueId build(BuildContext& context, autodiff::ValueId x) const override {
     const tensor::Shape shape = context.graph.shape(x);
     if (shape.rank() == 2) return x;
+    context.mask = {};
     const std::int64_t numel = shape.without_front().numel();
     return context.graph.add_one("reshape", {x},
                                  {{"shape", std::vector<std::int64_t>{shape[0], numel}}});

@@ -32,6 +32,7 @@ class Reshape final : public Layer {
       refuse_input(context, x, cat("an input of ", known_, " elements"),
                    cat("it is to become ", text()));
     }
+    if (sizes[0] != input[1]) context.mask = {};  // other steps
     sizes.insert(sizes.begin(), input[0]);
     return context.graph.add_one("reshape", {x}, {{"shape", sizes}});
   }
