@@ -137,6 +137,9 @@ void add_pointwise(std::vector<Case>& cases) {
   for (const char* op : {"add", "relu_grad", "gelu_grad", "softmax_grad"}) {
     cases.push_back({op, op, {x, x}, {x}, {}, {}});
   }
+  const Attrs by_tanh{{"approximate", std::string("tanh")}};
+  cases.push_back({"gelu_tanh", "gelu", {x}, {x}, by_tanh, {}});
+  cases.push_back({"gelu_tanh_grad", "gelu_grad", {x, x}, {x}, by_tanh, {}});
   cases.push_back({"dropout", "dropout", {x}, {x}, {{"rate", 0.5}}, {}});
   cases.push_back({"bias_grad", "bias_grad", {x}, {f32({512})}, {}, {}});
   cases.push_back({"activation_bias_grad",

@@ -103,19 +103,6 @@ static inline void pack_scaled(const float* x, std::int64_t ld, std::int64_t cou
   }
 }
 
-/// 2^t for t up to about 100; never below the smallest normal number. Taylor's series about the
-/// nearest whole number, relative error 1.2e-7 before rounding.
-DLT_INLINE vf power_of_two(vf t) {
-  t = max(set1(-126.0f), t);
-  const vf n = round(t), f = t - n;
-  vf p = fma(set1(1.54035304e-4f), f, set1(1.33335581e-3f));
-  p = fma(p, f, set1(9.61812911e-3f));
-  p = fma(p, f, set1(5.55041087e-2f));
-  p = fma(p, f, set1(2.40226507e-1f));
-  p = fma(p, f, set1(6.93147181e-1f));
-  return scale_by_power(fma(p, f, set1(1.0f)), n);
-}
-
 /// The lanes of vector j .. j + kLanes that lie before `count` and, where there is a mask, at keys
 /// that are real.
 DLT_INLINE vi seen(std::int64_t j, std::int64_t count, const float* mask) {

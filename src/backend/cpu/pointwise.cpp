@@ -34,10 +34,7 @@ void run_silu(const Call& c) {
 }
 void run_gelu(const Call& c) {
   if (c.tanh_gelu) {
-    // 1/2 (1 + tanh u) = sigmoid(2u)
-    map(c, [](vf x) {
-      return x * sigmoid(2.0f * kRootTwoOverPi * x * fma(x * x, set1(kCubic), set1(1.0f)));
-    });
+    map(c, [](vf x) { return x * gelu_gate(x).open; });
   } else {
     map(c, [](vf x) { return x * normal_cdf(x); });
   }
@@ -112,10 +109,9 @@ void run_silu_grad(const Call& c) {
 void run_gelu_grad(const Call& c) {
   if (c.tanh_gelu) {
     map2(c, [](vf x, vf dy) {
-      const vf xx = x * x;
-      const vf s = sigmoid(2.0f * kRootTwoOverPi * x * fma(xx, set1(kCubic), set1(1.0f)));
-      const vf slope = 2.0f * kRootTwoOverPi * fma(xx, set1(3.0f * kCubic), set1(1.0f));
-      return dy * fma(x * s * (1.0f - s), slope, s);
+      const GeluGate gate = gelu_gate(x);
+      const vf slope = 2.0f * kRootTwoOverPi * fma(x * x, set1(3.0f * kCubic), set1(1.0f));
+      return dy * fma(x * gate.open * gate.closed, slope, gate.open);
     });
   } else {
     map2(c, [](vf x, vf dy) { return dy * fma(x, normal_density(x), normal_cdf(x)); });
