@@ -68,11 +68,16 @@ class ImportCsv final : public Command {
     options.repeated("--ignore", options_.ignore, "Column to leave out; may be repeated");
     options.repeated("--one-hot", options_.one_hot,
                      "Column of words to make one 0/1 column a word of; may be repeated");
+    options.repeated("--codes", options_.codes,
+                     "Column of words to make numbers, in the words' order; may be repeated");
     options.text("--delimiter", delimiter_, "One character, or tab (default: comma)");
     options.choice("--header", header_, {"auto", "yes", "no"}, "auto (default), yes or no");
-    options.choice("--missing", missing_, {"drop", "error", "mean"},
-                   "Empty fields: error (default), drop the row, or mean of the column");
-    options.flag("--standardize", options_.standardize, "Columns of x to mean 0, deviation 1");
+    options.choice("--missing", missing_, {"drop", "error", "mean", "median"},
+                   "Empty fields: error (default), drop the row, mean or median of the column");
+    options.flag("--standardize", options_.standardize,
+                 "Number columns of x to mean 0, deviation 1");
+    options.flag("--standardize-target", options_.standardize_targets,
+                 "The target, where it is a number, too");
     common_.declare(options, options_.output);
   }
 
@@ -88,9 +93,10 @@ class ImportCsv final : public Command {
     options_.header = header_ == "yes"  ? Csv::Header::yes
                       : header_ == "no" ? Csv::Header::no
                                         : Csv::Header::automatic;
-    options_.missing = missing_ == "drop"   ? Csv::Missing::drop
-                       : missing_ == "mean" ? Csv::Missing::mean
-                                            : Csv::Missing::error;
+    options_.missing = missing_ == "drop"     ? Csv::Missing::drop
+                       : missing_ == "mean"   ? Csv::Missing::mean
+                       : missing_ == "median" ? Csv::Missing::median
+                                              : Csv::Missing::error;
     common_.fill(options_);
     context.out << import_report_text(import_::import_csv(options_));
     return Exit::ok;

@@ -40,52 +40,58 @@ std::string word_list(const std::vector<std::string>& words) {
   return join(shown);
 }
 
-/// Mean and deviation of the values that are there, over the training rows.
+/// Of the values that are there, over the training rows.
 struct Moments {
   double mean = 0.0;
   double deviation = 0.0;
+  double median = 0.0;
 };
 Moments moments(const CsvOptions& options, const CsvColumn& column,
                 const std::vector<std::int64_t>& rows) {
-  double sum = 0.0, count = 0.0;
+  std::vector<double> values;
   for (const std::int64_t row : rows) {
-    const double value = static_cast<double>(column.numbers[static_cast<std::size_t>(row)]);
-    if (std::isnan(value)) continue;
-    sum += value;
-    count += 1.0;
+    const float value = column.numbers[static_cast<std::size_t>(row)];
+    if (!std::isnan(value)) values.push_back(static_cast<double>(value));
   }
-  if (count == 0.0) {
+  if (values.empty()) {
     throw Error(Exit::data, cat(options.input, ": column '", printable(column.name),
                                 "' has no value in any training row"));
   }
-  Moments out{sum / count, 0.0};
-  for (const std::int64_t row : rows) {
-    const double value = static_cast<double>(column.numbers[static_cast<std::size_t>(row)]);
-    if (!std::isnan(value)) out.deviation += (value - out.mean) * (value - out.mean);
-  }
+  Moments out;
+  const auto count = static_cast<double>(values.size());
+  for (const double value : values) out.mean += value;
+  out.mean /= count;
+  for (const double value : values) out.deviation += (value - out.mean) * (value - out.mean);
   out.deviation = std::sqrt(out.deviation / count);
+  std::sort(values.begin(), values.end());
+  out.median = 0.5 * (values[(values.size() - 1) / 2] + values[values.size() / 2]);
   return out;
 }
 
-/// Fills gaps with the mean, and standardizes, as the options say.
+/// Fills gaps, and standardizes, as the options say.
 void prepare_numbers(const CsvOptions& options, CsvColumn& column,
                      const std::vector<std::int64_t>& train_rows, ImportReport& report) {
+  const bool standardize =
+      column.role == ColumnRole::target_value ? options.standardize_targets : options.standardize;
   const auto gaps = std::count_if(column.numbers.begin(), column.numbers.end(),
                                   [](float value) { return std::isnan(value); });
-  if (gaps == 0 && !options.standardize) return;
+  if (gaps == 0 && !standardize) return;
   const Moments known = moments(options, column, train_rows);
+  const bool median = options.missing == CsvOptions::Missing::median;
+  const double filling = median ? known.median : known.mean;
   for (float& value : column.numbers) {
-    double number = std::isnan(value) ? known.mean : static_cast<double>(value);
-    if (options.standardize) {
+    double number = std::isnan(value) ? filling : static_cast<double>(value);
+    if (standardize) {
       number = known.deviation > 0.0 ? (number - known.mean) / known.deviation : 0.0;
     }
     value = static_cast<float>(number);
   }
   if (gaps > 0) {
     report.notes.push_back(cat("column '", printable(column.name), "': ", gaps,
-                               " missing values set to the mean, ", known.mean));
+                               " missing values set to the ", median ? "median, " : "mean, ",
+                               filling));
   }
-  if (options.standardize) {
+  if (standardize) {
     report.notes.push_back(cat("column '", printable(column.name), "': standardized, mean ",
                                known.mean, ", deviation ", known.deviation));
   }
@@ -110,6 +116,14 @@ Rows features(const CsvOptions& options, CsvTable& table,
     if (column.role == ColumnRole::number) {
       prepare_numbers(options, column, train_rows, report);
       columns.push_back(std::move(column.numbers));
+    } else if (column.role == ColumnRole::code) {
+      const std::vector<std::string> words = vocabulary(options, column);
+      columns.emplace_back();
+      for (const std::string& word : column.words) {
+        columns.back().push_back(static_cast<float>(place_of(words, word)));
+      }
+      report.notes.push_back(cat("column '", printable(column.name), "': feature ",
+                                 columns.size() - 1, ", a number a word: ", word_list(words)));
     } else if (column.role == ColumnRole::one_hot) {
       const std::vector<std::string> words = vocabulary(options, column);
       const std::size_t first = columns.size();
@@ -169,7 +183,10 @@ ImportReport import_csv(const CsvOptions& options) {
               split, report);
   std::vector<std::vector<float>> values;
   for (CsvColumn& column : table.columns) {
-    if (column.role == ColumnRole::target_value) values.push_back(std::move(column.numbers));
+    if (column.role == ColumnRole::target_value) {
+      prepare_numbers(options, column, split.train, report);
+      values.push_back(std::move(column.numbers));
+    }
     if (column.role == ColumnRole::target_label) {
       write_split(writer, {"y", options.deflate_level},
                   labels(options, column, table.num_rows, report), split, report);

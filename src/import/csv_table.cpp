@@ -87,6 +87,7 @@ void give_roles(const CsvOptions& options, std::vector<CsvColumn>& columns) {
   };
   for (const std::string& name : options.ignore) give(name, ColumnRole::ignored);
   for (const std::string& name : options.one_hot) give(name, ColumnRole::one_hot);
+  for (const std::string& name : options.codes) give(name, ColumnRole::code);
   for (const std::string& name : options.targets) {
     give(name, options.target_labels ? ColumnRole::target_label : ColumnRole::target_value);
   }
@@ -125,7 +126,9 @@ class TableBuilder {
         ++table_.num_dropped;
         return;
       }
-      if (options_.missing == CsvOptions::Missing::error || columns[i].role != ColumnRole::number) {
+      const bool is_target = columns[i].role == ColumnRole::target_value ||
+                             columns[i].role == ColumnRole::target_label;
+      if (options_.missing == CsvOptions::Missing::error || is_target) {
         refuse_missing(fields[i], columns[i]);
       }
     }
@@ -139,8 +142,9 @@ class TableBuilder {
       case ColumnRole::ignored:
         return;
       case ColumnRole::one_hot:
+      case ColumnRole::code:
       case ColumnRole::target_label:
-        column.words.push_back(field.text);
+        column.words.push_back(is_missing(field) ? "" : field.text);
         return;
       case ColumnRole::number:
       case ColumnRole::target_value:
@@ -155,8 +159,8 @@ class TableBuilder {
       throw Error(Exit::data,
                   cat(reader_.where(field), ": '", printable(field.text),
                       "' is not a number (column '", printable(column.name), "')"),
-                  cat("for a column of words: --one-hot ", printable(column.name), " or --ignore ",
-                      printable(column.name)));
+                  cat("for a column of words: --one-hot ", printable(column.name), ", --codes ",
+                      printable(column.name), " or --ignore ", printable(column.name)));
     }
     const float narrow = static_cast<float>(*value);
     if (!std::isfinite(narrow)) {
@@ -168,11 +172,12 @@ class TableBuilder {
   }
 
   [[noreturn]] void refuse_missing(const CsvField& field, const CsvColumn& column) const {
-    throw Error(Exit::data,
-                cat(reader_.where(field), ": no value in column '", printable(column.name), "'"),
-                column.role == ColumnRole::number
-                    ? "--missing drop leaves such rows out, --missing mean fills them in"
-                    : "--missing drop leaves such rows out");
+    throw Error(
+        Exit::data,
+        cat(reader_.where(field), ": no value in column '", printable(column.name), "'"),
+        column.role == ColumnRole::target_value || column.role == ColumnRole::target_label
+            ? "--missing drop leaves such rows out"
+            : "--missing drop leaves such rows out, --missing mean or median fills them in");
   }
 
   const CsvOptions& options_;

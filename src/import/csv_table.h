@@ -9,13 +9,13 @@
 
 namespace dlt::import_ {
 
-enum class ColumnRole : std::uint8_t { number, one_hot, target_value, target_label, ignored };
+enum class ColumnRole : std::uint8_t { number, one_hot, code, target_value, target_label, ignored };
 
 struct CsvColumn {
   std::string name;
   ColumnRole role = ColumnRole::number;
   std::vector<float> numbers;      // number, target_value; NaN: missing
-  std::vector<std::string> words;  // one_hot, target_label
+  std::vector<std::string> words;  // one_hot, code, target_label
 };
 
 struct CsvTable {
@@ -25,7 +25,7 @@ struct CsvTable {
 };
 
 /// Parses the file and gives each column its role. After it only columns of role `number` may hold
-/// missing values (where options.missing is mean).
+/// missing values (where options.missing is mean or median); a missing word is "".
 [[nodiscard]] CsvTable read_csv_table(const CsvOptions& options);
 
 }  // namespace dlt::import_

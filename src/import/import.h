@@ -48,7 +48,7 @@ struct IdxOptions {
 /// or with target_labels, i32 class labels [N]; /test/ the same where a part is split off.
 struct CsvOptions {
   enum class Header : std::uint8_t { automatic, yes, no };
-  enum class Missing : std::uint8_t { error, drop, mean };
+  enum class Missing : std::uint8_t { error, drop, mean, median };
   std::string input;
   std::string output;
   char delimiter = ',';
@@ -57,8 +57,11 @@ struct CsvOptions {
   bool target_labels = false;         // the target is a class: whole numbers from 0, or words
   std::vector<std::string> ignore;    // columns left out
   std::vector<std::string> one_hot;   // word columns that become one 0/1 column a word
-  Missing missing = Missing::error;   // empty, NA, N/A, nan, null, ?
-  bool standardize = false;           // features to mean 0, deviation 1 over the training rows
+  std::vector<std::string> codes;     // word columns that become the words' numbers, in their order
+  Missing missing = Missing::error;   // empty, NA, N/A, nan, null, ?; mean and median are those of
+                                      // the training rows, a word that is missing is one of its own
+  bool standardize = false;          // number columns to mean 0, deviation 1 over the training rows
+  bool standardize_targets = false;  // targets that are numbers, too
   SplitOptions split;
   int deflate_level = 0;
 };

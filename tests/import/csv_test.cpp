@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <cmath>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -161,6 +163,47 @@ TEST(Csv, RefusesOptionsThatMakeNoSense) {
   EXPECT_REFUSED(import_csv(options), Exit::missing, HasSubstr("nowhere.csv: no such file"));
 }
 
+TEST(Csv, FillsGapsWithTheMedianOfTheTrainingRows) {
+  const TempDir dir;
+  CsvOptions options = csv(dir, "a,b\n1,0\n,0\n9,0\n2,0\n100,0\n");
+  options.missing = CsvOptions::Missing::median;
+  EXPECT_THAT(import_csv(options).notes, ElementsAre("column 'a': 1 missing values set to the "
+                                                     "median, 5.5"));
+  EXPECT_THAT(read_table(options.output, "/train/x").numbers,
+              ElementsAre(1, 0, 5.5, 0, 9, 0, 2, 0, 100, 0));
+}
+
+TEST(Csv, MakesCodesOfWordsAndAMissingWordOneOfItsOwn) {
+  const TempDir dir;
+  CsvOptions options = csv(dir, "a,c\n1,red\n2,blue\n3,\n4,NA\n");
+  options.codes = {"c"};
+  EXPECT_REFUSED(import_csv(options), Exit::data, HasSubstr("a.csv:4:3: no value in column 'c'"),
+                 HasSubstr("mean or median"));
+  options.missing = CsvOptions::Missing::mean;
+  options.standardize = true;  // codes stay as they are
+  (void)import_csv(options);
+  const auto x = read_table(options.output, "/train/x").numbers;
+  EXPECT_THAT((std::vector<float>{x[1], x[3], x[5], x[7]}), ElementsAre(2, 1, 0, 0));
+  options.codes.clear();
+  options.one_hot = {"c"};
+  (void)import_csv(options);
+  EXPECT_EQ(read_table(options.output, "/train/x").shape, (tensor::Shape{4}));
+}
+
+TEST(Csv, StandardizesTargetsByTheTrainingRows) {
+  const TempDir dir;
+  CsvOptions options = csv(dir, "a,y\n0,10\n0,20\n0,30\n0,40\n");
+  options.targets = {"y"};
+  options.standardize_targets = true;
+  EXPECT_THAT(import_csv(options).notes[0], HasSubstr("column 'y': standardized, mean 25"));
+  const auto y = read_table(options.output, "/train/y").numbers;
+  EXPECT_NEAR(y[0], -15 / std::sqrt(125.0), 1e-6);
+  EXPECT_NEAR(y[3], 15 / std::sqrt(125.0), 1e-6);
+  options.missing = CsvOptions::Missing::mean;
+  options.input = dir.put("gap.csv", "a,y\n0,10\n0,\n");
+  EXPECT_REFUSED(import_csv(options), Exit::data, HasSubstr("no value in column 'y'"));
+}
+
 TEST(Csv, ImportsCaliforniaHousingWhereItIs) {
   const std::string file = "../shared/datasets/tabular/california_housing.csv";
   if (!std::filesystem::exists(file)) GTEST_SKIP() << "no " << file;
@@ -170,8 +213,9 @@ TEST(Csv, ImportsCaliforniaHousingWhereItIs) {
   options.output = dir.file("out.h5");
   options.targets = {"median_house_value"};
   options.one_hot = {"ocean_proximity"};
-  options.missing = CsvOptions::Missing::mean;
+  options.missing = CsvOptions::Missing::median;
   options.standardize = true;
+  options.standardize_targets = true;
   options.split.test_fraction = 0.2;
   (void)import_csv(options);
   EXPECT_EQ(read_table(options.output, "/train/x").rows, 16512);
