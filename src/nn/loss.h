@@ -21,6 +21,14 @@ struct TargetSpec {
   [[nodiscard]] bool labels() const { return dtype == DType::i32; }
 };
 
+/// Values of a graph that a loss is made of.
+struct LossInputs {
+  autodiff::ValueId prediction, target;
+  /// [B, T] for predictions [B, T, ...]: 1 for positions that count, 0 for padding; invalid: all
+  /// count. A sample's loss is the mean over the positions that do.
+  autodiff::ValueId mask = {};
+};
+
 /// A loss: from predictions [B, ...] and targets to one loss a sample [B].
 /// cross_entropy and binary_cross_entropy take logits; if the model already ends in softmax
 /// (sigmoid) the graph's fusion undoes it, so both spellings give the same, stable arithmetic.
@@ -32,8 +40,9 @@ class Loss {
   /// of the prediction's shape. errors  Error(Exit::config) if no target fits
   [[nodiscard]] virtual TargetSpec target(const tensor::Shape& prediction) const;
   [[nodiscard]] virtual autodiff::ValueId build(autodiff::Graph& graph,
-                                                autodiff::ValueId prediction,
-                                                autodiff::ValueId target) const = 0;
+                                                const LossInputs& inputs) const = 0;
+  /// Whether build() also takes labels as distributions, f32 of the prediction's shape.
+  [[nodiscard]] virtual bool takes_distributions() const { return false; }
 };
 
 struct LossDef {

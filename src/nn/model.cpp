@@ -13,11 +13,17 @@ using autodiff::Graph;
 using autodiff::ValueId;
 
 /// Declares "target" and appends the loss; output "loss".
-void add_loss(Graph& graph, std::int64_t batch, const Loss& loss, Built& built) {
-  const TargetSpec target = loss.target(graph.shape(built.prediction).without_front());
-  built.target = graph.input("target", {target.shape.with_front(batch), target.dtype});
+void add_loss(Graph& graph, const Loss& loss, TargetForm form, Built& built) {
+  const tensor::Shape prediction = graph.shape(built.prediction);
+  const TargetSpec target = loss.target(prediction.without_front());
+  const bool distributions = form == TargetForm::distributions && target.labels();
+  DLT_CHECK(!distributions || loss.takes_distributions(), loss.name());
+  built.target = graph.input(
+      "target", distributions
+                    ? tensor::TensorType{prediction, DType::f32}
+                    : tensor::TensorType{target.shape.with_front(prediction[0]), target.dtype});
   graph.set_scope("loss");
-  built.loss = loss.build(graph, built.prediction, built.target);
+  built.loss = loss.build(graph, {built.prediction, built.target, built.mask});
   graph.set_scope("");
   graph.output("loss", built.loss);
 }
@@ -63,6 +69,7 @@ Built Model::Impl::forward(Graph& graph, std::int64_t batch, Mode mode, BuildRec
                        .params = into.params,
                        .weight = built.weight};
   built.prediction = build_layers(context, layers, built.input);
+  built.mask = context.mask;
   graph.output("prediction", built.prediction);
   return built;
 }
@@ -90,15 +97,16 @@ Built Model::build_prediction(Graph& graph, std::int64_t batch) const {
 Built Model::build_evaluation(Graph& graph, std::int64_t batch, const Loss& loss) const {
   BuildRecord record;
   Built built = impl_->forward(graph, batch, Mode::inference, record);
-  add_loss(graph, batch, loss, built);
+  add_loss(graph, loss, TargetForm::plain, built);
   fuse(graph, built);
   return built;
 }
 
-Built Model::build_training(Graph& graph, std::int64_t batch, const Loss& loss) const {
+Built Model::build_training(Graph& graph, std::int64_t batch, const Loss& loss,
+                            TargetForm form) const {
   BuildRecord record;
   Built built = impl_->forward(graph, batch, Mode::training, record);
-  add_loss(graph, batch, loss, built);
+  add_loss(graph, loss, form, built);
   fuse(graph, built);
   autodiff::append_backward(graph, built.loss, built.weight);
   for (const StatisticGradient& statistic : record.statistic_gradients) {

@@ -12,11 +12,16 @@
 
 namespace dlt::nn {
 
+/// How labels come: as the loss wants them, or as distributions, f32 of the prediction's shape
+/// (mixed samples; of losses that take them).
+enum class TargetForm : std::uint8_t { plain, distributions };
+
 /// Values of a built graph. Graph inputs are named "input", "target", "weight"; outputs
 /// "prediction", "loss".
 struct Built {
   autodiff::ValueId input, prediction;
   autodiff::ValueId target, weight, loss;  // invalid in graphs for prediction
+  autodiff::ValueId mask;                  // of the prediction's positions; invalid: all are real
 };
 
 /// A model: input shape and a list of layers, from `model: {input: [...], layers: [...]}`. A layer
@@ -51,7 +56,8 @@ class Model {
   Built build_evaluation(autodiff::Graph& graph, std::int64_t batch, const Loss& loss) const;
   /// The same in training mode (dropout on), fused, with the backward pass seeded by "weight"
   /// [batch]. Parameters that take no part in the loss get a gradient of zeros.
-  Built build_training(autodiff::Graph& graph, std::int64_t batch, const Loss& loss) const;
+  Built build_training(autodiff::Graph& graph, std::int64_t batch, const Loss& loss,
+                       TargetForm form = TargetForm::plain) const;
 
  private:
   Model();

@@ -177,7 +177,7 @@ OpDef label_loss_grad_op() {
           .in_place = true};
 }
 
-/// Labels with -1 where the mask is 0.
+/// Labels, replaced by the attribute `label` where the mask is 0.
 TypeList infer_mask_labels(Types inputs, const Attrs&) {
   expect_inputs("mask_labels", inputs, 2);
   const bool fits = inputs[0].dtype == DType::i32 && inputs[0].shape == inputs[1].shape;
@@ -190,11 +190,12 @@ TypeList infer_mask_labels(Types inputs, const Attrs&) {
 }
 
 template <typename T>
-void mask_labels_host(const KernelArgs& args, const Attrs&) {
+void mask_labels_host(const KernelArgs& args, const Attrs& attrs) {
+  const auto masked = static_cast<std::int32_t>(attrs.integer("label", -1));
   const auto* labels = args.inputs[0].as<const std::int32_t>();
   const T* mask = args.inputs[1].as<const T>();
   for (std::int64_t i = 0; i < args.inputs[0].numel(); ++i) {
-    args.outputs[0].as<std::int32_t>()[i] = mask[i] > T{0.5} ? labels[i] : -1;
+    args.outputs[0].as<std::int32_t>()[i] = mask[i] > T{0.5} ? labels[i] : masked;
   }
 }
 

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <set>
+
 #include "nn/nn_support.h"
 
 namespace dlt::nn {
@@ -20,16 +22,34 @@ TEST(LossConfig, EveryNameIsALoss) {
     EXPECT_EQ(read_loss_text(name)->name(), name);
     EXPECT_EQ(read_loss_text("{" + name + ": {}}")->name(), name);
     EXPECT_EQ(read_loss_text("{name: " + name + "}")->name(), name);
-    EXPECT_EQ(read_loss_text(name)->target({4}).labels(), name == "cross_entropy");
   }
-  EXPECT_EQ(loss_names().size(), 5u);
+  EXPECT_EQ(loss_names().size(), 15u);
+}
+
+TEST(LossConfig, LossesOfLabelsSaySoAndTheOthersTakeNumbers) {
+  const std::set<std::string> of_labels{"categorical_hinge", "cross_entropy", "ctc", "focal"};
+  for (const std::string& name : loss_names()) {
+    const TargetSpec target = read_loss_text(name)->target({6, 4});
+    EXPECT_EQ(target.labels(), of_labels.count(name) == 1) << name;
+    EXPECT_EQ(target.num_classes, of_labels.count(name) == 1 ? 4 : 0) << name;
+    EXPECT_EQ(target.shape, target.labels() ? tensor::Shape({6}) : tensor::Shape({6, 4})) << name;
+    EXPECT_EQ(target.allows_ignored, target.labels()) << name;
+  }
+}
+
+TEST(LossConfig, OneLabelASampleMayBeMissingOnlyWhenAskedFor) {
+  EXPECT_FALSE(read_loss_text("cross_entropy")->target({4}).allows_ignored);
+  EXPECT_TRUE(read_loss_text("{cross_entropy: {ignore_index: -1}}")->target({4}).allows_ignored);
+  EXPECT_FALSE(read_loss_text("{cross_entropy: {ignore_index: 0}}")->target({6, 4}).allows_ignored);
+  EXPECT_EQ(read_loss_text("{ctc: {max_label_length: 3}}")->target({6, 4}).shape,
+            tensor::Shape({3}));
 }
 
 TEST(LossConfig, NamesTheNearestLoss) {
   EXPECT_THAT(mistakes("loss: cross_entrpy\n"),
               AllOf(HasSubstr("l.yaml:1:7: error: loss: expected a loss, got 'cross_entrpy'"),
                     HasSubstr("did you mean 'cross_entropy'?  legal: binary_cross_entropy, "
-                              "cross_entropy, huber, mae, mse")));
+                              "binary_focal, categorical_hinge")));
   EXPECT_THAT(mistakes("loss: {hubr: {delta: 1.0}}\n"),
               AllOf(HasSubstr("l.yaml:1:8: error: loss"), HasSubstr("'huber'")));
   EXPECT_THAT(mistakes("loss: {name: hubr}\n"), AllOf(HasSubstr("loss.name"), HasSubstr("huber")));
@@ -44,6 +64,15 @@ TEST(LossConfig, ReportsOptionsAtTheirPlace) {
               HasSubstr("loss.cross_entropy.label_smoothing"));
   EXPECT_THAT(mistakes("loss: {cross_entropy: {label_smothing: 0.1}}\n"),
               AllOf(HasSubstr("unknown key"), HasSubstr("did you mean 'label_smoothing'?")));
+  EXPECT_THAT(mistakes("loss: {cross_entropy: {class_weights: [1, -1]}}\n"),
+              HasSubstr("loss.cross_entropy.class_weights"));
+  EXPECT_THAT(mistakes("loss: {cross_entropy: {ignore_index: -100}}\n"),
+              HasSubstr("expected an integer from -1"));
+  EXPECT_THAT(mistakes("loss: {ctc: {max_label_length: 0}}\n"),
+              HasSubstr("loss.ctc.max_label_length"));
+  EXPECT_THAT(mistakes("loss: {kl_divergence: {from: logit}}\n"),
+              HasSubstr("loss.kl_divergence.from"));
+  EXPECT_THAT(mistakes("loss: {focal: {gamma: -1}}\n"), HasSubstr("loss.focal.gamma"));
   EXPECT_THAT(mistakes("loss: {mse: {delta: 1}}\n"), HasSubstr("loss.mse.delta: unknown key"));
 }
 

@@ -191,9 +191,16 @@ TEST(Losses, RefuseOutputsTheyCannotTake) {
   EXPECT_THAT(refusal("input: [1]\nlayers: [{dense: {units: 1}}]\n", "cross_entropy"),
               testing::AllOf(testing::HasSubstr("2 or more classes, got [1]"),
                              testing::HasSubstr("binary_cross_entropy")));
+  const char* flat = "input: [1]\nlayers: [{dense: {units: 6}}]\n";
+  EXPECT_THAT(refusal(flat, "{cross_entropy: {class_weights: [1, 2]}}"),
+              testing::HasSubstr("a weight for each of the 6 classes in class_weights, got 2"));
+  EXPECT_THAT(refusal(flat, "{focal: {ignore_index: 6}}"),
+              testing::HasSubstr("ignore_index to be -1 or one of the 6 classes, got 6"));
+  EXPECT_THAT(refusal(flat, "ctc"),
+              testing::HasSubstr("expects a model output of [steps, classes], got [6]"));
   EXPECT_THAT(refusal("input: [1]\nlayers: [{dense: {units: 6}}, {reshape: {shape: [2, 3]}}]\n",
-                      "cross_entropy"),
-              testing::HasSubstr("expects a model output of [classes], got [2, 3]"));
+                      "{ctc: {blank: 3}}"),
+              testing::HasSubstr("blank to be one of the 3 classes, got 3"));
 }
 
 TEST(Losses, ATargetWithoutItsLastSizeOfOneFits) {

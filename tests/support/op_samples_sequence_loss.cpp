@@ -81,6 +81,9 @@ void add_sequence_loss_samples(std::vector<OpSample>& samples) {
   add_label_loss(samples, "focal_loss", kIgnore);
   add_label_loss(samples, "focal_loss", kWeights);
   add_ctc(samples);
+  const SampleInput mask = target({4, 12}, Fill::probability);
+  samples.push_back({"masked_mean", {{{4, 12}}, mask}, {}});
+  samples.push_back({"masked_mean_grad", {mask, {{4}}}, {}});
   samples.push_back({"mask_labels", {labels({3, 7}, 5), target({3, 7}, Fill::probability)}, {}});
 }
 

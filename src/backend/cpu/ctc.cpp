@@ -8,6 +8,8 @@
 #include <memory>
 
 #include "backend/cpu/routines.h"
+#include "base/error.h"
+#include "base/text.h"
 
 namespace dlt::cpu {
 namespace {
@@ -34,8 +36,8 @@ class Ctc {
     return stride_ * (rows * 8 + 8);           // and one each of floats and states
   }
 
-  /// The trellis of a sample; false where a label is out of range or the blank.
-  bool prepare(const KernelArgs& args, std::int64_t sample, std::int64_t alpha_rows,
+  /// The trellis of a sample. errors  Exit::data if a label is out of range or the blank
+  void prepare(const KernelArgs& args, std::int64_t sample, std::int64_t alpha_rows,
                CtcTrellis& c) const {
     auto* doubles = reinterpret_cast<double*>(args.scratch);
     c.alpha = doubles;
@@ -53,7 +55,9 @@ class Ctc {
     std::int64_t n = 0;
     states[n++] = blank_;
     for (std::int64_t i = 0; i < max_labels_ && labels[i] != -1; ++i) {
-      if (labels[i] < 0 || labels[i] >= classes_ || labels[i] == blank_) return false;
+      if (labels[i] < 0 || labels[i] >= classes_ || labels[i] == blank_) {
+        refuse(sample, i, labels[i]);
+      }
       if (i > 0 && labels[i] != labels[i - 1]) skip[n] = 0;
       states[n++] = labels[i];
       states[n++] = blank_;
@@ -61,7 +65,6 @@ class Ctc {
     c.num_states = n;
     c.states = states;
     c.skip = skip;
-    return true;
   }
 
   [[nodiscard]] double forward(const CtcTrellis& c, std::int64_t alpha_rows) const {
@@ -85,6 +88,13 @@ class Ctc {
   [[nodiscard]] std::int64_t classes() const { return classes_; }
 
  private:
+  [[noreturn]] void refuse(std::int64_t sample, std::int64_t place, std::int32_t label) const {
+    throw Error(
+        Exit::data,
+        cat("ctc: label ", place, " of sample ", sample, " of the leaf is ", label, "; want 0 to ",
+            classes_ - 1, ", not the blank, ", blank_, ", and -1 behind the last"),
+        "loss.ctc.blank says which class is the blank");
+  }
   /// Without a mask all steps, else those it is 1 for, which are the first.
   [[nodiscard]] std::int64_t num_steps(const KernelArgs& args, std::int64_t sample) const {
     if (mask_ < 0) return steps_;
@@ -109,8 +119,7 @@ class CtcLoss final : public tensor::Kernel {
     for (std::int64_t b = 0; b < samples; ++b) {
       CtcTrellis c;
       float& loss = args.outputs[0].as<float>()[b];
-      loss = std::numeric_limits<float>::quiet_NaN();
-      if (!ctc_.prepare(args, b, 2, c)) continue;
+      ctc_.prepare(args, b, 2, c);
       const double total = ctc_.forward(c, 2);
       loss = static_cast<float>(-total / ctc_.divisor(c));
       if (total < CtcTrellis::kImpossible) {
@@ -135,7 +144,7 @@ class CtcLossGrad final : public tensor::Kernel {
     for (std::int64_t b = 0; b < args.inputs[2].numel(); ++b) {
       CtcTrellis c;
       float* gradient = args.outputs[0].as<float>() + b * sample_numel;
-      if (!ctc_.prepare(args, b, ctc_.steps(), c)) continue;
+      ctc_.prepare(args, b, ctc_.steps(), c);
       const double total = ctc_.forward(c, ctc_.steps());
       if (c.steps == 0) continue;
       if (total < CtcTrellis::kImpossible) {  // no gradient, or the NaN of inf - inf

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// focal_loss, categorical_hinge_loss, cosine_similarity_loss and mask_labels.
+// focal_loss, categorical_hinge_loss, cosine_similarity_loss, masked_mean and mask_labels.
 #include "backend/cpu/label_rows.h"
 #include "backend/cpu/map.h"
 #include "backend/cpu/routines.h"
@@ -148,10 +148,36 @@ void run_cosine_similarity_loss_grad(const Call& c) {
   }
 }
 
+void run_masked_mean(const Call& c) {
+  for (std::int64_t b = 0; b < c.rows; ++b) {
+    const float *x = c.x(0) + b * c.cols, *mask = c.x(1) + b * c.cols;
+    double sum = 0;
+    std::int64_t count = 0;
+    for (std::int64_t j = 0; j < c.cols; ++j) {
+      if (mask[j] > 0.5f) {
+        sum += static_cast<double>(x[j]);
+        ++count;
+      }
+    }
+    c.y(0)[b] = count == 0 ? 0.0f : static_cast<float>(sum / static_cast<double>(count));
+  }
+}
+
+void run_masked_mean_grad(const Call& c) {
+  for (std::int64_t b = 0; b < c.rows; ++b) {
+    const float* mask = c.x(0) + b * c.cols;
+    float* out = c.y(0) + b * c.cols;
+    std::int64_t count = 0;
+    for (std::int64_t j = 0; j < c.cols; ++j) count += mask[j] > 0.5f ? 1 : 0;
+    const float dx = count == 0 ? 0.0f : c.x(1)[b] / static_cast<float>(count);
+    for (std::int64_t j = 0; j < c.cols; ++j) out[j] = mask[j] > 0.5f ? dx : 0.0f;
+  }
+}
+
 void run_mask_labels(const Call& c) {
   const auto* labels = static_cast<const std::int32_t*>(c.in[0]);
   auto* out = static_cast<std::int32_t*>(c.out[0]);
-  for (std::int64_t i = 0; i < c.cols; ++i) out[i] = c.x(1)[i] > 0.5f ? labels[i] : -1;
+  for (std::int64_t i = 0; i < c.cols; ++i) out[i] = c.x(1)[i] > 0.5f ? labels[i] : c.ignored;
 }
 
 }  // namespace dlt::cpu::DLT_ISA

@@ -152,6 +152,7 @@ bool focal(const KernelSpec& spec, Plan& plan) {
 
 bool mask_labels(const KernelSpec& spec, Plan& plan) {
   plan.call.cols = spec.outputs[0].shape.numel();
+  plan.call.ignored = static_cast<std::int32_t>(spec.attrs.integer("label", -1));
   return spec.inputs[1].dtype == DType::f32;
 }
 

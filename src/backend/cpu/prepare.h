@@ -45,7 +45,7 @@ bool row_loss(const tensor::KernelSpec& spec, Plan& plan);
 bool label_loss(const tensor::KernelSpec& spec, Plan& plan);
 /// The same with i32 labels alone; attributes alpha, gamma, ignore_index, class_weights.
 bool focal(const tensor::KernelSpec& spec, Plan& plan);
-/// i32 labels and an f32 mask of the same shape.
+/// i32 labels and an f32 mask of the same shape; attribute label.
 bool mask_labels(const tensor::KernelSpec& spec, Plan& plan);
 /// Input 0 is [B, ...]; attributes rate, op.
 bool dropout(const tensor::KernelSpec& spec, Plan& plan);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "nn/losses/final_logits.h"
+#include "nn/losses/parts.h"
 #include "nn/registry.h"
 
 namespace dlt::nn {
@@ -14,11 +14,11 @@ class BinaryCrossEntropy final : public Loss {
 
   [[nodiscard]] std::string name() const override { return "binary_cross_entropy"; }
 
-  [[nodiscard]] autodiff::ValueId build(autodiff::Graph& graph, autodiff::ValueId prediction,
-                                        autodiff::ValueId target) const override {
-    const autodiff::ValueId logits = before_activation(graph, prediction, "sigmoid");
-    return graph.add_one("bce_with_logits_loss", {logits, target},
-                         {{"label_smoothing", label_smoothing_}});
+  [[nodiscard]] autodiff::ValueId build(autodiff::Graph& graph,
+                                        const LossInputs& inputs) const override {
+    const autodiff::ValueId logits = before_activation(graph, inputs.prediction, "sigmoid");
+    return add_value_loss(graph, "bce_with_logits_loss", logits, inputs,
+                          {{"label_smoothing", label_smoothing_}});
   }
 
  private:

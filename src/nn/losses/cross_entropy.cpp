@@ -1,55 +1,51 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "base/error.h"
-#include "base/text.h"
-#include "nn/losses/final_logits.h"
+#include <utility>
+
+#include "nn/losses/parts.h"
 #include "nn/registry.h"
 
 namespace dlt::nn {
 namespace {
 
-/// −Σ q·log softmax(logits), q = (1 − s)·one_hot(label) + s / classes, s = label_smoothing.
-/// shapes  prediction [B, classes], target i32 [B]
-/// source  Szegedy et al. 2016, arXiv:1512.00567, section 7, for the smoothing
+/// −Σ q·log softmax(logits), q = w·((1 − s)·one_hot(label) + s / classes), s = label_smoothing and
+/// w the class weights; a mean over a sample's labels that count. shapes  prediction [B, ...,
+/// classes], target i32 [B, ...], or f32 of the prediction's shape source  Szegedy et al. 2016,
+/// arXiv:1512.00567, section 7, for the smoothing
 class CrossEntropy final : public Loss {
  public:
-  explicit CrossEntropy(double label_smoothing) : label_smoothing_(label_smoothing) {}
+  CrossEntropy(LabelOptions labels, double label_smoothing)
+      : labels_(std::move(labels)), label_smoothing_(label_smoothing) {}
 
   [[nodiscard]] std::string name() const override { return "cross_entropy"; }
   [[nodiscard]] TargetSpec target(const tensor::Shape& prediction) const override {
-    if (prediction.rank() == 0) return {.dtype = DType::i32, .shape = {}, .num_classes = 1};
-    return {.dtype = DType::i32,
-            .shape = tensor::Shape(prediction.dims().first(prediction.dims().size() - 1)),
-            .num_classes = prediction.last()};
+    return labels_.target(prediction);
   }
+  [[nodiscard]] bool takes_distributions() const override { return true; }
 
-  [[nodiscard]] autodiff::ValueId build(autodiff::Graph& graph, autodiff::ValueId prediction,
-                                        autodiff::ValueId target) const override {
-    const tensor::Shape output = graph.shape(prediction).without_front();
-    if (output.rank() != 1) {
-      throw Error(Exit::config,
-                  cat("cross_entropy expects a model output of [classes], got ", output.text()),
-                  "end the model with {dense: {units: CLASSES}}");
-    }
-    if (output[0] < 2) {
-      throw Error(Exit::config,
-                  "cross_entropy expects a model output of 2 or more classes, got [1]",
-                  "for one yes-or-no output use binary_cross_entropy");
-    }
-    const autodiff::ValueId logits = before_activation(graph, prediction, "softmax");
+  [[nodiscard]] autodiff::ValueId build(autodiff::Graph& graph,
+                                        const LossInputs& inputs) const override {
+    const tensor::Shape output = graph.shape(inputs.prediction).without_front();
+    labels_.check("cross_entropy", output);
+    const autodiff::ValueId logits = before_activation(graph, inputs.prediction, "softmax");
     const autodiff::ValueId log_probabilities = graph.add_one("log_softmax", {logits});
-    return graph.add_one("nll", {log_probabilities, target},
-                         {{"label_smoothing", label_smoothing_}});
+    return graph.add_one("nll", {log_probabilities, labels_.masked(graph, inputs)},
+                         labels_.attrs(output, {{"label_smoothing", label_smoothing_}}));
   }
 
  private:
+  LabelOptions labels_;
   double label_smoothing_;
 };
 
 }  // namespace
 
 std::unique_ptr<Loss> make_cross_entropy(config::MapReader& options) {
-  return std::make_unique<CrossEntropy>(
-      options.number("label_smoothing", {.min = 0, .max = 1, .max_open = true}, 0.0));
+  LabelOptions labels;
+  labels.read_ignore_index(options);
+  labels.read_class_weights(options);
+  const double smoothing =
+      options.number("label_smoothing", {.min = 0, .max = 1, .max_open = true}, 0.0);
+  return std::make_unique<CrossEntropy>(std::move(labels), smoothing);
 }
 
 }  // namespace dlt::nn

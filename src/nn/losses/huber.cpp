@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "nn/losses/parts.h"
 #include "nn/registry.h"
 
 namespace dlt::nn {
@@ -14,9 +15,9 @@ class Huber final : public Loss {
 
   [[nodiscard]] std::string name() const override { return "huber"; }
 
-  [[nodiscard]] autodiff::ValueId build(autodiff::Graph& graph, autodiff::ValueId prediction,
-                                        autodiff::ValueId target) const override {
-    return graph.add_one("huber_loss", {prediction, target}, {{"delta", delta_}});
+  [[nodiscard]] autodiff::ValueId build(autodiff::Graph& graph,
+                                        const LossInputs& inputs) const override {
+    return add_value_loss(graph, "huber_loss", inputs.prediction, inputs, {{"delta", delta_}});
   }
 
  private:

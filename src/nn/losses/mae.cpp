@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "nn/losses/parts.h"
 #include "nn/registry.h"
 
 namespace dlt::nn {
@@ -10,9 +11,9 @@ class Mae final : public Loss {
  public:
   [[nodiscard]] std::string name() const override { return "mae"; }
 
-  [[nodiscard]] autodiff::ValueId build(autodiff::Graph& graph, autodiff::ValueId prediction,
-                                        autodiff::ValueId target) const override {
-    return graph.add_one("mae_loss", {prediction, target});
+  [[nodiscard]] autodiff::ValueId build(autodiff::Graph& graph,
+                                        const LossInputs& inputs) const override {
+    return add_value_loss(graph, "mae_loss", inputs.prediction, inputs);
   }
 };
 
