@@ -91,6 +91,36 @@ TEST_F(Generate, GoesOnAsTheTextDid) {
   EXPECT_EQ(join(generate(o), ""), "dabcdéabcdéabc");
 }
 
+TEST_F(Generate, ReadsThePositionOfTheLastTokenWhereTheModelHasOneEach) {
+  std::vector<std::uint8_t> tokens;
+  std::vector<float> next;  // one-hot
+  for (int i = 0; i < 200; ++i) {
+    tokens.push_back(static_cast<std::uint8_t>(i % 5));
+    for (int token = 0; token < 6; ++token) next.push_back(token == (i + 1) % 5 ? 1.0F : 0.0F);
+  }
+  data::Hdf5Writer writer(folder_ / "rows.h5");
+  writer.write({.name = "/x", .dtype = DType::u8, .num_rows = 50, .row_shape = {4}}, tokens.data());
+  writer.write({.name = "/y", .num_rows = 50, .row_shape = {4, 6}}, next.data());
+  writer.commit();
+  std::ofstream(files_.config) << "run: {dir: " << files_.run_dir << "}\n"
+                               << "model:\n  input: [4]\n  layers:\n"
+                               << "    - embedding: {input_dim: 6, output_dim: 8}\n"
+                               << "    - dense: {units: 6}\n"
+                               << "loss: mse\ndata:\n  train: {file: " << (folder_ / "rows.h5")
+                               << ", inputs: /x, targets: /y}\n  global_batch_size: 10\n"
+                               << "train: {epochs: 60, leaves: 1, threads: 1}\n"
+                               << "optimizer: {name: adam, learning_rate: 0.05}\n"
+                               << "log: {tensorboard: false}\n";
+  (void)run_job(files_, {});
+  for (const char* const prompt : {"c", "bc", "abcdéabc"}) {
+    train::GenerateOptions o = options(prompt);
+    o.vocabulary = folder_ / "text.h5";
+    o.tokens = 7;
+    o.sampling.temperature = 0.0;
+    EXPECT_EQ(join(generate(o), ""), std::string(prompt) + "déabcdé");
+  }
+}
+
 TEST_F(Generate, TheSameSeedGivesTheSameText) {
   (void)run_job(files_, {});
   train::GenerateOptions o = options("abcd");
