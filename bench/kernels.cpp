@@ -3,6 +3,7 @@
 // GFLOP/s of products, GB/s of the rest (bytes of all operands, read and written once each).
 // Peak/avx2 and Peak/avx512 measure what the core can do at best at the same moment.
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <string>
 #include <utility>
@@ -110,19 +111,27 @@ void add_layer(std::vector<Case>& cases, std::int64_t m, std::int64_t k, std::in
 
 void add_updates(std::vector<Case>& cases, std::int64_t count, const std::string& size) {
   const TensorType flat = f32({count});
-  cases.push_back({"sgd_update/" + size, "sgd_update", {flat}, {flat}, {}, {1e-9, 1, 0, 0, 0}});
-  cases.push_back({"sgd_momentum_update/" + size,
-                   "sgd_update",
-                   {flat},
-                   {flat, flat},
-                   {},
-                   {1e-9, 1, 0.9, 0, 0}});
-  cases.push_back({"adam_update/" + size,
-                   "adam_update",
-                   {flat},
-                   {flat, flat, flat},
-                   {},
-                   {1e-9, 1, 0.9, 0.999, 1e-8, 0, 0, 0.1, 0.001}});
+  // learning_rate, grad_scale, l2, l1, clip_value, then each optimiser's own.
+  const double inf = std::numeric_limits<double>::infinity();
+  const auto add = [&](const std::string& name, const char* kernel, std::size_t states,
+                       std::vector<double> own) {
+    std::vector<double> scalars{1e-9, 1, 0, 0, inf};
+    scalars.insert(scalars.end(), own.begin(), own.end());
+    cases.push_back(
+        {name + "/" + size, kernel, {flat}, std::vector(1 + states, flat), {}, scalars});
+  };
+  add("sgd_update", "sgd_update", 0, {0, 0});
+  add("sgd_momentum_update", "sgd_update", 1, {0.9, 0});
+  add("adam_update", "adam_update", 2, {0.9, 0.999, 1e-8, 0, 0.1, 0.001});
+  add("adadelta_update", "adadelta_update", 2, {0.9, 1e-6});
+  add("adagrad_update", "adagrad_update", 1, {1e-10, 0.1, 1});
+  add("adamax_update", "adamax_update", 2, {0.9, 0.999, 1e-8, 0.1});
+  add("lamb_update", "lamb_update", 2, {0.9, 0.999, 1e-6, 0, 0.1, 0.001, 1});
+  add("lars_update", "lars_update", 1, {0.9, 0, 1});
+  add("lion_update", "lion_update", 1, {0.9, 0.99, 0});
+  add("nadam_update", "nadam_update", 2, {0.9, 0.999, 1e-8, 0, 0.001, 1e-9, 1e-9});
+  add("rmsprop_update", "rmsprop_update", 1, {0.99, 1e-8, 0, 0});
+  cases.push_back({"average_update/" + size, "average_update", {flat}, {flat}, {}, {0.001}});
   cases.push_back({"accumulate/" + size, "accumulate", {flat}, {flat}, {}, {}});
   cases.push_back(
       {"sum_of_squares/" + size, "sum_of_squares", {flat}, {{{1}, DType::f64}}, {}, {}});

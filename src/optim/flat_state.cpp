@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The flat buffers as named tensors and back, and their norm.
-#include <array>
+// The flat buffers as named tensors and back.
 #include <cstring>
 
 #include "base/error.h"
@@ -46,26 +45,6 @@ void check_no_other(const tensor::FlatLayout& layout, const std::string& prefix,
   }
 }
 
-double sum_of_squares_of(const float* values, std::int64_t count) {
-  constexpr std::size_t kLanes = 16;
-  std::array<double, kLanes> lanes{};
-  std::int64_t i = 0;
-  for (; i + static_cast<std::int64_t>(kLanes) <= count; i += kLanes) {
-    for (std::size_t k = 0; k < kLanes; ++k) {
-      const auto x = static_cast<double>(values[i + static_cast<std::int64_t>(k)]);
-      lanes[k] += x * x;  // exact product: contraction to a fused one changes no bit
-    }
-  }
-  for (std::size_t k = 0; i < count; ++i, ++k) {
-    const auto x = static_cast<double>(values[i]);
-    lanes[k] += x * x;
-  }
-  for (std::size_t width = kLanes / 2; width > 0; width /= 2) {
-    for (std::size_t k = 0; k < width; ++k) lanes[k] += lanes[k + width];
-  }
-  return lanes[0];
-}
-
 }  // namespace
 
 tensor::StateDict unflatten(const tensor::FlatLayout& layout, const std::string& prefix,
@@ -92,14 +71,6 @@ void flatten(const tensor::FlatLayout& layout, const std::string& prefix,
     // The tensors of unflatten() lie in flat itself.
     std::memmove(flat + entry.offset, tensor.bytes(), tensor.byte_span().size());
   }
-}
-
-double sum_of_squares(const tensor::FlatLayout& layout, const float* flat) {
-  double sum = 0;
-  for (const auto& entry : layout.entries) {
-    sum += sum_of_squares_of(flat + entry.offset, entry.numel);
-  }
-  return sum;
 }
 
 }  // namespace dlt::optim

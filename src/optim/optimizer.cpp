@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "optim/optimizer.h"
 
+#include "base/error.h"
 #include "base/text.h"
 #include "optim/registry.h"
 
@@ -30,6 +31,15 @@ const OptimizerDef* find_optimizer(std::string_view name) {
 }
 
 }  // namespace
+
+void Optimizer::measure(const UpdateArgs& /*args*/, const std::vector<float*>& /*states*/,
+                        double* /*sums*/) const {
+  DLT_CHECK(false, "this optimiser measures nothing");
+}
+
+double Optimizer::trust_ratio(const UpdateArgs& /*args*/, const ParamNorms& /*norms*/) const {
+  return 1.0;
+}
 
 std::vector<std::string> optimizer_names() {
   std::vector<std::string> names;
@@ -61,6 +71,7 @@ std::unique_ptr<Optimizer> make_optimizer(const config::Node* node,
     const std::string name = reader.choice("name", optimizer_names());
     if (const OptimizerDef* def = find_optimizer(name)) {
       optimizer = def->make(reader, backend);
+      optimizer->set_groups(read_groups(reader, optimizer->adapts()));
       reader.finish();
     }
   }

@@ -2,20 +2,25 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "config/node.h"
+#include "optim/groups.h"
 #include "tensor/backend.h"
 #include "tensor/flat_layout.h"
 #include "tensor/tensor.h"
 
 namespace dlt::optim {
 
-/// What an update needs beside the buffers. grad_scale multiplies every gradient first (one over
-/// the step's sum of sample weights, times the clipping factor).
+/// What an update needs beside the buffers. The gradient an optimiser works with is
+///   clip(grad_scale·grad) + 2·l2·p + l1·sign(p)
+/// where grad_scale is one over the step's sum of sample weights, times the norm clipping factor,
+/// and clip keeps each element within ±clip_value.
 struct UpdateArgs {
   float* params = nullptr;  // flat buffers, whole
   const float* grads = nullptr;
@@ -24,11 +29,22 @@ struct UpdateArgs {
   std::int64_t step = 0;  // counted from 0
   double learning_rate = 0;
   double grad_scale = 1;
+  double clip_value = std::numeric_limits<double>::infinity();
+  std::optional<double> weight_decay = {};  // instead of the optimiser's own
+  double l1 = 0, l2 = 0;
+  double trust_ratio = 1;  // of optimisers that adapts()
+};
+
+/// Of one parameter.
+struct ParamNorms {
+  double param = 0;
+  double update = 0;  // of what measure() documents
 };
 
 /// An optimiser over the flat buffers: one fused pass over a range, any range on any thread, since
 /// it is element-wise. Its state is a few flat buffers of the parameters' size, named by
-/// state_names().
+/// state_names(). Those that scale each parameter's step by its norms (adapts()) take two passes:
+/// measure() over parts of one parameter, then update() with the ratio that trust_ratio() gives.
 class Optimizer {
  public:
   virtual ~Optimizer() = default;
@@ -37,13 +53,24 @@ class Optimizer {
   [[nodiscard]] virtual double learning_rate() const = 0;
   /// states[i] is the flat buffer of state_names()[i], zeros before step 0. Allocates nothing.
   virtual void update(const UpdateArgs& args, const std::vector<float*>& states) const = 0;
+
+  [[nodiscard]] virtual bool adapts() const { return false; }
+  /// sums[0] = Σ p², sums[1] = Σ update² over the range; may write states. Allocates nothing.
+  virtual void measure(const UpdateArgs& args, const std::vector<float*>& states,
+                       double* sums) const;
+  [[nodiscard]] virtual double trust_ratio(const UpdateArgs& args, const ParamNorms& norms) const;
+
+  [[nodiscard]] const std::vector<ParamGroup>& groups() const { return groups_; }
+  void set_groups(std::vector<ParamGroup> groups) { groups_ = std::move(groups); }
+
+ private:
+  std::vector<ParamGroup> groups_;
 };
 
-/// Reads `optimizer:` {name, learning_rate, ...}. Legal keys are those of the named optimiser:
-/// sgd {learning_rate 0.01, momentum 0, nesterov false, weight_decay 0};
-/// adam, adamw {learning_rate 0.001, betas [0.9, 0.999], eps 1e-8, weight_decay 0 (adamw 0.01)}.
-/// A plain word ("optimizer: adam") is the name alone. Returns null after recording mistakes.
-/// parent is where a missing key is reported; backend is used during the call only.
+/// Reads `optimizer:` {name, learning_rate, ..., groups}. Legal keys are those of the named
+/// optimiser (docs/config.md has the table) and groups (groups.h). A plain word ("optimizer: adam")
+/// is the name alone. Returns null after recording mistakes. parent is where a missing key is
+/// reported; backend is used during the call only.
 [[nodiscard]] std::unique_ptr<Optimizer> make_optimizer(const config::Node* node,
                                                         config::Diagnostics& diagnostics,
                                                         const tensor::Backend& backend,
@@ -60,9 +87,5 @@ class Optimizer {
 ///         another prefix looks at the tensors that begin with "prefix." alone
 void flatten(const tensor::FlatLayout& layout, const std::string& prefix,
              const tensor::StateDict& state, float* flat);
-
-/// Sum of squares of flat[begin, end) for one parameter at a time, in f64, in an order fixed by the
-/// layout alone; the square root of the whole is the global norm.
-[[nodiscard]] double sum_of_squares(const tensor::FlatLayout& layout, const float* flat);
 
 }  // namespace dlt::optim

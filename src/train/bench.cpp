@@ -43,7 +43,8 @@ std::string run_bench(const Surroundings& around, const RunConfig& config,
   const auto program = training_program(config, around.table, around.backend,
                                         division.leaf_capacity, division.num_workers);
   const auto dataset = random_data(config);
-  ModelState state(program->layout(), config.optimizer.get(), around.backend);
+  ModelState state(program->layout(), config.optimizer.get(), around.backend,
+                   state_extras(config, steps_per_epoch(config, dataset->num_rows())));
   state.initialize(config.model->params(), config.seed);
   const std::int64_t end = options.warmup + options.steps;
   Trainer trainer(

@@ -48,6 +48,20 @@ int share_of_cores(const std::vector<RankCores>& all, std::size_t self) {
 
 }  // namespace
 
+std::vector<std::string> statistic_names(const nn::Model& model) {
+  std::vector<std::string> names;
+  for (const nn::ParamSpec& spec : model.params()) {
+    if (spec.kind == nn::ParamKind::statistic) names.push_back(spec.name);
+  }
+  return names;
+}
+
+StateExtras state_extras(const RunConfig& config, std::int64_t steps_per_epoch) {
+  return {.averaging = config.averaging.resolved(steps_per_epoch),
+          .statistics = statistic_names(*config.model),
+          .plateau = config.schedule.kind == optim::ScheduleKind::reduce_on_plateau};
+}
+
 std::int64_t count_params(const RunConfig& config) {
   std::int64_t total = 0;
   for (const auto& spec : config.model->params()) total += spec.shape.numel();

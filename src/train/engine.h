@@ -4,10 +4,12 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "autodiff/executor.h"
 #include "comm/communicator.h"
 #include "data/dataset.h"
+#include "train/model_state.h"
 #include "train/run_config.h"
 
 namespace dlt::train {
@@ -21,6 +23,11 @@ struct Division {
   int total_threads = 1;        // over all ranks
   bool oversubscribed = false;  // more threads than cores on this host
 };
+
+/// Names of the running statistics among a model's parameters: no business of the optimiser.
+[[nodiscard]] std::vector<std::string> statistic_names(const nn::Model& model);
+/// What a run's state holds beside parameters and the optimiser's.
+[[nodiscard]] StateExtras state_extras(const RunConfig& config, std::int64_t steps_per_epoch);
 
 [[nodiscard]] std::int64_t count_params(const RunConfig& config);
 

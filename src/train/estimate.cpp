@@ -109,7 +109,7 @@ std::string run_check(const Surroundings& around, const CheckOptions& options) {
   e.flops_per_step = train->flops() * division.num_leaves;
   const std::int64_t flat_bytes = train->layout().total * static_cast<std::int64_t>(sizeof(float));
   const auto states = static_cast<std::int64_t>(config.optimizer->state_names().size());
-  e.model_bytes = flat_bytes * (1 + states);
+  e.model_bytes = flat_bytes * (1 + states + (config.averaging.active() ? 1 : 0));
   const ddp::ReducerOptions reducer{
       .total = train->layout().total,
       .buckets = ddp::plan_buckets(train->layout(), config.bucket_bytes),

@@ -1,19 +1,42 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "train/model_state.h"
 
+#include <algorithm>
 #include <cmath>
+#include <cstring>
+#include <utility>
 
 #include "base/error.h"
 #include "base/text.h"
 #include "checkpoint/safetensors.h"
 
 namespace dlt::train {
+namespace {
+
+constexpr const char* kPlateau = "schedule.plateau";
+const tensor::TensorType& plateau_type() {
+  static const tensor::TensorType type{{optim::PlateauState::kSize}, DType::f64};
+  return type;
+}
+
+/// The tensors of a prefix.
+tensor::StateDict part_of(const tensor::StateDict& state, const std::string& name) {
+  tensor::StateDict part;
+  const std::string prefix = name + ".";
+  for (const auto& [key, value] : state) {
+    if (key.starts_with(prefix)) part.emplace(key, value);
+  }
+  return part;
+}
+
+}  // namespace
 
 ModelState::ModelState(const tensor::FlatLayout& layout, const optim::Optimizer* optimizer,
-                       tensor::Backend& backend)
-    : layout_(&layout), optimizer_(optimizer) {
+                       tensor::Backend& backend, StateExtras extras)
+    : layout_(&layout), optimizer_(optimizer), extras_(std::move(extras)) {
   const std::int64_t num_bytes = layout.total * static_cast<std::int64_t>(sizeof(float));
   params_ = backend.allocate(num_bytes);
+  if (extras_.averaging.active()) average_ = backend.allocate(num_bytes);
   if (optimizer == nullptr) return;
   for (std::size_t i = 0; i < optimizer->state_names().size(); ++i) {
     state_storage_.push_back(backend.allocate(num_bytes));
@@ -29,18 +52,51 @@ void ModelState::load(const checkpoint::Checkpoint& checkpoint) {
   optim::flatten(*layout_, "", checkpoint.model, params());
   if (optimizer_ == nullptr) return;
   const std::vector<std::string> names = optimizer_->state_names();
-  std::size_t expected = names.size() * layout_->entries.size();
+  const bool averages = extras_.averaging.active();
+  const std::size_t expected =
+      (names.size() + (averages ? 1 : 0)) * layout_->entries.size() + (extras_.plateau ? 1 : 0);
   if (checkpoint.optimizer.size() != expected) {
     throw Error(Exit::data, cat("optimizer.safetensors: ", checkpoint.optimizer.size(),
                                 " tensors, expected ", expected));
   }
   for (std::size_t i = 0; i < names.size(); ++i) {
-    tensor::StateDict part;
-    const std::string prefix = names[i] + ".";
-    for (const auto& [name, value] : checkpoint.optimizer) {
-      if (name.starts_with(prefix)) part.emplace(name, value);
+    optim::flatten(*layout_, names[i], part_of(checkpoint.optimizer, names[i]), states_[i]);
+  }
+  if (averages) {
+    const std::string name = extras_.averaging.name();
+    optim::flatten(*layout_, name, part_of(checkpoint.optimizer, name), average());
+  }
+  if (extras_.plateau) {
+    const auto found = checkpoint.optimizer.find(kPlateau);
+    if (found == checkpoint.optimizer.end() || found->second.type() != plateau_type()) {
+      throw Error(Exit::data, cat("optimizer.safetensors: tensor '", kPlateau, "': expected ",
+                                  plateau_type().text(), ", got none or another"));
     }
-    optim::flatten(*layout_, names[i], part, states_[i]);
+    plateau_ = optim::PlateauState::of(found->second.as<double>().data());
+  }
+}
+
+void ModelState::load_average(const checkpoint::Checkpoint& checkpoint, const std::string& name) {
+  const tensor::StateDict part = part_of(checkpoint.optimizer, name);
+  if (part.empty()) {
+    throw Error(
+        Exit::data,
+        cat("optimizer.safetensors: expected the average '", name, "' of the weights, got none"),
+        cat("to use the weights themselves: --set train.", name, ".use_for_eval=false"));
+  }
+  optim::flatten(*layout_, name, part, params());
+}
+
+void ModelState::complete_average(std::int64_t steps_done) {
+  if (average() == nullptr) return;
+  const bool begun = extras_.averaging.updates_after(steps_done) > 0;
+  for (const auto& entry : layout_->entries) {
+    const auto& statistics = extras_.statistics;
+    if (begun && std::find(statistics.begin(), statistics.end(), entry.name) == statistics.end()) {
+      continue;
+    }
+    std::memcpy(average() + entry.offset, params() + entry.offset,
+                static_cast<std::size_t>(entry.numel) * sizeof(float));
   }
 }
 
@@ -51,6 +107,15 @@ void ModelState::save(checkpoint::Checkpoint& checkpoint) const {
   const std::vector<std::string> names = optimizer_->state_names();
   for (std::size_t i = 0; i < names.size(); ++i) {
     checkpoint.optimizer.merge(optim::unflatten(*layout_, names[i], states_[i]));
+  }
+  if (extras_.averaging.active()) {
+    checkpoint.optimizer.merge(optim::unflatten(*layout_, extras_.averaging.name(), average()));
+  }
+  if (extras_.plateau) {
+    const tensor::Tensor values(plateau_type().shape, plateau_type().dtype);
+    const auto numbers = plateau_.values();
+    std::copy(numbers.begin(), numbers.end(), values.as<double>().begin());
+    checkpoint.optimizer.emplace(kPlateau, values);
   }
 }
 

@@ -6,11 +6,20 @@
 
 #include "checkpoint/store.h"
 #include "nn/model.h"
+#include "optim/averaging.h"
 #include "optim/optimizer.h"
+#include "optim/plateau.h"
 #include "tensor/flat_layout.h"
 #include "tensor/storage.h"
 
 namespace dlt::train {
+
+/// What a run keeps beside parameters and optimiser state.
+struct StateExtras {
+  optim::Averaging averaging = {};           // resolved
+  std::vector<std::string> statistics = {};  // parameters that are running statistics
+  bool plateau = false;                      // the schedule has a state
+};
 
 /// Parameters and optimiser state of one rank, in flat buffers; with the step, all that a run needs
 /// to go on.
@@ -18,12 +27,24 @@ class ModelState {
  public:
   /// layout and optimizer must outlive this. optimizer may be null (evaluation, prediction).
   ModelState(const tensor::FlatLayout& layout, const optim::Optimizer* optimizer,
-             tensor::Backend& backend);
+             tensor::Backend& backend, StateExtras extras = {});
 
   void initialize(const std::vector<nn::ParamSpec>& specs, std::uint64_t seed);
   /// errors  Error(Exit::data) naming the first tensor that does not fit
   void load(const checkpoint::Checkpoint& checkpoint);
+  /// Takes the average of that name ("ema", "swa") as parameters.
+  /// errors  Error(Exit::data) if the checkpoint holds none
+  void load_average(const checkpoint::Checkpoint& checkpoint, const std::string& name);
+  /// The average must be ready for use.
   void save(checkpoint::Checkpoint& checkpoint) const;
+
+  [[nodiscard]] const optim::Averaging& averaging() const { return extras_.averaging; }
+  /// Flat buffer of the average, null if none is kept.
+  [[nodiscard]] float* average() const { return reinterpret_cast<float*>(average_.data()); }
+  /// Makes the average fit to be used or saved: before its first update it is the parameters, and
+  /// running statistics are always those of the parameters.
+  void complete_average(std::int64_t steps_done);
+  [[nodiscard]] optim::PlateauState& plateau() { return plateau_; }
 
   [[nodiscard]] float* params() const { return reinterpret_cast<float*>(params_.data()); }
   [[nodiscard]] const std::vector<float*>& states() const { return states_; }
@@ -35,7 +56,9 @@ class ModelState {
  private:
   const tensor::FlatLayout* layout_;
   const optim::Optimizer* optimizer_;
-  tensor::Storage params_;
+  StateExtras extras_;
+  optim::PlateauState plateau_;
+  tensor::Storage params_, average_;
   std::vector<tensor::Storage> state_storage_;
   std::vector<float*> states_;
 };

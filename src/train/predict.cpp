@@ -39,6 +39,7 @@ struct ForwardPass {
               .clock = around.clock,
               .host = around.host} {
     state.load(checkpoint);
+    if (config.averaging.evaluates()) state.load_average(checkpoint, config.averaging.name());
   }
   Division division;
   ThreadPool pool;
@@ -67,6 +68,7 @@ std::string EvaluateJob::run(comm::Communicator& comm) {
   json.set("step", checkpoint_.step);
   json.set("rows", data_->num_rows());
   for (const auto& [name, value] : evaluator.evaluate()) json.set(name, value);
+  json.set("weights", config_.averaging.evaluates() ? config_.averaging.name() : "model");
   json.set("weights_hash", pass.state.weights_hash());
   return json.text(2) + "\n";
 }

@@ -84,6 +84,9 @@ void read_train(MapReader train, RunConfig& out) {
   if (train.has("clip_norm"))
     out.clip_norm = train.number("clip_norm", {.min = 0, .min_open = true});
   out.memory_budget_bytes = read_bytes(train, "memory_budget");
+  if (train.has("clip_value"))
+    out.clip_value = train.number("clip_value", {.min = 0, .min_open = true});
+  out.averaging = optim::read_averaging(train);
   out.eval_every_epochs = train.integer("eval_every_epochs", {.min = 0, .max = kMaxSteps}, 1);
   if (out.leaves && out.global_batch_size > 0 && *out.leaves > out.global_batch_size) {
     train.error("leaves",
@@ -167,6 +170,40 @@ void read_model_and_loss(MapReader& root, const autodiff::OpTable& table, RunCon
                              diagnostics);
 }
 
+/// The plateau schedule follows evaluations: there must be some, and they must give the value.
+void check_plateau(MapReader& root, const RunConfig& out) {
+  if (out.schedule.kind != optim::ScheduleKind::reduce_on_plateau) return;
+  if (!out.eval_data || out.eval_every_epochs == 0) {
+    root.error("schedule", "expected evaluations for reduce_on_plateau to follow, got none",
+               "add data.eval, and a train.eval_every_epochs of at least 1");
+    return;
+  }
+  std::vector<std::string> names{"loss"};
+  for (const auto& metric : out.metrics) names.push_back(metric->name());
+  const std::string& monitor = out.schedule.plateau.monitor;
+  if (std::find(names.begin(), names.end(), monitor) != names.end()) return;
+  root.error("schedule",
+             cat("expected schedule.monitor to be one of ", join(names), ", got '",
+                 printable(monitor), "'"),
+             "the loss and what `metrics` lists can be followed");
+}
+
+void read_optimizer_and_schedule(MapReader& root, const tensor::Backend& backend, RunConfig& out) {
+  config::Diagnostics& diagnostics = root.diagnostics();
+  const config::Node* optimizer = root.child("optimizer");
+  out.optimizer = optim::make_optimizer(optimizer, diagnostics, backend, root.mark("optimizer"));
+  if (out.optimizer != nullptr && out.model != nullptr) {
+    std::vector<std::string> trained;
+    for (const nn::ParamSpec& spec : out.model->params()) {
+      if (spec.kind == nn::ParamKind::trainable) trained.push_back(spec.name);
+    }
+    optim::check_groups(out.optimizer->groups(), trained, diagnostics);
+  }
+  const config::Node* schedule = root.child("schedule");
+  out.schedule = optim::read_schedule(schedule, root.mark("schedule"), diagnostics);
+  check_plateau(root, out);
+}
+
 void flatten(const config::Node& node, const std::string& path, FlatConfig& out) {
   const auto at = [&](const std::string& key) { return path.empty() ? key : cat(path, ".", key); };
   switch (node.kind) {
@@ -198,10 +235,7 @@ RunConfig read_tree(const std::string& source, config::Node tree, config::Diagno
   read_model_and_loss(root, table, out);
   read_data(root.map("data"), out);
   read_train(root.map("train"), out);
-  const config::Node* optimizer = root.child("optimizer");
-  out.optimizer = optim::make_optimizer(optimizer, diagnostics, backend, root.mark("optimizer"));
-  const config::Node* schedule = root.child("schedule");
-  out.schedule = optim::read_schedule(schedule, root.mark("schedule"), diagnostics);
+  read_optimizer_and_schedule(root, backend, out);
   read_comm(root.map("comm"), out);
   read_checkpoint(root.map("checkpoint"), out);
   read_fault(root.map("fault"), out);

@@ -13,6 +13,7 @@
 #include "ddp/reducer.h"
 #include "nn/loss.h"
 #include "nn/model.h"
+#include "optim/averaging.h"
 #include "optim/optimizer.h"
 #include "optim/schedule.h"
 #include "tensor/backend.h"
@@ -40,8 +41,9 @@ struct RunConfig {
 
   std::optional<std::int64_t> epochs, steps, stop_at_step, threads, leaves;
   ddp::Reduction reduction = ddp::Reduction::exact;
-  std::optional<double> clip_norm;
   std::optional<std::int64_t> memory_budget_bytes;  // of a rank's activations
+  std::optional<double> clip_norm, clip_value;
+  optim::Averaging averaging;
   std::int64_t eval_every_epochs = 1;
 
   std::unique_ptr<optim::Optimizer> optimizer;

@@ -32,8 +32,10 @@ TrainLoop::TrainLoop(TrainJob& job, comm::Communicator& comm, const std::atomic<
   if (job.eval_data_) {
     eval_program_ = evaluation_program(job.config_, job.around_.table, job.around_.backend,
                                        &train_program_->layout());
-    evaluator_ = std::make_unique<Evaluator>(parts(*eval_program_), *job.eval_data_,
-                                             state_->params(), evaluation_chunk(job.config_));
+    evaluator_ = std::make_unique<Evaluator>(
+        parts(*eval_program_), *job.eval_data_,
+        job.config_.averaging.evaluates() ? state_->average() : state_->params(),
+        evaluation_chunk(job.config_));
   }
 }
 
@@ -64,8 +66,9 @@ void TrainLoop::require_same_job() {
 
 void TrainLoop::load_or_initialize() {
   const RunConfig& config = job_->config_;
-  state_ = std::make_unique<ModelState>(train_program_->layout(), config.optimizer.get(),
-                                        job_->around_.backend);
+  state_ = std::make_unique<ModelState>(
+      train_program_->layout(), config.optimizer.get(), job_->around_.backend,
+      state_extras(config, steps_per_epoch(config, job_->train_data_->num_rows())));
   if (!job_->resume_.checkpoint) {
     state_->initialize(config.model->params(), config.seed);
     return;
@@ -131,6 +134,12 @@ RunSummary TrainLoop::run() {
                    .end_step = std::max(end, step_),
                    .total_steps = job_->total_steps_});
   epoch_sums_.assign(static_cast<std::size_t>(trainer.sum_layout().size()), 0.0);
+  // A run that was stopped between a step and the evaluation that follows it makes that up.
+  const bool follows = job_->config_.schedule.kind == optim::ScheduleKind::reduce_on_plateau;
+  if (follows && evaluation_due(step_) &&
+      state_->plateau().observed_step < static_cast<double>(step_)) {
+    evaluate_as_scheduled();
+  }
   while (step_ < end && advance(trainer)) {
   }
   if (saved_step_ != step_) save();
@@ -163,12 +172,7 @@ bool TrainLoop::advance(Trainer& trainer) {
       config.checkpoint_every_steps > 0 && step_ % config.checkpoint_every_steps == 0;
   if (report.stop) preempted_ = true;
   if (save_due || report.stop) save();
-  const std::int64_t per_epoch = trainer.sampler().steps_per_epoch();
-  if (step_ % per_epoch == 0) {
-    const std::int64_t epoch = step_ / per_epoch;
-    const bool due = config.eval_every_epochs > 0 && epoch % config.eval_every_epochs == 0;
-    if (due && evaluator_ && !preempted_) evaluate();
-  }
+  if (evaluation_due(step_) && !preempted_) evaluate_as_scheduled();
   return !preempted_;
 }
 
@@ -213,7 +217,24 @@ void TrainLoop::handle_nonfinite(const StepReport& report) {
               "lower optimizer.learning_rate, set train.clip_norm, or numerics.on_nonfinite: skip");
 }
 
+bool TrainLoop::evaluation_due(std::int64_t steps_done) const {
+  const RunConfig& config = job_->config_;
+  const std::int64_t per_epoch = steps_per_epoch(config, job_->train_data_->num_rows());
+  return evaluator_ != nullptr && config.eval_every_epochs > 0 && steps_done > 0 &&
+         steps_done % (per_epoch * config.eval_every_epochs) == 0;
+}
+
+void TrainLoop::evaluate_as_scheduled() {
+  evaluate();
+  const optim::ScheduleConfig& schedule = job_->config_.schedule;
+  if (schedule.kind != optim::ScheduleKind::reduce_on_plateau) return;
+  for (const auto& [name, value] : last_eval_) {
+    if (name == schedule.plateau.monitor) state_->plateau().observe(schedule.plateau, value, step_);
+  }
+}
+
 void TrainLoop::evaluate() {
+  state_->complete_average(step_);
   last_eval_ = evaluator_->evaluate();
   evaluated_step_ = step_;
   log_->evaluation(step_, last_eval_);
@@ -254,6 +275,7 @@ void TrainLoop::save() {
   checkpoint.leaves = division_.num_leaves;
   checkpoint.config_fingerprint = config_fingerprint(job_->config_);
   checkpoint.config_yaml = resolved_yaml(job_->config_);
+  state_->complete_average(step_);
   state_->save(checkpoint);
   const double before = job_->around_.clock.monotonic_s();
   log_->event("ckpt_begin", {{"step", step_}});

@@ -33,6 +33,9 @@ class TrainLoop {
   void note_step(const Trainer& trainer, const StepReport& report, double step_s);
   void handle_nonfinite(const StepReport& report);
   void evaluate();
+  /// Whether an evaluation follows this many steps.
+  [[nodiscard]] bool evaluation_due(std::int64_t steps_done) const;
+  void evaluate_as_scheduled();
   void save();
   void require_equal_replicas();
   [[nodiscard]] RunSummary summarize(Trainer& trainer);

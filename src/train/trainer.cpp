@@ -8,12 +8,10 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "ddp/replica.h"
+#include "train/engine.h"
 
 namespace dlt::train {
 namespace {
-
-/// Below this many elements an update is cheaper than waking the workers.
-constexpr std::int64_t kParallelUpdateElements = 1 << 16;
 
 ddp::ReducerOptions reducer_options(const TrainerParts& parts, const TrainerRange& range,
                                     int num_sums) {
@@ -27,7 +25,11 @@ ddp::ReducerOptions reducer_options(const TrainerParts& parts, const TrainerRang
           .timeout_s = parts.config.hang_timeout_s};
 }
 
-std::int64_t align_up(std::int64_t n) { return (n + 15) / 16 * 16; }
+optim::UpdaterOptions updater_options(const RunConfig& config) {
+  optim::UpdaterOptions out{.excluded = statistic_names(*config.model)};
+  if (config.clip_value) out.clip_value = *config.clip_value;
+  return out;
+}
 
 }  // namespace
 
@@ -69,17 +71,11 @@ Trainer::Trainer(const TrainerParts& parts, const data::Dataset& dataset, ModelS
       sums_{.metrics = &parts.config.metrics, .labels = parts.config.target.labels()},
       reducer_(parts.comm, reducer_options(parts, range, sums_.size())),
       running_statistics_(parts.config.model->running_statistics(), parts.program.layout()),
+      updater_(*parts.config.optimizer, parts.program.layout(), parts.backend, parts.pool,
+               updater_options(parts.config)),
       next_step_(range.first_step) {
   workers_.resize(static_cast<std::size_t>(parts_.pool.num_workers()));
   run_worker_task_ = [this](int worker) { run_worker(worker); };
-  update_task_ = [this](int worker) {
-    const std::int64_t workers = parts_.pool.num_workers();
-    const std::int64_t share = align_up((update_args_.end + workers - 1) / workers);
-    optim::UpdateArgs part = update_args_;
-    part.begin = std::min(share * worker, update_args_.end);
-    part.end = std::min(part.begin + share, update_args_.end);
-    if (part.begin < part.end) parts_.config.optimizer->update(part, state_->states());
-  };
   // Each thread makes what it will use, so that memory is first touched where it is needed.
   parts_.pool.run([&](int worker) {
     parts_.backend.enter_thread();
@@ -171,8 +167,7 @@ StepReport Trainer::step(const StepRequest& request) {
   const bool norm_decides =
       parts_.config.clip_norm.has_value() || parts_.config.on_nonfinite == OnNonfinite::skip;
   if (norm_decides || request.want_norm) {
-    report.grad_norm =
-        std::sqrt(optim::sum_of_squares(state_->layout(), reducer_.reduced())) / result.sums[1];
+    report.grad_norm = updater_.gradient_norm(reducer_.reduced()) / result.sums[1];
     if (!std::isfinite(report.grad_norm)) report.finite = false;
   }
   update(report, result.sums[1]);
@@ -184,25 +179,22 @@ StepReport Trainer::step(const StepRequest& request) {
 void Trainer::update(StepReport& report, double weight_sum) {
   const double factor =
       optim::schedule_factor(parts_.config.schedule, report.step, range_.total_steps);
-  report.learning_rate = parts_.config.optimizer->learning_rate() * factor;
+  report.learning_rate =
+      parts_.config.optimizer->learning_rate() * factor * state_->plateau().factor;
   if (!report.finite) return;
   running_statistics_.run(state_->params(), reducer_.reduced(), weight_sum);
   double scale = 1.0 / weight_sum;
   if (parts_.config.clip_norm && report.grad_norm > *parts_.config.clip_norm) {
     scale *= *parts_.config.clip_norm / report.grad_norm;
   }
-  update_args_ = {.params = state_->params(),
-                  .grads = reducer_.reduced(),
-                  .begin = 0,
-                  .end = state_->layout().total,
-                  .step = report.step,
-                  .learning_rate = report.learning_rate,
-                  .grad_scale = scale};
-  if (parts_.pool.num_workers() > 1 && update_args_.end >= kParallelUpdateElements) {
-    parts_.pool.run(update_task_);
-  } else {
-    parts_.config.optimizer->update(update_args_, state_->states());
-  }
+  updater_.update({.params = state_->params(),
+                   .grads = reducer_.reduced(),
+                   .states = &state_->states(),
+                   .average = state_->average(),
+                   .average_weight = state_->averaging().weight_at(report.step),
+                   .step = report.step,
+                   .learning_rate = report.learning_rate,
+                   .grad_scale = scale});
 }
 
 }  // namespace dlt::train

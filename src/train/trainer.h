@@ -17,6 +17,7 @@
 #include "data/loader.h"
 #include "data/sampler.h"
 #include "ddp/reducer.h"
+#include "optim/updater.h"
 #include "train/leaf_runner.h"
 #include "train/model_state.h"
 #include "train/run_config.h"
@@ -91,9 +92,9 @@ class Trainer {
   SumLayout sums_;
   ddp::Reducer reducer_;
   RunningStatisticsUpdate running_statistics_;
+  optim::Updater updater_;
   std::vector<std::unique_ptr<Worker>> workers_;
-  std::function<void(int)> run_worker_task_, update_task_;
-  optim::UpdateArgs update_args_;
+  std::function<void(int)> run_worker_task_;
   std::int64_t next_step_ = 0;
 };
 

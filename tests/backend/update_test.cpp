@@ -3,6 +3,7 @@
 #include <array>
 #include <cmath>
 #include <cstdint>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -40,7 +41,8 @@ void update(const std::string& isa, const char* name, const std::vector<double>&
   kernel->run({.inputs = inputs, .outputs = outputs, .scratch = nullptr, .run = context});
 }
 
-const std::vector<double> kAdam{0.01, 0.5, 0.9, 0.999, 1e-8, 0.02, 0.03, 0.271, 0.002997};
+constexpr double kOff = std::numeric_limits<double>::infinity();
+const std::vector<double> kAdam{0.01, 0.5, 0.02, 0, kOff, 0.9, 0.999, 1e-8, 0.03, 0.271, 0.002997};
 
 TEST(CpuUpdate, AdamFollowsTheFormula) {
   for (const std::string& isa : instruction_sets()) {
@@ -72,7 +74,8 @@ TEST(CpuUpdate, SgdFollowsTheFormula) {
       const Floats grads = numbers(n, 1), p0 = numbers(n, 2), m0 = numbers(n, 3);
       std::vector<Floats> states{p0};
       if (form > 0) states.push_back(m0);
-      update(isa, "sgd_update", {0.1, 0.5, 0.9, form == 2 ? 1.0 : 0.0, 0.01}, grads, states, 0, n);
+      update(isa, "sgd_update", {0.1, 0.5, 0.01, 0, kOff, 0.9, form == 2 ? 1.0 : 0.0}, grads,
+             states, 0, n);
       for (std::size_t i = 0; i < n; ++i) {
         const double p = static_cast<double>(p0[i]);
         const double g = 0.5 * static_cast<double>(grads[i]) + 0.01 * p;

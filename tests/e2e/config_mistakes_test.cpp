@@ -25,7 +25,8 @@ const std::vector<Mistake> kMistakes{
      "17:3: error: optimizer.learning_rte: unknown key\n"
      "  17 |   learning_rte: 0.005\n"
      "     |   ^~~~~~~~~~~~\n"
-     "  hint: did you mean 'learning_rate'?  legal: betas, eps, learning_rate, name, weight_decay\n"},
+     "  hint: did you mean 'learning_rate'?  legal: amsgrad, betas, eps, groups, learning_rate, name, "
+     "weight_decay\n"},
     {"UnknownTopLevelKey", "metrics:", "metrisc:", "9:1: error: metrisc: unknown key\n"},
     {"UnknownChoice", "name: adam", "name: adma",
      "16:9: error: optimizer.name: expected one of adam, adamw, sgd, got 'adma'\n"

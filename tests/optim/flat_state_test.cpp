@@ -1,6 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <cmath>
-
 #include <gtest/gtest.h>
 
 #include "base/error.h"
@@ -101,34 +99,6 @@ TEST(FlatState, RefusesAnotherType) {
   tensor::StateDict state = owned_state("");
   state.at("dense_1.weight") = tensor::Tensor({5}, DType::f64);
   EXPECT_EQ(refusal(state, ""), "tensor 'dense_1.weight': expected f32[5], got f64[5]");
-}
-
-TEST(SumOfSquares, AddsEveryParameterAndNoGap) {
-  const tensor::FlatLayout layout = small_layout();
-  std::vector<float> flat = counted(layout);
-  double wanted = 0;
-  for (int i = 1; i <= 33; ++i) wanted += i * i;
-  EXPECT_EQ(sum_of_squares(layout, flat.data()), wanted);
-  flat[23] = 1000.0f;  // a gap
-  EXPECT_EQ(sum_of_squares(layout, flat.data()), wanted);
-}
-
-TEST(SumOfSquares, KeepsDigitsThatF32Loses) {
-  tensor::FlatLayout layout;
-  layout.append("w", {100003});
-  std::vector<float> flat(static_cast<std::size_t>(layout.total), 0.0f);
-  for (std::size_t i = 0; i < 100003; ++i) flat[i] = 0.1f;
-  const double one = static_cast<double>(0.1f) * static_cast<double>(0.1f);
-  EXPECT_NEAR(sum_of_squares(layout, flat.data()), 100003 * one, 1e-8);
-}
-
-TEST(SumOfSquares, TellsNumbersThatAreNotFinite) {
-  const tensor::FlatLayout layout = small_layout();
-  std::vector<float> flat = counted(layout);
-  flat[2] = NAN;
-  EXPECT_TRUE(std::isnan(sum_of_squares(layout, flat.data())));
-  flat[2] = -INFINITY;
-  EXPECT_EQ(sum_of_squares(layout, flat.data()), INFINITY);
 }
 
 }  // namespace

@@ -114,5 +114,75 @@ TEST(Schedule, RefusesUnknownNamesAndImpossibleNumbers) {
               testing::HasSubstr("schedule.end_factor"));
 }
 
+TEST(Schedule, MistakesOfTheOtherKindsAreTold) {
+  using testing::HasSubstr;
+  EXPECT_THAT(mistakes("schedule: exponential\n"), HasSubstr("schedule.gamma"));
+  EXPECT_THAT(mistakes("schedule: {name: one_cycle, warmup_steps: 5}\n"),
+              HasSubstr("schedule.warmup_steps: unknown key"));
+  EXPECT_THAT(mistakes("schedule: {name: multi_step, milestones: [5, 5]}\n"),
+              HasSubstr("schedule.milestones: expected steps in ascending order, got 5 behind 5"));
+  EXPECT_THAT(mistakes("schedule: {name: cosine_restarts, period_steps: 5, period_factor: 0}\n"),
+              HasSubstr("schedule.period_factor"));
+  EXPECT_THAT(mistakes("schedule: {name: reduce_on_plateau, factor: 1}\n"),
+              HasSubstr("schedule.factor"));
+  EXPECT_THAT(mistakes("schedule: {name: warmup_stable_decay, decay_steps: 5, decay: cubic}\n"),
+              HasSubstr("schedule.decay: expected one of cosine, linear, sqrt"));
+}
+
+TEST(Schedule, MistakesOfAChainNameItsLink) {
+  using testing::HasSubstr;
+  EXPECT_THAT(mistakes("schedule: {chain: cosine}\n"),
+              HasSubstr("schedule.chain: expected a list"));
+  EXPECT_THAT(mistakes("schedule: {chain: [{name: constant}, {name: cosine}]}\n"),
+              HasSubstr("schedule.chain.0.steps: expected"));
+  EXPECT_THAT(mistakes("schedule: {chain: [{name: constant, gamma: 1, steps: 5}]}\n"),
+              HasSubstr("schedule.chain.0.gamma: unknown key"));
+  EXPECT_THAT(mistakes("schedule: {chain: [{name: reduce_on_plateau}]}\n"),
+              HasSubstr("schedule.chain.0.name: expected a schedule that follows from the step"));
+  EXPECT_THAT(mistakes("schedule: {name: cosine, chain: [{name: constant}]}\n"),
+              HasSubstr("schedule.name: unknown key"));
+}
+
+TEST(Schedule, ChainGoesOnBehindItsLastLink) {
+  const ScheduleConfig chain = read_well(
+      "schedule: {chain: [{name: constant, steps: 10}, {name: linear, end_factor: 0.5, steps: 10}]}"
+      "\n");
+  EXPECT_EQ(schedule_factor(chain, 9, 40), 1.0);
+  EXPECT_EQ(schedule_factor(chain, 15, 40), 0.75);
+  EXPECT_EQ(schedule_factor(chain, 39, 40), 0.5);
+}
+
+TEST(Schedule, ShortRunsAreNoDivisionByZero) {
+  for (const char* yaml : {"one_cycle", "{name: one_cycle, pct_start: 0}", "inverse_sqrt",
+                           "{name: one_cycle, pct_start: 1}", "polynomial",
+                           "{name: warmup_stable_decay, decay_steps: 9}",
+                           "{chain: [{name: cosine, steps: 9}, {name: linear}]}"}) {
+    const ScheduleConfig config = read_well(std::string("schedule: ") + yaml + "\n");
+    for (const std::int64_t total : {1, 2, 3}) {
+      for (std::int64_t step = 0; step < 12; ++step) {
+        const double factor = schedule_factor(config, step, total);
+        EXPECT_TRUE(factor >= 0 && factor <= 1) << yaml << " " << step << " of " << total;
+      }
+    }
+  }
+}
+
+TEST(Schedule, PlateauTakesItsDirectionFromWhatItFollows) {
+  const auto mode = [](const std::string& options) {
+    return read_well("schedule: {name: reduce_on_plateau" + options + "}\n").plateau.mode;
+  };
+  EXPECT_EQ(mode(""), PlateauMode::min);
+  EXPECT_EQ(mode(", monitor: accuracy"), PlateauMode::max);
+  EXPECT_EQ(mode(", monitor: mse"), PlateauMode::min);
+  EXPECT_EQ(mode(", monitor: accuracy, mode: min"), PlateauMode::min);
+}
+
+TEST(Schedule, APlateauOfNoNumbersReducesToo) {
+  PlateauState state;
+  for (int i = 0; i < 3; ++i) state.observe({.factor = 0.5, .patience = 1}, NAN, i);
+  EXPECT_EQ(state.factor, 0.5);
+  EXPECT_EQ(state.observed_step, 2);
+}
+
 }  // namespace
 }  // namespace dlt::optim

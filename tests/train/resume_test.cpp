@@ -7,6 +7,7 @@
 
 #include "base/fs.h"
 #include "base/text.h"
+#include "checkpoint/store.h"
 #include "ops/ops.h"
 #include "train/small_job.h"
 
@@ -41,6 +42,64 @@ TEST(Resume, EqualsAnUndisturbedRunFromAnyStep) {
         << "stopped at step " << stop << " on " << first_ranks << " ranks, resumed on "
         << second_ranks << ", seed " << seed;
   }
+}
+
+/// Whatever step it stops at, also between an epoch's last step and its evaluation.
+TEST(Resume, EqualsAnUndisturbedRunWithPlateausAndAverages) {
+  const TempFolder folder;
+  const JobFiles files = write_small_job(folder, 47);
+  const std::vector<std::vector<std::string>> cases{
+      {"schedule={name: reduce_on_plateau, patience: 0, threshold: 0.9}", "train.ema={decay: 0.7}"},
+      {"train.swa={start_step: 3, every_steps: 2}",
+       "optimizer={name: lamb, groups: [{match: '*.bias', freeze: true}]}"}};
+  for (const auto& overrides : cases) {
+    const train::RunSummary whole =
+        run_job(files, {.overrides = overrides, .resume = {.overwrite = true}});
+    for (const std::int64_t stop : {1, 4, 5, 8, 10, 13}) {
+      (void)run_job(files, {.ranks = 2,
+                            .overrides = overrides,
+                            .resume = {.overwrite = true},
+                            .interrupt_at_step = stop});
+      const train::RunSummary rest = run_job(files, {.overrides = overrides});
+      EXPECT_EQ(rest.weights_hash, whole.weights_hash) << overrides[0] << " stopped at " << stop;
+      EXPECT_EQ(rest.eval, whole.eval) << overrides[0] << " stopped at " << stop;
+    }
+  }
+}
+
+TEST(Resume, MakesUpAnEvaluationThatAPlateauWaitsFor) {
+  const TempFolder folder;
+  const JobFiles files = write_small_job(folder, 47);  // 5 steps an epoch
+  // The checkpoint of step 5 is written before the evaluation that follows the step.
+  const std::vector<std::string> plateau{
+      "schedule={name: reduce_on_plateau, patience: 0, threshold: 0.9}", "checkpoint.every_steps=5",
+      "checkpoint.keep=9"};
+  const train::RunSummary whole = run_job(files, {.overrides = plateau});
+  for (const char* name : {"step-000000010", "step-000000015"}) {
+    std::filesystem::remove_all(files.run_dir + "/checkpoints/" + name);
+  }
+  std::filesystem::remove(files.run_dir + "/summary.json");
+  const train::RunSummary rest = run_job(files, {.ranks = 2, .overrides = plateau});
+  EXPECT_EQ(rest.weights_hash, whole.weights_hash);
+  const std::string constant = run_job(files, {.resume = {.overwrite = true}}).weights_hash;
+  EXPECT_NE(constant, whole.weights_hash);  // the plateau did reduce the rate
+}
+
+TEST(Resume, AverageIsInTheCheckpointAndUsedForEvaluation) {
+  const TempFolder folder;
+  const JobFiles files = write_small_job(folder, 47);
+  const std::vector<std::string> ema{"train.ema={decay: 0.9}"};
+  const train::RunSummary averaged = run_job(files, {.overrides = ema});
+  const checkpoint::Checkpoint last = checkpoint::load_any(files.run_dir);
+  ASSERT_TRUE(last.optimizer.contains("ema.dense_1.weight"));
+  const auto average = last.optimizer.at("ema.dense_1.weight").as<float>();
+  const auto weights = last.model.at("dense_1.weight").as<float>();
+  EXPECT_FALSE(std::equal(average.begin(), average.end(), weights.begin()));
+  const train::RunSummary raw =
+      run_job(files, {.overrides = {"train.ema={decay: 0.9, use_for_eval: false}"},
+                      .resume = {.overwrite = true}});
+  EXPECT_EQ(raw.weights_hash, averaged.weights_hash);
+  EXPECT_NE(raw.eval, averaged.eval);
 }
 
 TEST(Resume, RaisedEpochsGoOnFromTheEnd) {

@@ -45,7 +45,9 @@ TEST_F(RunConfig, MistakesNameKeyExpectationAndValue) {
   const std::vector<Case> cases{
       {"optimizer.learning_rte=0.1", "error: optimizer.learning_rte: unknown key"},
       {"optimizer.learning_rte=0.1",
-       "hint: did you mean 'learning_rate'?  legal: betas, eps, learning_rate, name, weight_decay"},
+       "hint: did you mean 'learning_rate'?  legal: amsgrad, betas, eps, groups, learning_rate, "
+       "name, "
+       "weight_decay"},
       {"data.global_batch_size=0",
        "error: data.global_batch_size: expected an integer from 1 to 1048576, got '0'"},
       {"data.global_batch_size=010",
@@ -64,6 +66,12 @@ TEST_F(RunConfig, MistakesNameKeyExpectationAndValue) {
        "data.train.window.length: expected 6, the length of the model's input [6], got '5'"},
       {"data.eval.window.stride=0", "data.eval.window.stride: expected an integer from 1"},
       {"data.train.window={lenght: 6}", "did you mean 'length'"},
+      {"train.clip_value=0", "train.clip_value: expected a number"},
+      {"train.ema={decay: 1.5}", "train.ema.decay: expected a number"},
+      {"optimizer.groups=[{match: '*.bais'}]",
+       "optimizer.groups.0.match: expected a pattern that matches a parameter, got '*.bais'"},
+      {"schedule={name: reduce_on_plateau, monitor: auc}",
+       "schedule: expected schedule.monitor to be one of loss, accuracy, got 'auc'"},
       {"log.tensorboard=yes", "log.tensorboard: expected true or false, got 'yes'"},
   };
   for (const Case& c : cases) {
@@ -72,6 +80,33 @@ TEST_F(RunConfig, MistakesNameKeyExpectationAndValue) {
     EXPECT_NE(got.mistakes.find(c.message), std::string::npos) << c.override_text << " gave\n"
                                                                << got.mistakes;
   }
+}
+
+TEST_F(RunConfig, PlateauNeedsEvaluations) {
+  const Read got = read(files_.config, {"schedule=reduce_on_plateau", "train.eval_every_epochs=0"});
+  EXPECT_NE(got.mistakes.find("expected evaluations for reduce_on_plateau to follow, got none"),
+            std::string::npos)
+      << got.mistakes;
+  EXPECT_EQ(read(files_.config, {"schedule=reduce_on_plateau"}).mistakes, "");
+}
+
+TEST_F(RunConfig, ResolvedGroupsLinksAndAveragesAreReadAgain) {
+  const autodiff::OpTable table = ops::make_op_table();
+  const auto backend = tensor::make_cpu_backend();
+  const train::RunConfig config = train::read_run_config(
+      files_.config,
+      {"optimizer={name: lamb, groups: [{match: ['*.bias'], weight_decay: 0}, {match: '*'}]}",
+       "schedule={chain: [{name: constant, steps: 3}, {name: exponential, gamma: 0.5}]}",
+       "train.swa={start_epoch: 1}", "train.clip_value=0.5"},
+      table, *backend);
+  const std::string yaml = train::resolved_yaml(config);
+  const std::string again = (folder_ / "again.yaml");
+  std::ofstream(again) << yaml;
+  const train::RunConfig second = train::read_run_config(again, {}, table, *backend);
+  EXPECT_EQ(train::resolved_yaml(second), yaml);
+  EXPECT_EQ(second.optimizer->groups().size(), 2U);
+  EXPECT_EQ(second.schedule.links.size(), 2U);
+  EXPECT_EQ(second.averaging.start_epoch, 1);
 }
 
 TEST_F(RunConfig, PlainWordsStandForTheNameAlone) {

@@ -92,6 +92,42 @@ TEST(SameBits, PaddingOfUnevenLeavesTakesNoPart) {
   }
 }
 
+/// Optimisers and averages with norms and groups: what depends on more than one element.
+const std::vector<std::vector<std::string>>& update_cases() {
+  static const std::vector<std::vector<std::string>> all{
+      {"optimizer={name: lamb, learning_rate: 0.02, groups: [{match: '*.bias', weight_decay: 0, "
+       "adapt: false}, {match: dense_1.weight, learning_rate_factor: 0.5, l1: 0.001}]}",
+       "train.ema={decay: 0.9}", "train.clip_norm=1"},
+      {"optimizer={name: lars, learning_rate: 5, groups: [{match: dense_2.bias, freeze: true}]}",
+       "train.swa={start_epoch: 1, every_steps: 2}", "train.clip_value=0.05"},
+      {"schedule={name: reduce_on_plateau, patience: 0, threshold: 0.5}", "train.ema={decay: 0.5}"},
+  };
+  return all;
+}
+
+TEST(SameBits, HoldForNormsGroupsAndAverages) {
+  const TempFolder folder;
+  const JobFiles files = write_small_job(folder, 47);
+  const std::string plain = hash_of(files, {});
+  for (const auto& overrides : update_cases()) {
+    const train::RunSummary one =
+        run_job(files, {.overrides = overrides, .resume = {.overwrite = true}});
+    EXPECT_NE(one.weights_hash, plain) << overrides[0];
+    for (const int ranks : {2, 4}) {
+      const train::RunSummary many =
+          run_job(files, {.ranks = ranks, .overrides = overrides, .resume = {.overwrite = true}});
+      EXPECT_EQ(many.weights_hash, one.weights_hash) << overrides[0] << " " << ranks << " ranks";
+      EXPECT_EQ(many.eval, one.eval) << overrides[0] << " " << ranks << " ranks";
+    }
+    std::vector<std::string> threads = overrides;
+    threads.emplace_back("train.threads=3");
+    const train::RunSummary more =
+        run_job(files, {.overrides = threads, .resume = {.overwrite = true}});
+    EXPECT_EQ(more.weights_hash, one.weights_hash) << overrides[0];
+    EXPECT_EQ(more.eval, one.eval) << overrides[0];
+  }
+}
+
 TEST(SameBits, DifferForAnotherSeed) {
   const TempFolder folder;
   const JobFiles files = write_small_job(folder, 47);

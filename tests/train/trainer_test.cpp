@@ -28,7 +28,8 @@ long allocations_in_steps(const JobFiles& files, int ranks, int threads,
     backend->enter_thread();
     ThreadPool pool(threads);
     const auto program = train::training_program(config, table, *backend, 2);
-    train::ModelState state(program->layout(), config.optimizer.get(), *backend);
+    train::ModelState state(program->layout(), config.optimizer.get(), *backend,
+                            train::state_extras(config, 5));
     state.initialize(config.model->params(), config.seed);
     train::Trainer trainer({.config = config,
                             .program = *program,
@@ -56,6 +57,10 @@ TEST(Trainer, StepsAllocateNothing) {
   EXPECT_EQ(allocations_in_steps(files, 1, 1, {"data.workers=0"}), 0);
   EXPECT_EQ(allocations_in_steps(files, 1, 3, {"data.workers=2"}), 0);
   EXPECT_EQ(allocations_in_steps(files, 2, 1, {"comm.bucket_mb=0.0001"}), 0);
+  EXPECT_EQ(allocations_in_steps(files, 1, 2,
+                                 {"optimizer={name: lamb, groups: [{match: '*.bias', l2: 0.1}]}",
+                                  "train.ema={}", "train.clip_value=1", "train.clip_norm=1"}),
+            0);
 }
 
 TEST(Trainer, CountingAllocatorCounts) {

@@ -193,4 +193,10 @@ bool flat_sum(const KernelSpec& spec, Plan& plan) {
   return all_f32(spec.inputs) && spec.outputs[0].dtype == DType::f64;
 }
 
+bool flat_measure(const KernelSpec& spec, Plan& plan) {
+  plan.call.flat = true;
+  return all_f32(spec.inputs) && all_f32(spec.outputs.first(spec.outputs.size() - 1)) &&
+         spec.outputs.back().dtype == DType::f64;
+}
+
 }  // namespace dlt::cpu::prepare

@@ -55,6 +55,8 @@ bool product(const tensor::KernelSpec& spec, Plan& plan);
 bool flat(const tensor::KernelSpec& spec, Plan& plan);
 /// An f32 buffer, of the length of input 0 in each run, into f64 [1].
 bool flat_sum(const tensor::KernelSpec& spec, Plan& plan);
+/// As flat, with a last output f64 [n].
+bool flat_measure(const tensor::KernelSpec& spec, Plan& plan);
 
 }  // namespace prepare
 }  // namespace dlt::cpu

@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "optim/updater.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+#include "base/error.h"
+
+namespace dlt::optim {
+namespace {
+
+/// Below this many elements an update is cheaper than waking the workers.
+constexpr std::int64_t kParallelElements = 1 << 16;
+/// Elements of a norm's block.
+constexpr std::int64_t kBlockElements = 1 << 14;
+/// Elements that are updated before their average is: the parameters are then still in the cache.
+constexpr std::int64_t kChunkElements = 1 << 14;
+
+/// The kernel "sum_of_squares" for devices that have none, in the same order as the CPU's.
+void sum_of_squares_host(const tensor::KernelArgs& args, const tensor::Attrs& /*attrs*/) {
+  constexpr std::size_t kLanes = 16;
+  const float* values = args.inputs[0].as<const float>();
+  const std::int64_t count = args.inputs[0].numel();
+  std::array<double, kLanes> lanes{};
+  for (std::int64_t i = 0; i < count; ++i) {
+    const auto x = static_cast<double>(values[i]);
+    lanes[static_cast<std::size_t>(i) % kLanes] += x * x;
+  }
+  for (std::size_t width = kLanes / 2; width > 0; width /= 2) {
+    for (std::size_t k = 0; k < width; ++k) lanes[k] += lanes[k + width];
+  }
+  *args.outputs[0].as<double>() = lanes[0];
+}
+
+std::unique_ptr<tensor::Kernel> make_sum_of_squares(const tensor::Backend& backend) {
+  const tensor::Attrs attrs;
+  const std::array<tensor::TensorType, 1> in{tensor::TensorType{tensor::Shape{1}, DType::f32}};
+  const std::array<tensor::TensorType, 1> out{tensor::TensorType{tensor::Shape{1}, DType::f64}};
+  std::unique_ptr<tensor::Kernel> kernel;
+  if (const tensor::KernelFactory factory = backend.find("sum_of_squares")) {
+    kernel = factory({.inputs = in, .outputs = out, .attrs = attrs});
+  }
+  if (kernel == nullptr) kernel = tensor::make_function_kernel(sum_of_squares_host, attrs);
+  return kernel;
+}
+
+/// Share `index` of n things.
+std::pair<std::size_t, std::size_t> share(std::size_t n, int workers, int index) {
+  const auto w = static_cast<std::size_t>(workers), i = static_cast<std::size_t>(index);
+  return {n * i / w, n * (i + 1) / w};
+}
+
+}  // namespace
+
+Updater::Updater(const Optimizer& optimizer, const tensor::FlatLayout& layout,
+                 const tensor::Backend& backend, ThreadPool& pool, const UpdaterOptions& options)
+    : optimizer_(&optimizer),
+      pool_(&pool),
+      total_(layout.total),
+      num_workers_(layout.total >= kParallelElements ? pool.num_workers() : 1),
+      clip_value_(options.clip_value),
+      plan_(plan_updates(layout, optimizer.groups(), options.excluded,
+                         optimizer.adapts() ? Merge::none : Merge::neighbours)),
+      sum_of_squares_(make_sum_of_squares(backend)),
+      average_(backend) {
+  for (std::size_t part = 0; part < plan_.parts.size(); ++part) {
+    const auto& [begin, end, range] = plan_.parts[part];
+    for (std::int64_t at = begin; at < end; at += kBlockElements) {
+      blocks_.push_back({.begin = at, .end = std::min(at + kBlockElements, end), .part = part});
+    }
+  }
+  sums_.resize(2 * blocks_.size());
+  trust_ratios_.assign(plan_.ranges.size(), 1.0);
+  square_task_ = [this](int worker) { square_blocks(worker); };
+  measure_task_ = [this](int worker) { measure_blocks(worker); };
+  update_task_ = [this](int worker) { update_share(worker); };
+}
+
+void Updater::run(const std::function<void(int)>& task) {
+  if (num_workers_ > 1) {
+    pool_->run(task);
+  } else {
+    task(0);
+  }
+}
+
+void Updater::square_blocks(int worker) {
+  const auto [first, last] = share(blocks_.size(), num_workers_, worker);
+  const tensor::RunContext context;
+  for (std::size_t i = first; i < last; ++i) {
+    const Block& block = blocks_[i];
+    const std::array<tensor::View, 1> in{
+        tensor::View{const_cast<float*>(step_.grads) + block.begin,
+                     {tensor::Shape{block.end - block.begin}, DType::f32}}};
+    const std::array<tensor::View, 1> out{
+        tensor::View{&sums_[2 * i], {tensor::Shape{1}, DType::f64}}};
+    sum_of_squares_->run({.inputs = in, .outputs = out, .scratch = nullptr, .run = context});
+  }
+}
+
+double Updater::gradient_norm(const float* grads) {
+  step_.grads = grads;
+  run(square_task_);
+  double sum = 0;
+  for (std::size_t i = 0; i < blocks_.size(); ++i) sum += sums_[2 * i];
+  return std::sqrt(sum);
+}
+
+UpdateArgs Updater::args_of(std::size_t range) const {
+  const GroupSettings& settings = plan_.ranges[range].settings;
+  return {.params = step_.params,
+          .grads = step_.grads,
+          .begin = plan_.ranges[range].begin,
+          .end = plan_.ranges[range].end,
+          .step = step_.step,
+          .learning_rate = step_.learning_rate * settings.learning_rate_factor,
+          .grad_scale = step_.grad_scale,
+          .clip_value = clip_value_,
+          .weight_decay = settings.weight_decay,
+          .l1 = settings.l1,
+          .l2 = settings.l2,
+          .trust_ratio = trust_ratios_[range]};
+}
+
+void Updater::measure_blocks(int worker) {
+  const auto [first, last] = share(blocks_.size(), num_workers_, worker);
+  for (std::size_t i = first; i < last; ++i) {
+    UpdateArgs args = args_of(plan_.parts[blocks_[i].part].range);
+    args.begin = blocks_[i].begin;
+    args.end = blocks_[i].end;
+    optimizer_->measure(args, *step_.states, &sums_[2 * i]);
+  }
+}
+
+void Updater::set_trust_ratios() {
+  for (std::size_t i = 0; i < blocks_.size();) {
+    const std::size_t part = blocks_[i].part;
+    ParamNorms squares;
+    for (; i < blocks_.size() && blocks_[i].part == part; ++i) {
+      squares.param += sums_[2 * i];
+      squares.update += sums_[2 * i + 1];
+    }
+    const std::size_t range = plan_.parts[part].range;
+    if (!plan_.ranges[range].settings.adapt) continue;
+    trust_ratios_[range] = optimizer_->trust_ratio(
+        args_of(range), {.param = std::sqrt(squares.param), .update = std::sqrt(squares.update)});
+  }
+}
+
+void Updater::update(const StepUpdate& update) {
+  step_ = update;
+  if (optimizer_->adapts()) {
+    run(measure_task_);
+    set_trust_ratios();
+  }
+  run(update_task_);
+}
+
+void Updater::update_share(int worker) {
+  const auto lines = static_cast<std::size_t>(total_ / 16);
+  const auto [first, last] = share(lines, num_workers_, worker);
+  const std::int64_t begin = static_cast<std::int64_t>(first) * 16;
+  const std::int64_t end = static_cast<std::int64_t>(last) * 16;
+  if (step_.average == nullptr || step_.average_weight == 0) {
+    update_chunk(begin, end);
+    return;
+  }
+  for (std::int64_t at = begin; at < end; at += kChunkElements) {
+    const std::int64_t stop = std::min(at + kChunkElements, end);
+    update_chunk(at, stop);
+    average_.run(step_.params, step_.average, {at, stop}, step_.average_weight);
+  }
+}
+
+void Updater::update_chunk(std::int64_t begin, std::int64_t end) {
+  const auto first =
+      std::upper_bound(plan_.ranges.begin(), plan_.ranges.end(), begin,
+                       [](std::int64_t at, const UpdateRange& range) { return at < range.end; });
+  for (auto it = first; it != plan_.ranges.end() && it->begin < end; ++it) {
+    UpdateArgs args = args_of(static_cast<std::size_t>(it - plan_.ranges.begin()));
+    args.begin = std::max(args.begin, begin);
+    args.end = std::min(args.end, end);
+    optimizer_->update(args, *step_.states);
+  }
+}
+
+}  // namespace dlt::optim

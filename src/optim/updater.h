@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <limits>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/thread_pool.h"
+#include "optim/averaging.h"
+#include "optim/optimizer.h"
+
+namespace dlt::optim {
+
+struct UpdaterOptions {
+  std::vector<std::string> excluded;  // parameters that are no business of the optimiser
+  double clip_value = std::numeric_limits<double>::infinity();
+};
+
+/// One step's update of the flat buffers.
+struct StepUpdate {
+  float* params = nullptr;
+  const float* grads = nullptr;
+  const std::vector<float*>* states = nullptr;
+  float* average = nullptr;   // null: none is kept
+  double average_weight = 0;  // of the parameters in it, 0: not in this step
+  std::int64_t step = 0;      // counted from 0
+  double learning_rate = 0;
+  double grad_scale = 1;
+};
+
+/// Applies an optimiser with its groups to the flat buffers, on all workers of a pool. Norms are
+/// sums of blocks that are cut by the layout alone, added in the layout's order, so that no bit
+/// depends on the number of workers. Allocates in the constructor only.
+class Updater {
+ public:
+  /// All arguments but backend and options must outlive it; layout and groups are read here.
+  Updater(const Optimizer& optimizer, const tensor::FlatLayout& layout,
+          const tensor::Backend& backend, ThreadPool& pool, const UpdaterOptions& options);
+
+  /// Euclidean norm of the gradient of the parameters that are updated.
+  [[nodiscard]] double gradient_norm(const float* grads);
+  void update(const StepUpdate& update);
+
+ private:
+  struct Block {
+    std::int64_t begin = 0, end = 0;
+    std::size_t part = 0;
+  };
+  void run(const std::function<void(int)>& task);
+  [[nodiscard]] UpdateArgs args_of(std::size_t range) const;
+  void square_blocks(int worker);
+  void measure_blocks(int worker);
+  void set_trust_ratios();
+  void update_share(int worker);
+  void update_chunk(std::int64_t begin, std::int64_t end);
+
+  const Optimizer* optimizer_;
+  ThreadPool* pool_;
+  std::int64_t total_;
+  int num_workers_;  // that share the work
+  double clip_value_;
+  UpdatePlan plan_;
+  std::vector<Block> blocks_;
+  std::vector<double> sums_;          // two of each block
+  std::vector<double> trust_ratios_;  // of each range
+  std::unique_ptr<tensor::Kernel> sum_of_squares_;
+  AverageKernel average_;
+  std::function<void(int)> square_task_, measure_task_, update_task_;
+  StepUpdate step_;
+};
+
+}  // namespace dlt::optim
