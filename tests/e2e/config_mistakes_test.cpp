@@ -29,7 +29,8 @@ const std::vector<Mistake> kMistakes{
      "weight_decay\n"},
     {"UnknownTopLevelKey", "metrics:", "metrisc:", "9:1: error: metrisc: unknown key\n"},
     {"UnknownChoice", "name: adam", "name: adma",
-     "16:9: error: optimizer.name: expected one of adam, adamw, sgd, got 'adma'\n"
+     "16:9: error: optimizer.name: expected one of adadelta, adagrad, adam, adamax, adamw, lamb, lars, "
+     "lion, nadam, rmsprop, sgd, got 'adma'\n"
      "  16 |   name: adma\n"
      "     |         ^~~~\n"
      "  hint: did you mean 'adam'?\n"},
@@ -89,7 +90,9 @@ const std::vector<Mistake> kMistakes{
     {"UnknownMetric", "metrics: [accuracy]", "metrics: [acuracy]",
      "9:11: error: metrics.0: expected the name of a metric, got 'acuracy'\n"},
     {"UnknownSchedule", "learning_rate: 0.005", "learning_rate: 0.005\nschedule: {name: cosin}",
-     "18:18: error: schedule.name: expected one of constant, cosine, linear, step, got 'cosin'\n"},
+     "18:18: error: schedule.name: expected one of constant, cosine, cosine_restarts, exponential, "
+     "inverse_sqrt, linear, multi_step, one_cycle, polynomial, reduce_on_plateau, step, "
+     "warmup_stable_decay, got 'cosin'\n"},
     {"ListForAMap", "data:\n", "data: [1]\nx:\n", "error: data: expected a map"},
     {"OpenBracket", "run: {name: t", "run: {name: [t", "1:"},
     {"Alias", "run: {name: t", "run: {name: *t", "1:13: error: aliases are not allowed\n"},
