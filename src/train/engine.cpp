@@ -62,6 +62,12 @@ StateExtras state_extras(const RunConfig& config, std::int64_t steps_per_epoch) 
           .plateau = config.schedule.kind == optim::ScheduleKind::reduce_on_plateau};
 }
 
+void load_for_use(const RunConfig& config, const checkpoint::Checkpoint& checkpoint,
+                  ModelState& state) {
+  state.load(checkpoint);
+  if (config.averaging.evaluates()) state.load_average(checkpoint, config.averaging.name());
+}
+
 std::int64_t count_params(const RunConfig& config) {
   std::int64_t total = 0;
   for (const auto& spec : config.model->params()) total += spec.shape.numel();

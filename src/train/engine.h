@@ -29,6 +29,11 @@ struct Division {
 /// What a run's state holds beside parameters and the optimiser's.
 [[nodiscard]] StateExtras state_extras(const RunConfig& config, std::int64_t steps_per_epoch);
 
+/// Loads the weights of a checkpoint that evaluation, prediction and generation work with: the
+/// average if the config keeps one for that, else the weights themselves.
+void load_for_use(const RunConfig& config, const checkpoint::Checkpoint& checkpoint,
+                  ModelState& state);
+
 [[nodiscard]] std::int64_t count_params(const RunConfig& config);
 
 /// Threads that a rank's part of a step is worth: handing work to a thread costs some microseconds,

@@ -27,7 +27,7 @@ class NextToken {
         state_(program_.layout(), nullptr, around.backend),
         executor_(program_, around.backend, state_.params()),
         input_(static_cast<std::size_t>(length_), 0) {
-    state_.load(checkpoint);
+    load_for_use(config, checkpoint, state_);
   }
 
   /// Logits of what follows. tokens: not empty.

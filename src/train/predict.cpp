@@ -38,8 +38,7 @@ struct ForwardPass {
               .pool = pool,
               .clock = around.clock,
               .host = around.host} {
-    state.load(checkpoint);
-    if (config.averaging.evaluates()) state.load_average(checkpoint, config.averaging.name());
+    load_for_use(config, checkpoint, state);
   }
   Division division;
   ThreadPool pool;

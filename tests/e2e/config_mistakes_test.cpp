@@ -29,8 +29,8 @@ const std::vector<Mistake> kMistakes{
      "weight_decay\n"},
     {"UnknownTopLevelKey", "metrics:", "metrisc:", "9:1: error: metrisc: unknown key\n"},
     {"UnknownChoice", "name: adam", "name: adma",
-     "16:9: error: optimizer.name: expected one of adadelta, adagrad, adam, adamax, adamw, lamb, lars, "
-     "lion, nadam, rmsprop, sgd, got 'adma'\n"
+     "16:9: error: optimizer.name: expected one of adadelta, adagrad, adam, adamax, adamw, lamb, "
+     "lars, lion, nadam, rmsprop, sgd, got 'adma'\n"
      "  16 |   name: adma\n"
      "     |         ^~~~\n"
      "  hint: did you mean 'adam'?\n"},
