@@ -200,6 +200,52 @@ void add_attention(std::vector<Case>& cases, std::int64_t batch, std::int64_t le
   }
 }
 
+std::string text(const Shape& shape) {
+  std::string out;
+  for (const std::int64_t size : shape.dims()) out += "/" + std::to_string(size);
+  return out;
+}
+
+/// batch_norm and relu as one op, beside a copy of the same memory.
+void add_batch_norm(std::vector<Case>& cases, const Shape& shape) {
+  const TensorType x = f32(shape), c = f32({shape.last()}), weight = f32({shape[0]});
+  const Attrs relu{{"activation", std::string("relu")}};
+  const std::string size = text(shape);
+  cases.push_back({"copy" + size, "copy", {x}, {x}, {}, {}});
+  cases.push_back(
+      {"batch_norm_relu" + size, "batch_norm", {x, c, c, weight}, {x, c, c, c}, relu, {}});
+  cases.push_back({"batch_norm_relu_grad" + size,
+                   "batch_norm_grad",
+                   {x, x, c, c, c, c, weight},
+                   {x, c, c},
+                   relu,
+                   {}});
+}
+
+void add_layer_norm(std::vector<Case>& cases, std::int64_t rows, std::int64_t n) {
+  const TensorType x = f32({rows, n}), c = f32({n}), row = f32({rows});
+  const std::string size = text(x.shape);
+  cases.push_back({"copy" + size, "copy", {x}, {x}, {}, {}});
+  cases.push_back({"layer_norm" + size, "layer_norm", {x, c, c}, {x, row, row}, {}, {}});
+  cases.push_back(
+      {"add_layer_norm" + size, "add_layer_norm", {x, x, c, c}, {x, x, row, row}, {}, {}});
+  cases.push_back(
+      {"layer_norm_grad" + size, "layer_norm_grad", {x, x, c, row, row}, {x, c, c}, {}, {}});
+}
+
+/// 2 x 2 windows side by side.
+void add_max_pool(std::vector<Case>& cases, const Shape& image) {
+  const TensorType x = f32(image), y = f32({image[0], image[1] / 2, image[2] / 2, image[3]});
+  const TensorType index{y.shape, DType::u8};
+  Attrs attrs{{"window", std::vector<std::int64_t>{2, 2}},
+              {"strides", std::vector<std::int64_t>{2, 2}},
+              {"pads", std::vector<std::int64_t>{0, 0, 0, 0}}};
+  cases.push_back({"copy" + text(image), "copy", {x}, {x}, {}, {}});
+  cases.push_back({"max_pool2d" + text(image), "max_pool2d", {x}, {y, index}, attrs, {}});
+  attrs.set("shape", std::vector<std::int64_t>(image.dims().begin(), image.dims().end()));
+  cases.push_back({"max_pool2d_grad" + text(image), "max_pool2d_grad", {y, index}, {x}, attrs, {}});
+}
+
 std::vector<Case> all_cases() {
   std::vector<Case> cases;
   add_attention(cases, 12, 64, 4, 32);
@@ -216,6 +262,14 @@ std::vector<Case> all_cases() {
   layer.inputs.push_back(f32({512}));
   layer.attrs.set("activation", std::string("relu"));
   cases.push_back(layer);
+  for (const std::int64_t stage : {1, 2, 4, 8}) {  // resnet18 on 32 x 32
+    add_batch_norm(cases, {32, 32 / stage, 32 / stage, 64 * stage});
+  }
+  add_layer_norm(cases, 768, 128);
+  add_layer_norm(cases, 1024, 384);
+  add_max_pool(cases, {64, 28, 28, 6});  // LeNet-5
+  add_max_pool(cases, {64, 10, 10, 16});
+  add_max_pool(cases, {32, 32, 32, 64});
   add_pointwise(cases);
   add_updates(cases, 669706, "670k");
   add_updates(cases, 50'000'000, "50M");

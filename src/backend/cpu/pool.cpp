@@ -39,16 +39,55 @@ DLT_INLINE void store_bytes(std::uint8_t* p, vi v, std::int64_t count) {
 }
 #endif
 
+/// Windows of a size known when compiling, without padding; 0 x 0: of any kind.
+template <int kHeight, int kWidth>
+struct Kind {
+  static constexpr bool kKnown = kHeight > 0;
+  static constexpr int kRows = kHeight, kColumns = kWidth;
+};
+
+template <typename F>
+DLT_INLINE void by_kind(const PoolPlan& p, F f) {
+  const bool padded = p.top > 0 || p.left > 0 ||
+                      (p.out_height - 1) * p.stride_height + p.window_height > p.in_height ||
+                      (p.out_width - 1) * p.stride_width + p.window_width > p.in_width;
+  if (!padded && p.window_height == 2 && p.window_width == 2) {
+    f(Kind<2, 2>{});
+  } else {
+    f(Kind<0, 0>{});
+  }
+}
+
 /// The cells of one output place that lie in the image.
+template <typename K>
 struct Window {
   std::int64_t first_row, last_row, first_column, last_column;  // in the window; last exclusive
   std::int64_t start;                                           // input element of cell (0, 0)
-  std::int64_t row_stride, channels;
+  std::int64_t row_stride, channels, window_width;
   DLT_INLINE_MEMBER std::int64_t cells() const {
     return (last_row - first_row) * (last_column - first_column);
   }
   DLT_INLINE_MEMBER std::int64_t element(std::int64_t row, std::int64_t column) const {
     return start + row * row_stride + column * channels;
+  }
+  /// f(cell number, input element) row by row.
+  template <typename F>
+  DLT_INLINE_MEMBER void each_cell(F f) const {
+    if constexpr (K::kKnown) {
+#pragma GCC unroll 8
+      for (int row = 0; row < K::kRows; ++row) {
+#pragma GCC unroll 8
+        for (int column = 0; column < K::kColumns; ++column) {
+          f(row * K::kColumns + column, element(row, column));
+        }
+      }
+    } else {
+      for (std::int64_t row = first_row; row < last_row; ++row) {
+        for (std::int64_t column = first_column; column < last_column; ++column) {
+          f(static_cast<int>(row * window_width + column), element(row, column));
+        }
+      }
+    }
   }
 };
 
@@ -57,39 +96,61 @@ DLT_INLINE std::int64_t clamp(std::int64_t v, std::int64_t low, std::int64_t hig
 }
 
 /// f(output element, window) for every output place.
-template <typename F>
-DLT_INLINE void each_window(const PoolPlan& p, F f) {
-  Window w;
-  w.channels = p.channels;
-  w.row_stride = p.in_width * p.channels;
+template <typename K, typename F>
+DLT_INLINE void each_window(K /*kind*/, const PoolPlan& p, F f) {
+  Window<K> w{0, p.window_height,         0,          p.window_width,
+              0, p.in_width * p.channels, p.channels, p.window_width};
   std::int64_t out = 0;
-  for (std::int64_t b = 0; b < p.batch; ++b) {
-    for (std::int64_t h = 0; h < p.out_height; ++h) {
-      const std::int64_t y = h * p.stride_height - p.top;
+  for (std::int64_t i = 0; i < p.batch * p.out_height; ++i) {
+    const std::int64_t b = i / p.out_height, y = i % p.out_height * p.stride_height - p.top;
+    const std::int64_t row = ((b * p.in_height + y) * p.in_width - p.left) * p.channels;
+    if (!K::kKnown) {
       w.first_row = clamp(-y, 0, p.window_height);
       w.last_row = clamp(p.in_height - y, 0, p.window_height);
-      for (std::int64_t i = 0; i < p.out_width; ++i, out += p.channels) {
-        const std::int64_t x = i * p.stride_width - p.left;
+    }
+    for (std::int64_t j = 0; j < p.out_width; ++j, out += p.channels) {
+      if (!K::kKnown) {
+        const std::int64_t x = j * p.stride_width - p.left;
         w.first_column = clamp(-x, 0, p.window_width);
         w.last_column = clamp(p.in_width - x, 0, p.window_width);
-        w.start = ((b * p.in_height + y) * p.in_width + x) * p.channels;
-        f(out, w);
       }
+      w.start = row + j * p.stride_width * p.channels;
+      f(out, w);
     }
   }
 }
 
-/// f(cell number, input element) row by row.
-template <typename F>
-DLT_INLINE void each_cell(const Window& w, std::int64_t window_width, F f) {
-  for (std::int64_t row = w.first_row; row < w.last_row; ++row) {
-    for (std::int64_t column = w.first_column; column < w.last_column; ++column) {
-      f(row * window_width + column, w.element(row, column));
-    }
+/// The largest number so far in each lane and its cell. NaN is the largest of all.
+struct Best {
+  vf value;
+  vi cell;
+  DLT_INLINE_MEMBER void offer(vf v, int k) {
+#ifdef __AVX512F__
+    const __mmask16 larger = static_cast<__mmask16>(_mm512_cmp_ps_mask(v, value, _CMP_NLE_UQ) &
+                                                    _mm512_cmp_ps_mask(value, value, _CMP_ORD_Q));
+    value = _mm512_mask_mov_ps(value, larger, v);
+    cell = reinterpret_cast<vi>(
+        _mm512_mask_mov_epi32(reinterpret_cast<__m512i>(cell), larger, _mm512_set1_epi32(k)));
+#else
+    const vi larger = ~(v <= value) & (value == value);
+    value = select(larger, v, value);
+    cell = bits(select(larger, from_bits(set1i(k)), from_bits(cell)));
+#endif
   }
+};
+
+/// v where the cell is k, else 0.
+DLT_INLINE vf only(vi cell, int k, vf v) {
+#ifdef __AVX512F__
+  return _mm512_maskz_mov_ps(
+      _mm512_cmpeq_epi32_mask(reinterpret_cast<__m512i>(cell), _mm512_set1_epi32(k)), v);
+#else
+  return from_bits((cell == set1i(k)) & bits(v));
+#endif
 }
 
-DLT_INLINE float share_of(const PoolPlan& plan, const Window& w) {
+template <typename K>
+DLT_INLINE float share_of(const PoolPlan& plan, const Window<K>& w) {
   const std::int64_t cells =
       plan.count_include_pad ? plan.window_height * plan.window_width : w.cells();
   return 1.0f / static_cast<float>(cells);
@@ -102,12 +163,12 @@ DLT_INLINE void clear(const PoolPlan& plan, float* dx) {
   __builtin_memset(dx, 0, static_cast<std::size_t>(count) * 4);
 }
 
-template <bool kAdd>
-DLT_INLINE void max_grad(const PoolPlan& plan, const Memory& m) {
+template <bool kAdd, typename K>
+DLT_INLINE void max_grad(K kind, const PoolPlan& plan, const Memory& m) {
   const float* dy = m.x(0);
   const auto* index = static_cast<const std::uint8_t*>(m.in[1]);
   float* dx = m.y(0);
-  each_window(plan, [&](std::int64_t out, const Window& w) {
+  each_window(kind, plan, [&](std::int64_t out, const Window<K>& w) {
     each_group(plan.channels, [&](auto group) {
       constexpr int kWidth = decltype(group)::kWidth;
       vf d[kWidth];
@@ -116,10 +177,10 @@ DLT_INLINE void max_grad(const PoolPlan& plan, const Memory& m) {
         d[g] = group.load(dy + out + group.column + g * kLanes);
         chosen[g] = load_bytes(index + out + group.column + g * kLanes, group.count);
       }
-      each_cell(w, plan.window_width, [&](std::int64_t k, std::int64_t element) {
+      w.each_cell([&](int k, std::int64_t element) {
         for (int g = 0; g < kWidth; ++g) {
           float* to = dx + element + group.column + g * kLanes;
-          const vf part = select(chosen[g] == set1i(static_cast<std::int32_t>(k)), d[g], vf{});
+          const vf part = only(chosen[g], k, d[g]);
           group.store(to, kAdd ? group.load(to) + part : part);
         }
       });
@@ -127,17 +188,17 @@ DLT_INLINE void max_grad(const PoolPlan& plan, const Memory& m) {
   });
 }
 
-template <bool kAdd>
-DLT_INLINE void avg_grad(const PoolPlan& plan, const Memory& m) {
+template <bool kAdd, typename K>
+DLT_INLINE void avg_grad(K kind, const PoolPlan& plan, const Memory& m) {
   float* dx = m.y(0);
-  each_window(plan, [&](std::int64_t out, const Window& w) {
+  each_window(kind, plan, [&](std::int64_t out, const Window<K>& w) {
     const float share = share_of(plan, w);
     each_group(plan.channels, [&](auto group) {
       constexpr int kWidth = decltype(group)::kWidth;
       vf d[kWidth];
       group.load_all(m.x(0) + out, d);
       for (int g = 0; g < kWidth; ++g) d[g] *= share;
-      each_cell(w, plan.window_width, [&](std::int64_t, std::int64_t element) {
+      w.each_cell([&](int, std::int64_t element) {
         for (int g = 0; g < kWidth; ++g) {
           float* to = dx + element + group.column + g * kLanes;
           group.store(to, kAdd ? group.load(to) + d[g] : d[g]);
@@ -147,48 +208,42 @@ DLT_INLINE void avg_grad(const PoolPlan& plan, const Memory& m) {
   });
 }
 
-}  // namespace
-
-void max_pool2d(const PoolPlan& plan, const Memory& m) {
+template <typename K>
+DLT_INLINE void max_pool(K kind, const PoolPlan& plan, const Memory& m) {
   const float* x = m.x(0);
   auto* index = static_cast<std::uint8_t*>(m.out[1]);
-  each_window(plan, [&](std::int64_t out, const Window& w) {
+  each_window(kind, plan, [&](std::int64_t out, const Window<K>& w) {
     each_group(plan.channels, [&](auto group) {
       constexpr int kWidth = decltype(group)::kWidth;
-      vf best[kWidth];
-      vi chosen[kWidth];
-      group.load_all(x + w.element(w.first_row, w.first_column), best);
       const std::int64_t first = w.first_row * plan.window_width + w.first_column;
-      for (vi& k : chosen) k = set1i(static_cast<std::int32_t>(first));
-      each_cell(w, plan.window_width, [&](std::int64_t k, std::int64_t element) {
+      Best best[kWidth];
+      for (int g = 0; g < kWidth; ++g) {
+        best[g].value =
+            group.load(x + w.element(w.first_row, w.first_column) + group.column + g * kLanes);
+        best[g].cell = set1i(static_cast<std::int32_t>(first));
+      }
+      w.each_cell([&](int k, std::int64_t element) {
+        if (K::kKnown && k == 0) return;
         for (int g = 0; g < kWidth; ++g) {
-          const vf v = group.load(x + element + group.column + g * kLanes);
-          const vi larger = ~(v <= best[g]) & (best[g] == best[g]);  // NaN is the largest
-          best[g] = select(larger, v, best[g]);
-          chosen[g] = bits(
-              select(larger, from_bits(set1i(static_cast<std::int32_t>(k))), from_bits(chosen[g])));
+          best[g].offer(group.load(x + element + group.column + g * kLanes), k);
         }
       });
       for (int g = 0; g < kWidth; ++g) {
-        group.store(m.y(0) + out + group.column + g * kLanes, best[g]);
-        store_bytes(index + out + group.column + g * kLanes, chosen[g], group.count);
+        group.store(m.y(0) + out + group.column + g * kLanes, best[g].value);
+        store_bytes(index + out + group.column + g * kLanes, best[g].cell, group.count);
       }
     });
   });
 }
 
-void max_pool2d_grad(const PoolPlan& plan, const Memory& m) {
-  clear(plan, m.y(0));
-  plan.overlap ? max_grad<true>(plan, m) : max_grad<false>(plan, m);
-}
-
-void avg_pool2d(const PoolPlan& plan, const Memory& m) {
-  each_window(plan, [&](std::int64_t out, const Window& w) {
+template <typename K>
+DLT_INLINE void avg_pool(K kind, const PoolPlan& plan, const Memory& m) {
+  each_window(kind, plan, [&](std::int64_t out, const Window<K>& w) {
     const float share = share_of(plan, w);
     each_group(plan.channels, [&](auto group) {
       constexpr int kWidth = decltype(group)::kWidth;
       vf sum[kWidth] = {};
-      each_cell(w, plan.window_width, [&](std::int64_t, std::int64_t element) {
+      w.each_cell([&](int, std::int64_t element) {
         for (int g = 0; g < kWidth; ++g) {
           sum[g] += group.load(m.x(0) + element + group.column + g * kLanes);
         }
@@ -200,9 +255,28 @@ void avg_pool2d(const PoolPlan& plan, const Memory& m) {
   });
 }
 
+}  // namespace
+
+void max_pool2d(const PoolPlan& plan, const Memory& m) {
+  by_kind(plan, [&](auto kind) { max_pool(kind, plan, m); });
+}
+
+void max_pool2d_grad(const PoolPlan& plan, const Memory& m) {
+  clear(plan, m.y(0));
+  by_kind(plan, [&](auto kind) {
+    plan.overlap ? max_grad<true>(kind, plan, m) : max_grad<false>(kind, plan, m);
+  });
+}
+
+void avg_pool2d(const PoolPlan& plan, const Memory& m) {
+  by_kind(plan, [&](auto kind) { avg_pool(kind, plan, m); });
+}
+
 void avg_pool2d_grad(const PoolPlan& plan, const Memory& m) {
   clear(plan, m.y(0));
-  plan.overlap ? avg_grad<true>(plan, m) : avg_grad<false>(plan, m);
+  by_kind(plan, [&](auto kind) {
+    plan.overlap ? avg_grad<true>(kind, plan, m) : avg_grad<false>(kind, plan, m);
+  });
 }
 
 }  // namespace dlt::cpu::DLT_ISA
