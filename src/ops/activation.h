@@ -7,6 +7,8 @@
 #include <cmath>
 #include <string_view>
 
+#include "tensor/kernel.h"
+
 namespace dlt::ops {
 
 inline double relu(double x, double) { return x < 0 ? 0.0 : x; }  // NaN stays NaN
@@ -57,5 +59,10 @@ inline const Activation* find_activation(std::string_view name) {
   }
   return nullptr;
 }
+
+// The options that ops with an activation of their own have: activation (none), alpha (0.01).
+[[nodiscard]] const Activation& activation_of(std::string_view op, const tensor::Attrs& attrs);
+[[nodiscard]] double activation_alpha(const tensor::Attrs& attrs);
+void check_activation(std::string_view op, const tensor::Attrs& attrs);
 
 }  // namespace dlt::ops

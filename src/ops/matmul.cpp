@@ -24,8 +24,6 @@ using tensor::Shape;
 
 constexpr std::int64_t kYes = 1;
 
-double alpha_of(const Attrs& attrs) { return attrs.number("alpha", 0.01); }
-
 /// Where element (row, column) of a matrix lies that may be stored transposed.
 struct Strides {
   std::int64_t row, column;
@@ -147,21 +145,6 @@ void bias_grad_host(const KernelArgs& args, const Attrs&) {
   column_sums(args.inputs[0].as<const T>(), shape.rows(), shape.last(), args.outputs[0].as<T>());
 }
 
-const Activation& activation_of(std::string_view op, const Attrs& attrs) {
-  const std::string name = attrs.word("activation", "none");
-  const Activation* activation = find_activation(name);
-  if (activation == nullptr) {
-    rule_broken(op, cat("activation is ", printable(name),
-                        "; want leaky_relu, none, relu, sigmoid, softplus or tanh"));
-  }
-  return *activation;
-}
-
-void check_activation(std::string_view op, const Attrs& attrs) {
-  if (activation_of(op, attrs).name != "leaky_relu") return;
-  expect_number(op, "alpha", alpha_of(attrs), alpha_of(attrs) >= 0, "alpha >= 0");
-}
-
 TypeList infer_linear(Types inputs, const Attrs& attrs) {
   expect_inputs("linear", inputs, 3);
   const tensor::TensorType &x = inputs[0], &w = inputs[1], &b = inputs[2];
@@ -187,7 +170,7 @@ TypeList infer_linear(Types inputs, const Attrs& attrs) {
 template <typename T>
 void linear_host(const KernelArgs& args, const Attrs& attrs) {
   const Activation& activation = activation_of("linear", attrs);
-  const double alpha = alpha_of(attrs);
+  const double alpha = activation_alpha(attrs);
   const T* x = args.inputs[0].as<const T>();
   const T* w = args.inputs[1].as<const T>();
   const T* b = args.inputs[2].as<const T>();
@@ -227,16 +210,18 @@ std::int64_t linear_flops(Types inputs, Types outputs, const Attrs&) {
 TypeList infer_activation_bias_grad(Types inputs, const Attrs& attrs) {
   expect_inputs("activation_bias_grad", inputs, 2);
   expect_float("activation_bias_grad", "y", inputs[0]);
-  expect_rank("activation_bias_grad", "y", inputs[0], "[m, n]");
+  if (inputs[0].shape.rank() == 0) {
+    rule_broken("activation_bias_grad", "y is a scalar; want [..., n]");
+  }
   expect_same("activation_bias_grad", "y", inputs[0], "dy", inputs[1]);
   check_activation("activation_bias_grad", attrs);
-  return {inputs[0], {{inputs[0].shape[1]}, inputs[0].dtype}};
+  return {inputs[0], {{inputs[0].shape.last()}, inputs[0].dtype}};
 }
 
 template <typename T>
 void activation_bias_grad_host(const KernelArgs& args, const Attrs& attrs) {
   const Activation& activation = activation_of("activation_bias_grad", attrs);
-  const double alpha = alpha_of(attrs);
+  const double alpha = activation_alpha(attrs);
   const Shape& shape = args.inputs[0].type.shape;
   const T* y = args.inputs[0].as<const T>();
   const T* dy = args.inputs[1].as<const T>();
@@ -245,7 +230,7 @@ void activation_bias_grad_host(const KernelArgs& args, const Attrs& attrs) {
     dx[i] = static_cast<T>(
         activation.grad(static_cast<double>(y[i]), static_cast<double>(dy[i]), alpha));
   }
-  column_sums<T>(dx, shape[0], shape[1], args.outputs[1].as<T>());
+  column_sums<T>(dx, shape.rows(), shape.last(), args.outputs[1].as<T>());
 }
 
 }  // namespace

@@ -10,6 +10,7 @@ namespace dlt::support {
 
 void add_attention_samples(std::vector<OpSample>& samples);
 void add_basic_samples(std::vector<OpSample>& samples);
+void add_conv_samples(std::vector<OpSample>& samples);
 void add_loss_samples(std::vector<OpSample>& samples);
 void add_recurrent_samples(std::vector<OpSample>& samples);
 void add_sequence_loss_samples(std::vector<OpSample>& samples);

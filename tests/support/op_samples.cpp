@@ -65,6 +65,7 @@ std::vector<OpSample> op_samples() {
   std::vector<OpSample> samples;
   add_attention_samples(samples);
   add_basic_samples(samples);
+  add_conv_samples(samples);
   add_loss_samples(samples);
   add_sequence_loss_samples(samples);
   add_norm_samples(samples);
