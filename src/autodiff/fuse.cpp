@@ -44,15 +44,29 @@ constexpr std::array<LossPattern, 3> kLossPatterns{{
 constexpr std::array<std::string_view, 5> kLinearActivations{"leaky_relu", "relu", "sigmoid",
                                                              "softplus", "tanh"};
 
+/// A product that can take a bias: of matrices neither of which is transposed, or a convolution.
+const Node* product_before(const Graph& graph, ValueId id) {
+  const Node* product = made_by(graph, id, "matmul");
+  if (product != nullptr) {
+    const bool plain =
+        product->attrs.integer("trans_a") == 0 && product->attrs.integer("trans_b") == 0;
+    return plain ? product : nullptr;
+  }
+  product = made_by(graph, id, "conv2d");
+  const bool free = product != nullptr && product->inputs.size() == 2 &&
+                    product->attrs.word("activation", "none") == "none";
+  return free ? product : nullptr;
+}
+
 bool fuse_bias(Graph& graph, std::size_t index) {
   const Node& node = graph.nodes()[index];
   if (node.op->name != "bias_add") return false;
-  const Node* product = made_by(graph, node.inputs[0], "matmul");
-  if (product == nullptr || product->attrs.integer("trans_a") != 0 ||
-      product->attrs.integer("trans_b") != 0 || num_users(graph, node.inputs[0]) != 1) {
-    return false;
-  }
-  rewrite(graph, index, "linear", {product->inputs[0], product->inputs[1], node.inputs[1]}, {});
+  const Node* product = product_before(graph, node.inputs[0]);
+  if (product == nullptr || num_users(graph, node.inputs[0]) != 1) return false;
+  const std::string_view fused = product->op->name == "matmul" ? "linear" : "conv2d";
+  tensor::Attrs attrs = fused == "conv2d" ? product->attrs : tensor::Attrs{};
+  rewrite(graph, index, fused, {product->inputs[0], product->inputs[1], node.inputs[1]},
+          std::move(attrs));
   return true;
 }
 
@@ -60,14 +74,14 @@ bool fuse_activation(Graph& graph, std::size_t index) {
   const Node& node = graph.nodes()[index];
   const bool fits =
       std::count(kLinearActivations.begin(), kLinearActivations.end(), node.op->name) > 0;
-  const Node* linear = fits ? made_by(graph, node.inputs[0], "linear") : nullptr;
-  if (linear == nullptr || linear->attrs.word("activation", "none") != "none" ||
-      num_users(graph, node.inputs[0]) != 1) {
-    return false;
-  }
-  tensor::Attrs attrs{{"activation", std::string(node.op->name)}};
+  if (!fits || num_users(graph, node.inputs[0]) != 1) return false;
+  const Node* before = made_by(graph, node.inputs[0], "linear");
+  if (before == nullptr) before = made_by(graph, node.inputs[0], "conv2d");
+  if (before == nullptr || before->attrs.word("activation", "none") != "none") return false;
+  tensor::Attrs attrs = before->attrs;
+  attrs.set("activation", std::string(node.op->name));
   if (node.op->name == "leaky_relu") attrs.set("alpha", node.attrs.number("alpha", 0.01));
-  rewrite(graph, index, "linear", linear->inputs, std::move(attrs));
+  rewrite(graph, index, before->op->name, before->inputs, std::move(attrs));
   return true;
 }
 

@@ -71,7 +71,7 @@ void add_options(std::vector<OpSample>& samples) {
 
 /// Wide enough for whole vectors and more than one panel, row block and piece of depth.
 void add_wide(std::vector<OpSample>& samples) {
-  add_conv(samples, {{1, 4, 4, 19}, {3, 3, 19, 35}, pads(1, 1, 1, 1)});
+  add_conv(samples, {{1, 4, 4, 19}, {2, 2, 19, 35}, pads(1, 0, 0, 1)});
   add_conv(samples, {{1, 5, 3, 16}, {3, 3, 16, 16}, with(pads(1, 1, 1, 1), "stride", 2, 2)});
   add_conv(samples, {{2, 3, 3, 33}, {1, 1, 33, 49}, {}});
   add_conv(samples, {{1, 12, 13, 6}, {5, 5, 6, 16}, {}});

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // matmul, linear, and what goes with a bias.
+#include "backend/cpu/activate.h"
 #include "backend/cpu/gemm.h"
-#include "backend/cpu/map.h"
 #include "backend/cpu/onednn.h"
 #include "backend/cpu/routines.h"
-#include "backend/cpu/vector_math.h"
 
 namespace dlt::cpu::DLT_ISA {
 namespace {
@@ -63,22 +62,8 @@ void run_linear(const Call& c) {
   g.bias = c.x(2);
   g.relu = c.activation == Activation::relu;
   c.onednn ? onednn_gemm(g) : gemm(g);
-  float* y = c.y(0);
-  switch (c.activation) {
-    case Activation::none:
-      return;
-    case Activation::relu:  // our own product has done it on the way
-      if (c.onednn) map(y, y, c.numel(), [](vf x) { return max(vf{}, x); });
-      return;
-    case Activation::leaky_relu:
-      return map(y, y, c.numel(), [alpha = c.p0](vf x) { return select(x > 0.0f, x, x * alpha); });
-    case Activation::tanh:
-      return map(y, y, c.numel(), [](vf x) { return tanh(x); });
-    case Activation::sigmoid:
-      return map(y, y, c.numel(), [](vf x) { return sigmoid(x); });
-    case Activation::softplus:
-      return map(y, y, c.numel(), [](vf x) { return softplus(x); });
-  }
+  if (c.activation == Activation::relu && !c.onednn) return;  // our own product did it on the way
+  activate(c.activation, c.p0, c.y(0), c.numel());
 }
 
 void run_bias_add(const Call& c) {

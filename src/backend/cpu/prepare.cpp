@@ -31,23 +31,6 @@ float number(const Attrs& attrs, const char* name, double fallback) {
   return static_cast<float>(attrs.number(name, fallback));
 }
 
-void set_activation(const Attrs& attrs, Call& call) {
-  static constexpr std::array<std::pair<std::string_view, Activation>, 6> kNames{{
-      {"leaky_relu", Activation::leaky_relu},
-      {"none", Activation::none},
-      {"relu", Activation::relu},
-      {"sigmoid", Activation::sigmoid},
-      {"softplus", Activation::softplus},
-      {"tanh", Activation::tanh},
-  }};
-  const std::string name = attrs.word("activation", "none");
-  const auto* found = std::find_if(kNames.begin(), kNames.end(),
-                                   [&](const auto& entry) { return entry.first == name; });
-  DLT_CHECK(found != kNames.end(), cat("activation ", name));
-  call.activation = found->second;
-  call.p0 = number(attrs, "alpha", 0.01);
-}
-
 /// Rows are samples, columns all sizes behind them.
 void set_samples(const TensorType& type, Call& call) {
   call.rows = type.shape.rank() == 0 ? 1 : type.shape[0];
@@ -68,6 +51,23 @@ void set_label_rows(const KernelSpec& spec, Plan& plan) {
 }
 
 }  // namespace
+
+void set_activation(const Attrs& attrs, Call& call) {
+  static constexpr std::array<std::pair<std::string_view, Activation>, 6> kNames{{
+      {"leaky_relu", Activation::leaky_relu},
+      {"none", Activation::none},
+      {"relu", Activation::relu},
+      {"sigmoid", Activation::sigmoid},
+      {"softplus", Activation::softplus},
+      {"tanh", Activation::tanh},
+  }};
+  const std::string name = attrs.word("activation", "none");
+  const auto* found = std::find_if(kNames.begin(), kNames.end(),
+                                   [&](const auto& entry) { return entry.first == name; });
+  DLT_CHECK(found != kNames.end(), cat("activation ", name));
+  call.activation = found->second;
+  call.p0 = number(attrs, "alpha", 0.01);
+}
 
 bool pointwise(const KernelSpec& spec, Plan& plan) {
   Call& call = plan.call;

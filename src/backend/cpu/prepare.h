@@ -20,6 +20,9 @@ namespace prepare {
 
 using Prepare = bool (*)(const tensor::KernelSpec& spec, Plan& plan);
 
+/// Attributes activation (none), alpha (0.01).
+void set_activation(const tensor::Attrs& attrs, Call& call);
+
 /// Output 0 has the size of each input; attributes alpha, approximate.
 bool pointwise(const tensor::KernelSpec& spec, Plan& plan);
 /// The same with attributes factor, offset.

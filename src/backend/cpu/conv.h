@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+// Plans of the convolutions and their routines; images are [batch, height, width, channels].
+#pragma once
+
+#include <cstdint>
+
+#include "backend/cpu/call.h"
+#include "backend/cpu/gemm.h"
+#include "backend/cpu/planned.h"
+
+namespace dlt::cpu {
+
+/// Along one axis.
+struct ConvAxis {
+  std::int64_t in = 0, out = 0, kernel = 1, stride = 1, dilation = 1, pad = 0;  // pad: before
+};
+
+struct ConvPlan {
+  std::int64_t batch = 0;
+  ConvAxis h, w;
+  std::int64_t groups = 1, group_in = 0, group_out = 0;  // channels of a group
+  bool biased = false;
+  Activation activation = Activation::none;
+  float alpha = 0;
+
+  [[nodiscard]] constexpr std::int64_t in_channels() const { return groups * group_in; }
+  [[nodiscard]] constexpr std::int64_t out_channels() const { return groups * group_out; }
+  [[nodiscard]] constexpr std::int64_t in_pixels() const { return batch * h.in * w.in; }
+  [[nodiscard]] constexpr std::int64_t out_pixels() const { return batch * h.out * w.out; }
+  [[nodiscard]] constexpr std::int64_t taps() const { return h.kernel * w.kernel; }
+  /// One filter a channel: no sum over channels, nothing to multiply as matrices.
+  [[nodiscard]] constexpr bool depthwise() const { return group_in == 1 && group_out == 1; }
+};
+
+// How the input's gradient is made; fixed rules on the shape.
+
+/// Few input channels would leave most lanes of a product empty: then the product's columns are the
+/// taps of the kernel, and its rows are added where they belong.
+constexpr bool conv_scatters(const ConvPlan& p) { return p.group_in < 12; }
+
+constexpr std::int64_t kConvScatterRows = 128;  // of outputs at a time, where it scatters
+constexpr std::int64_t kConvChunkRows = 1008;   // of inputs at a time, where the stride is not 1
+
+/// Larger weights are read where they lie, tap by tap, rather than turned around in scratch.
+constexpr bool conv_turns_weight(const ConvPlan& p) {
+  return p.taps() * p.group_in * p.group_out <= (std::int64_t{1} << 18);
+}
+
+constexpr std::int64_t conv_padded(std::int64_t n) { return (n + 15) / 16 * 16; }
+
+constexpr std::int64_t conv2d_scratch_floats(const ConvPlan& p) {
+  return p.depthwise() ? 0
+                       : gemm_scratch_floats(p.out_pixels(), p.group_out, p.taps() * p.group_in);
+}
+
+constexpr std::int64_t conv2d_weight_grad_scratch_floats(const ConvPlan& p) {
+  return p.depthwise() ? 0
+                       : gemm_scratch_floats(p.taps() * p.group_in, p.group_out, p.out_pixels());
+}
+
+constexpr std::int64_t conv2d_input_grad_scratch_floats(const ConvPlan& p) {
+  const std::int64_t inner = p.taps() * p.group_out;
+  if (p.depthwise()) return 0;
+  if (conv_scatters(p)) {
+    const std::int64_t n = p.taps() * p.group_in;
+    return conv_padded(kConvScatterRows * n) + conv_padded(gemm_packed_b_floats(n, p.group_out)) +
+           gemm_scratch_floats(kConvScatterRows, n, p.group_out);
+  }
+  const bool strided = p.h.stride != 1 || p.w.stride != 1;
+  const std::int64_t rows = strided ? kConvChunkRows : p.in_pixels();
+  return (conv_turns_weight(p) ? inner * conv_padded(p.group_in) : 0) +
+         (strided ? conv_padded(kConvChunkRows * p.group_in) : 0) +
+         gemm_scratch_floats(rows, p.group_in, inner);
+}
+
+#define DLT_CONV_ROUTINES(isa)                                                          \
+  namespace isa {                                                                       \
+  void conv2d(const ConvPlan& plan, const Memory& m);             /* x, weight, bias */ \
+  void conv2d_input_grad(const ConvPlan& plan, const Memory& m);  /* dy, weight */      \
+  void conv2d_weight_grad(const ConvPlan& plan, const Memory& m); /* x, dy */           \
+  void depthwise(const ConvPlan& plan, const Memory& m);                                \
+  void depthwise_input_grad(const ConvPlan& plan, const Memory& m);                     \
+  void depthwise_weight_grad(const ConvPlan& plan, const Memory& m);                    \
+  }
+DLT_CONV_ROUTINES(avx2)
+DLT_CONV_ROUTINES(avx512)
+#undef DLT_CONV_ROUTINES
+
+}  // namespace dlt::cpu

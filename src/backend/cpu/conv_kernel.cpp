@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+// Kernels of the convolutions: from their specs to plans of routines.
+#include "backend/cpu/conv.h"
+#include "backend/cpu/planned_kernel.h"
+#include "backend/cpu/prepare.h"
+#include "tensor/conv_geometry.h"
+
+namespace dlt::cpu {
+namespace {
+
+using tensor::ConvGeometry;
+using tensor::KernelSpec;
+using ConvRoutine = PlannedKernel<ConvPlan>::Run;
+
+ConvPlan plan_of(const ConvGeometry& g) {
+  ConvPlan plan;
+  plan.batch = g.batch;
+  plan.h = {g.in_h, g.out_h, g.kernel_h, g.stride_h, g.dilation_h, g.pad_top};
+  plan.w = {g.in_w, g.out_w, g.kernel_w, g.stride_w, g.dilation_w, g.pad_left};
+  plan.groups = g.groups;
+  plan.group_in = g.group_in();
+  plan.group_out = g.group_out();
+  return plan;
+}
+
+/// A routine of both instruction sets for convolutions in general, and one for those of one filter
+/// a channel.
+struct Routines {
+  ConvRoutine avx2, avx512, depthwise_avx2, depthwise_avx512;
+};
+
+std::unique_ptr<tensor::Kernel> make(const KernelSpec& spec, const ConvPlan& plan, Isa isa,
+                                     const Routines& routines, std::int64_t scratch_floats) {
+  if (!all_f32(spec.inputs) || !all_f32(spec.outputs)) return nullptr;
+  const ConvRoutine general = isa == Isa::avx512 ? routines.avx512 : routines.avx2;
+  const ConvRoutine depthwise =
+      isa == Isa::avx512 ? routines.depthwise_avx512 : routines.depthwise_avx2;
+  return std::make_unique<PlannedKernel<ConvPlan>>(plan.depthwise() ? depthwise : general, plan,
+                                                   scratch_floats);
+}
+
+}  // namespace
+
+std::unique_ptr<tensor::Kernel> make_conv2d(const KernelSpec& spec, Isa isa) {
+  ConvPlan plan =
+      plan_of(conv_geometry("conv2d", spec.inputs[0].shape, spec.inputs[1].shape, spec.attrs));
+  Call call;
+  prepare::set_activation(spec.attrs, call);
+  plan.activation = call.activation;
+  plan.alpha = call.p0;
+  plan.biased = spec.inputs.size() > 2;
+  return make(spec, plan, isa, {avx2::conv2d, avx512::conv2d, avx2::depthwise, avx512::depthwise},
+              conv2d_scratch_floats(plan));
+}
+
+std::unique_ptr<tensor::Kernel> make_conv2d_input_grad(const KernelSpec& spec, Isa isa) {
+  const ConvPlan plan = plan_of(
+      conv_geometry("conv2d_input_grad", spec.outputs[0].shape, spec.inputs[1].shape, spec.attrs));
+  return make(spec, plan, isa,
+              {avx2::conv2d_input_grad, avx512::conv2d_input_grad, avx2::depthwise_input_grad,
+               avx512::depthwise_input_grad},
+              conv2d_input_grad_scratch_floats(plan));
+}
+
+std::unique_ptr<tensor::Kernel> make_conv2d_weight_grad(const KernelSpec& spec, Isa isa) {
+  const ConvPlan plan = plan_of(
+      conv_geometry("conv2d_weight_grad", spec.inputs[0].shape, spec.outputs[0].shape, spec.attrs));
+  return make(spec, plan, isa,
+              {avx2::conv2d_weight_grad, avx512::conv2d_weight_grad, avx2::depthwise_weight_grad,
+               avx512::depthwise_weight_grad},
+              conv2d_weight_grad_scratch_floats(plan));
+}
+
+}  // namespace dlt::cpu
