@@ -77,7 +77,7 @@ void add_wide(std::vector<OpSample>& samples) {
   add_conv(samples, {{1, 12, 13, 6}, {5, 5, 6, 16}, {}});
   add_conv(samples, {{1, 13, 12, 1}, {5, 5, 1, 6}, pads(2, 2, 2, 2)});
   add_conv(samples, {{1, 5, 5, 36}, {3, 3, 1, 36}, grouped(pads(1, 1, 1, 1), 36)});
-  add_conv(samples, {{1, 4, 5, 32}, {3, 3, 16, 34}, grouped(pads(1, 1, 1, 1), 2)});
+  add_conv(samples, {{1, 4, 5, 32}, {2, 2, 16, 34}, grouped(pads(0, 1, 1, 0), 2)});
 }
 
 void add_fused(std::vector<OpSample>& samples) {
