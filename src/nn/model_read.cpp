@@ -83,7 +83,10 @@ std::unique_ptr<Model> Model::read(const Node* node, const Mark& parent, Diagnos
   impl.input = read_input(reader);
   if (reader.has("name")) {
     impl.layers = read_zoo_layers(reader, impl.input);
-    if (reader.has("layers")) {
+    // Some models have a number of layers.
+    const Node* layers = node->find("layers");
+    if (layers != nullptr && layers->kind == config::Kind::sequence) {
+      (void)reader.child("layers");
       reader.error("layers", "expected either model.name or model.layers, got both");
     }
   } else {

@@ -40,6 +40,15 @@ TEST(Zoo, UnknownNamesGetTheNearestAndNothingElse) {
   EXPECT_EQ(diagnostics.size(), 1U);
 }
 
+TEST(Zoo, ANumberOfLayersIsAnOption) {
+  const auto gpt = read_model(
+      "{name: gpt, input: [8], vocabulary: 11, layers: 3, heads: 2, units: 4, use_bias: false}");
+  ASSERT_NE(gpt, nullptr);
+  EXPECT_EQ(gpt->output_shape(), (tensor::Shape{8, 11}));
+  // A table each for tokens (tied) and positions, 12 C² and two norms a block, the last norm.
+  EXPECT_EQ(num_params(*gpt), 11 * 4 + 8 * 4 + 3 * (12 * 16 + 8) + 4);
+}
+
 TEST(Zoo, NameAndLayersExcludeEachOther) {
   config::Diagnostics diagnostics;
   const config::Node node = config::parse(

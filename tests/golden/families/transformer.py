@@ -68,6 +68,13 @@ def language_model(p, ids):
     return x @ p["embedding_1.weight"].T
 
 
+def zoo_gpt(p, ids):
+    x = p["tokens.weight"][ids] + p["positional_embedding_1.weight"]
+    for k in ("1", "2"):
+        x = gpt_block(p, f"transformer_block_{k}.", x)
+    return F.layer_norm(x, (C,), p["layer_norm_1.gamma"]) @ p["tokens.weight"].T
+
+
 def case(name, options, params, forward):
     return Case(name=name, model=f"input: [{T}, {C}]\nlayers:\n  - transformer_block: {{{options}}}\n",
                 loss="mse", input=normal(B, T, C), target=normal(B, T, C), params=params,
@@ -79,6 +86,9 @@ def cases():
     model = {"embedding_1.weight": normal(13, C), "positional_embedding_1.weight": normal(T, C)}
     for k in ("1", "2"):
         model |= block_params(f"transformer_block_{k}.", bias=False)
+    gpt = {k: v.clone() for k, v in model.items() if k.startswith("transformer")}
+    gpt |= {"tokens.weight": normal(13, C), "positional_embedding_1.weight": normal(T, C),
+            "layer_norm_1.gamma": 1 + normal(C, scale=0.1)}
     block = "transformer_block: {heads: 2, causal: true, use_bias: false, activation: {name: gelu, approximate: tanh}}"
     return [
         case("encoder_norm_last", "heads: 2, norm_first: false, activation: relu", block_params(n),
@@ -91,6 +101,11 @@ def cases():
              "use_bias: false, gated: true, ffn_units: 20",
              block_params(n, ffn=20, heads=4, kv_heads=2, bias=False, gated=True, rms=True),
              lambda p, x: llama_block(p, n, x)),
+        Case(name="gpt",
+             model=f"{{name: gpt, input: [{T}], vocabulary: 13, layers: 2, heads: 2, units: {C}, use_bias: false}}\n",
+             loss="cross_entropy", input=torch.randint(13, (3, T)), target=torch.randint(13, (3, T)),
+             params=gpt, forward=zoo_gpt,
+             loss_fn=lambda p, t: F.cross_entropy(p.transpose(1, 2), t, reduction="none").mean(1)),
         Case(name="language_model",
              model=f"input: [{T}]\nlayers:\n  - embedding: {{input_dim: 13, output_dim: {C}}}\n"
                    f"  - positional_embedding\n  - {block}\n  - {block}\n"
