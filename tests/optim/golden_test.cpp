@@ -103,13 +103,12 @@ void expect_golden(const tensor::Backend& backend) {
     const std::vector<float> got = run_golden(configs.at(line[0]), std::stoll(line[1]), backend);
     const std::vector<double> wanted = numbers(line[2]);
     ASSERT_EQ(wanted.size(), static_cast<std::size_t>(kSize));
-    double sum = 0, sum_wanted = 0;
+    double sum = 0;
     for (std::int64_t i = 0; i < kSize; ++i) {
       const auto value = static_cast<double>(got[place_of(i)]);
       EXPECT_NEAR(value, wanted[static_cast<std::size_t>(i)], 1e-5)
           << line[0] << " step " << line[1] << " element " << i;
       sum += value;
-      sum_wanted += wanted[static_cast<std::size_t>(i)];
     }
     double all = 0;
     for (const float value : got) all += static_cast<double>(value);

@@ -8,7 +8,10 @@
 #include "base/fs.h"
 #include "base/text.h"
 #include "checkpoint/store.h"
+#include "observe/json_object.h"
 #include "ops/ops.h"
+#include "support/run_ranks.h"
+#include "train/predict.h"
 #include "train/small_job.h"
 
 namespace dlt::train_test {
@@ -100,6 +103,71 @@ TEST(Resume, AverageIsInTheCheckpointAndUsedForEvaluation) {
                       .resume = {.overwrite = true}});
   EXPECT_EQ(raw.weights_hash, averaged.weights_hash);
   EXPECT_NE(raw.eval, averaged.eval);
+}
+
+/// Text of `dltrain eval` on one rank.
+std::string evaluation(const JobFiles& files, const std::vector<std::string>& overrides) {
+  const autodiff::OpTable table = ops::make_op_table();
+  const auto backend = tensor::make_cpu_backend();
+  SystemFs fs;
+  SystemClock clock;
+  train::EvaluateJob job(
+      {.table = table,
+       .backend = *backend,
+       .fs = fs,
+       .clock = clock,
+       .host = "here",
+       .program_version = "test",
+       .program_hash = "0"},
+      {.config_path = files.config, .overrides = overrides, .checkpoint = files.run_dir});
+  std::string text;
+  run_ranks(1, [&](comm::Communicator& comm) { text = job.run(comm); });
+  return text;
+}
+
+TEST(Resume, EvaluationOfACheckpointTakesTheAverageWhenAsked) {
+  const TempFolder folder;
+  const JobFiles files = write_small_job(folder, 47);
+  const std::string ema = "train.ema={decay: 0.9}";
+  const train::RunSummary run = run_job(files, {.overrides = {ema}});
+  const std::string averaged = evaluation(files, {ema});
+  EXPECT_NE(averaged.find("\"weights\": \"ema\""), std::string::npos) << averaged;
+  EXPECT_EQ(averaged.find(run.weights_hash), std::string::npos) << averaged;
+  observe::JsonObject loss;
+  loss.set("loss", run.eval.at(0).second);
+  const std::string text = loss.text();
+  EXPECT_NE(averaged.find(text.substr(text.find(':') + 1, 12)), std::string::npos)
+      << averaged << text;
+  const std::string raw = evaluation(files, {"train.ema={decay: 0.9, use_for_eval: false}"});
+  EXPECT_NE(raw.find(run.weights_hash), std::string::npos) << raw;
+  EXPECT_THROW((void)evaluation(files, {"train.swa={start_step: 0}"}), Error);
+}
+
+TEST(Resume, RunningStatisticsAreNotOptimisedAndNotAveraged) {
+  const TempFolder folder;
+  const JobFiles files = write_small_job(folder, 47);
+  const std::string model =
+      "model={input: [6], layers: [{dense: {units: 9}}, batch_norm, {dense: {units: 3}}]}";
+  const auto trained = [&](const std::string& optimizer) {
+    (void)run_job(files,
+                  {.overrides = {model, optimizer, "train.ema={}"}, .resume = {.overwrite = true}});
+    return checkpoint::load_any(files.run_dir);
+  };
+  // They follow the data alone: no rate moves them, no decay pulls at them.
+  const auto still = trained("optimizer={name: sgd, learning_rate: 0}");
+  const auto moved = trained(
+      "optimizer={name: sgd, learning_rate: 0.5, weight_decay: 0.5, "
+      "groups: [{match: ['dense_1.*'], freeze: true}]}");
+  for (const char* name : {"batch_norm_1.running_mean", "batch_norm_1.running_var"}) {
+    const auto a = still.model.at(name).as<float>(), b = moved.model.at(name).as<float>();
+    EXPECT_TRUE(std::equal(a.begin(), a.end(), b.begin())) << name;
+    EXPECT_NE(a[0], std::string(name).ends_with("var") ? 1.0F : 0.0F) << name;
+    const auto average = moved.optimizer.at(std::string("ema.") + name).as<float>();
+    EXPECT_TRUE(std::equal(b.begin(), b.end(), average.begin())) << name;
+  }
+  const auto scale = still.model.at("dense_2.weight").as<float>();
+  EXPECT_FALSE(
+      std::equal(scale.begin(), scale.end(), moved.model.at("dense_2.weight").as<float>().begin()));
 }
 
 TEST(Resume, RaisedEpochsGoOnFromTheEnd) {

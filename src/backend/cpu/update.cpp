@@ -49,8 +49,9 @@ struct SquareSums {
   Doubles sums[kParts] = {};
 
   /// Elements i, i + 1, ... of a range; i is a multiple of kLanes.
-  DLT_INLINE_MEMBER void add(std::int64_t i, vf x) {
-    const std::int64_t part = (i % kSums) / kWidth;
+  DLT_INLINE_MEMBER void add(std::int64_t i, vf x) { add_at((i % kSums) / kWidth, x); }
+  /// x has the elements of sums[part] and the next.
+  DLT_INLINE_MEMBER void add_at(std::int64_t part, vf x) {
     Floats halves[2];
     __builtin_memcpy(halves, &x, sizeof halves);
     for (std::int64_t half = 0; half < 2; ++half) {
@@ -362,9 +363,17 @@ void run_accumulate(const Call& c) {
 /// outputs  f64 [1]
 void run_sum_of_squares(const Call& c) {
   const float* x = c.x(0);
+  const std::int64_t n = c.numel();
   SquareSums sums;
-  each_vector(c.numel(),
-              [&](std::int64_t i, std::int64_t count) { sums.add(i, load_some(x + i, count)); });
+  std::int64_t i = 0;
+  for (; i + SquareSums::kSums <= n; i += SquareSums::kSums) {
+#pragma GCC unroll 4
+    for (std::int64_t part = 0; part < SquareSums::kParts; part += 2) {
+      sums.add_at(part, load(x + i + part * SquareSums::kWidth));
+    }
+  }
+  each_vector(
+      n - i, [&](std::int64_t j, std::int64_t count) { sums.add(j, load_some(x + i + j, count)); });
   *static_cast<double*>(c.out[0]) = sums.total();
 }
 
