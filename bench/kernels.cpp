@@ -32,14 +32,15 @@ struct Case {
   std::vector<TensorType> inputs, outputs;
   Attrs attrs;
   std::vector<double> scalars;
-  double flops = 0;  // 0: report bytes
+  double flops = 0;   // 0: report bytes
+  float largest = 1;  // of the inputs
 };
 
 TensorType f32(Shape shape) { return {shape, DType::f32}; }
 
 class Operands {
  public:
-  explicit Operands(const std::vector<TensorType>& types) {
+  explicit Operands(const std::vector<TensorType>& types, float largest = 1) {
     for (const TensorType& type : types) {
       memory_.push_back(Storage::allocate(type.bytes()));
       views_.push_back({memory_.back().data(), type});
@@ -47,7 +48,7 @@ class Operands {
       if (type.dtype != DType::f32) continue;  // labels stay 0
       for (std::int64_t i = 0; i < type.shape.numel(); ++i) {
         views_.back().as<float>()[i] =
-            dlt::rng::to_unit(static_cast<std::uint32_t>(i) * 2654435761u) + 0.01f;
+            largest * (dlt::rng::to_unit(static_cast<std::uint32_t>(i) * 2654435761u) + 0.01f);
       }
     }
   }
@@ -64,7 +65,7 @@ void run_case(benchmark::State& state, const std::string& isa, const Case& c) {
   const auto backend = dlt::tensor::make_cpu_backend(isa);
   const auto kernel =
       backend->find(c.op)({.inputs = c.inputs, .outputs = c.outputs, .attrs = c.attrs});
-  const Operands in(c.inputs), out(c.outputs);
+  const Operands in(c.inputs, c.largest), out(c.outputs);
   const Storage scratch = Storage::allocate(kernel->scratch_bytes());
   const std::vector<std::int64_t> ids(4096, 17);
   dlt::tensor::RunContext context;
@@ -246,8 +247,42 @@ void add_max_pool(std::vector<Case>& cases, const Shape& image) {
   cases.push_back({"max_pool2d_grad" + text(image), "max_pool2d_grad", {y, index}, {x}, attrs, {}});
 }
 
+/// Recurrent layers on sequences, without the product of the inputs: FLOPs of the recurrent one.
+void add_recurrent(std::vector<Case>& cases, std::int64_t batch, std::int64_t steps,
+                   std::int64_t units) {
+  const std::string size =
+      "/" + std::to_string(batch) + "x" + std::to_string(steps) + "x" + std::to_string(units);
+  const TensorType y = f32({batch, steps, units}), state = f32({batch, units});
+  const Attrs dy{{"dy", std::int64_t{1}}};
+  for (const auto& [op, gates] : {std::pair{"lstm", 4}, std::pair{"gru", 3}}) {
+    const TensorType x = f32({batch, steps, gates * units}), weight = f32({units, gates * units});
+    const double flops = 2.0 * static_cast<double>(batch * steps * units * units * gates);
+    const std::string name = op;
+    const bool lstm = gates == 4;
+    const std::vector<TensorType> outputs = lstm ? std::vector<TensorType>{x, y, state, state, y}
+                                                 : std::vector<TensorType>{x, y, state, y};
+    cases.push_back({name + size, name, {x, weight}, outputs, {}, {}, flops, 0.05f});
+    const std::vector<TensorType> inputs = lstm ? std::vector<TensorType>{x, y, weight, y}
+                                                : std::vector<TensorType>{x, y, y, weight, y};
+    const std::vector<TensorType> grads =
+        lstm ? std::vector<TensorType>{x} : std::vector<TensorType>{x, y};
+    cases.push_back({name + "_grad" + size, name + "_grad", inputs, grads, dy, {}, flops, 0.05f});
+    cases.push_back({name + "_weight_grad" + size,
+                     "recurrent_weight_grad",
+                     {y, x},
+                     {weight},
+                     {},
+                     {},
+                     flops,
+                     0.05f});
+  }
+}
+
 std::vector<Case> all_cases() {
   std::vector<Case> cases;
+  add_recurrent(cases, 32, 64, 256);
+  add_layer(cases, 2048, 256, 1024);
+  add_layer(cases, 2048, 256, 65);
   add_attention(cases, 12, 64, 4, 32);
   add_attention(cases, 8, 128, 6, 64);
   add_attention(cases, 4, 1024, 12, 64);
