@@ -9,12 +9,29 @@ namespace {
 
 constexpr std::int64_t kGates = 4;
 
-/// Gates i, f, g, o of one sample at one step from x and the product; h and c move on. gates may be
-/// x; ahead is a row that is needed next.
+/// Gates i, f, g, o of one sample at one step from x and the product; h and c move on, and y and
+/// cell are copies of them. gates may be x; ahead is a row that is needed next.
 struct GateRow {
   const float *x, *product, *ahead;
-  float *gates, *h, *c;
+  float *gates, *h, *c, *y, *cell;
 };
+
+struct Gates {
+  vf i, f, g, o;
+};
+
+/// With e = exp(-|x|), sigmoid is 1 / (1 + e) or e / (1 + e), and tanh ± (1 - e²) / (1 + e²). The
+/// four denominators lie between 1 and 2, so one division serves all.
+DLT_INLINE Gates activate(vf i, vf f, vf g, vf o) {
+  const vf ei = exp(-abs(i)), ef = exp(-abs(f)), eg = exp(-2.0f * abs(g)), eo = exp(-abs(o));
+  const vf di = 1.0f + ei, df = 1.0f + ef, dg = 1.0f + eg, d_o = 1.0f + eo;
+  const vf dif = di * df, dgo = dg * d_o, inverse = 1.0f / (dif * dgo);
+  const vf of_if = inverse * dgo, of_go = inverse * dif;  // 1 / (di df), 1 / (dg do)
+  const vf ri = of_if * df, rf = of_if * di, rg = of_go * d_o, ro = of_go * dg;
+  return {select(i < 0.0f, ei * ri, ri), select(f < 0.0f, ef * rf, rf),
+          select(abs(g) < kTanhNear, tanh_near(g), copy_sign((1.0f - eg) * rg, g)),
+          select(o < 0.0f, eo * ro, ro)};
+}
 
 void run_gates(const GateRow& r, std::int64_t n) {
   for (std::int64_t j = 0; j < n; j += kLanes) {
@@ -24,14 +41,17 @@ void run_gates(const GateRow& r, std::int64_t n) {
       __builtin_prefetch(r.ahead + at);
       return load_some(r.x + at, count) + load_some(r.product + at, count);
     };
-    const vf i = sigmoid(sum(0)), f = sigmoid(sum(1)), g = tanh(sum(2)), o = sigmoid(sum(3));
-    const vf c = fma(f, load_some(r.c + j, count), i * g);
-    store_some(r.gates + j, i, count);
-    store_some(r.gates + n + j, f, count);
-    store_some(r.gates + 2 * n + j, g, count);
-    store_some(r.gates + 3 * n + j, o, count);
+    const Gates gates = activate(sum(0), sum(1), sum(2), sum(3));
+    const vf c = fma(gates.f, load_some(r.c + j, count), gates.i * gates.g);
+    const vf h = gates.o * tanh(c);
+    store_some(r.gates + j, gates.i, count);
+    store_some(r.gates + n + j, gates.f, count);
+    store_some(r.gates + 2 * n + j, gates.g, count);
+    store_some(r.gates + 3 * n + j, gates.o, count);
     store_some(r.c + j, c, count);
-    store_some(r.h + j, o * tanh(c), count);
+    store_some(r.cell + j, c, count);
+    store_some(r.h + j, h, count);
+    store_some(r.y + j, h, count);
   }
 }
 
@@ -89,14 +109,16 @@ void lstm(const LstmCall& call) {
       for (std::int64_t r = 0; r < run.rows; ++r) {
         const std::int64_t row = run.row(r, t), next = run.row(r + 1 < run.rows ? r + 1 : r, t);
         float *h = run.h + r * n, *c = run.c + r * n, *gates = call.gates + row * width;
+        float *y = call.y + row * n, *cell = call.cells + row * n;
         if (skipped(call.mask, row)) {
           set_zero(gates, width);
-        } else {
-          run_gates(
-              {call.x + row * width, run.sums + r * width, call.x + next * width, gates, h, c}, n);
+          copy_row(h, y, n);
+          copy_row(c, cell, n);
+          continue;
         }
-        copy_row(h, call.y + row * n, n);
-        copy_row(c, call.cells + row * n, n);
+        run_gates({call.x + row * width, run.sums + r * width, call.x + next * width, gates, h, c,
+                   y, cell},
+                  n);
       }
     }
     run.store_states(run.h, call.last_h);

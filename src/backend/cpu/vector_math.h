@@ -92,15 +92,22 @@ DLT_INLINE vf log1p(vf e) {
   return select(small, e, log(u) * (e / select(small, set1(1.0f), d)));
 }
 
-DLT_INLINE vf tanh(vf x) {
-  const vf a = abs(x), z = x * x;
+/// Below this tanh is best computed by a polynomial: the other way loses digits.
+constexpr float kTanhNear = 0.625f;
+
+DLT_INLINE vf tanh_near(vf x) {
+  const vf z = x * x;
   vf p = fma(set1(-5.70498872745e-3f), z, set1(2.06390887954e-2f));
   p = fma(p, z, set1(-5.37397155531e-2f));
   p = fma(p, z, set1(1.33314422036e-1f));
   p = fma(p, z, set1(-3.33332819422e-1f));
-  const vf near = fma(p * z, x, x);
+  return fma(p * z, x, x);
+}
+
+DLT_INLINE vf tanh(vf x) {
+  const vf a = abs(x);
   const vf far = copy_sign(1.0f - 2.0f / (exp(a + a) + 1.0f), x);
-  return select(a < 0.625f, near, far);
+  return select(a < kTanhNear, tanh_near(x), far);
 }
 
 DLT_INLINE vf sigmoid(vf x) {
