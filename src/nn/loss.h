@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,6 +20,8 @@ struct TargetSpec {
   tensor::Shape shape;
   std::int64_t num_classes = 0;
   bool allows_ignored = false;
+  std::optional<std::int64_t> ignored = {};  // the label that does not count: -1 or a class
+  std::optional<std::int64_t> blank = {};    // ctc: the class that stands for no label
   [[nodiscard]] bool labels() const { return dtype == DType::i32; }
 };
 
@@ -41,6 +45,8 @@ class Loss {
   [[nodiscard]] virtual TargetSpec target(const tensor::Shape& prediction) const;
   [[nodiscard]] virtual autodiff::ValueId build(autodiff::Graph& graph,
                                                 const LossInputs& inputs) const = 0;
+  /// Whether a sample's loss is the mean of -log(probability of the label), nothing else.
+  [[nodiscard]] virtual bool is_log_likelihood() const { return false; }
   /// Whether build() also takes labels as distributions, f32 of the prediction's shape.
   [[nodiscard]] virtual bool takes_distributions() const { return false; }
 };

@@ -26,6 +26,7 @@ void add_loss(Graph& graph, const Loss& loss, TargetForm form, Built& built) {
   built.loss = loss.build(graph, {built.prediction, built.target, built.mask});
   graph.set_scope("");
   graph.output("loss", built.loss);
+  if (built.mask.valid()) graph.output("mask", built.mask);
 }
 
 ValueId find_input(const Graph& graph, const std::string& name) {

@@ -17,7 +17,7 @@ namespace dlt::nn {
 enum class TargetForm : std::uint8_t { plain, distributions };
 
 /// Values of a built graph. Graph inputs are named "input", "target", "weight"; outputs
-/// "prediction", "loss".
+/// "prediction", "loss", and "mask" where the loss has one.
 struct Built {
   autodiff::ValueId input, prediction;
   autodiff::ValueId target, weight, loss;  // invalid in graphs for prediction

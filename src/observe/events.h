@@ -13,8 +13,12 @@
 
 namespace dlt::observe {
 
-/// A field of an event. NaN and infinities are written as the strings "nan", "inf", "-inf".
-using FieldValue = std::variant<std::int64_t, double, bool, std::string>;
+/// Rows of numbers.
+using Table = std::vector<std::vector<double>>;
+
+/// A field of an event. NaN and infinities are written as the strings "nan", "inf", "-inf", tables
+/// as lists of lists.
+using FieldValue = std::variant<std::int64_t, double, bool, std::string, Table>;
 using Fields = std::vector<std::pair<std::string, FieldValue>>;
 
 /// events.jsonl: one JSON object a line, flushed a line at a time. Every line has ev, t_mono and

@@ -77,6 +77,22 @@ void append_double(std::string& out, double value) {
   }
 }
 
+void append_table(std::string& out, const Table& rows) {
+  const char* before_row = "[";
+  for (const std::vector<double>& row : rows) {
+    out += before_row;
+    before_row = ", ";
+    const char* before = "[";
+    for (const double number : row) {
+      out += before;
+      before = ", ";
+      append_double(out, number);
+    }
+    out += row.empty() ? "[]" : "]";
+  }
+  out += rows.empty() ? "[]" : "]";
+}
+
 }  // namespace
 
 void append_json(std::string& out, std::string_view text) {
@@ -102,8 +118,10 @@ void append_json(std::string& out, const FieldValue& value) {
     append_double(out, *real);
   } else if (const auto* flag = std::get_if<bool>(&value)) {
     out += *flag ? "true" : "false";
+  } else if (const auto* text = std::get_if<std::string>(&value)) {
+    append_json(out, std::string_view(*text));
   } else {
-    append_json(out, std::string_view(std::get<std::string>(value)));
+    append_table(out, std::get<Table>(value));
   }
 }
 

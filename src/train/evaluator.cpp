@@ -26,7 +26,10 @@ Evaluator::Evaluator(const TrainerParts& parts, const data::Dataset& dataset, co
                 .num_leaves = 1,
                 .shuffle = false,
                 .seed = 0}),
-      sums_{.metrics = &parts.config.metrics, .labels = parts.config.target.labels()},
+      sums_{.metrics = &parts.config.metrics,
+            .labels = parts.config.target.labels(),
+            .positions = parts.config.positions,
+            .tables = true},
       num_chunks_(sampler_.steps_per_epoch()) {
   runners_.resize(static_cast<std::size_t>(parts_.pool.num_workers()));
   parts_.pool.run([&](int worker) {
@@ -77,7 +80,7 @@ void Evaluator::run_chunks(const Use& use) {
   ddp::agree_on_failure(parts_.comm, parts_.host, first == failures.end() ? std::nullopt : *first);
 }
 
-std::vector<std::pair<std::string, double>> Evaluator::evaluate() {
+MetricValues Evaluator::evaluate() {
   const auto width = static_cast<std::size_t>(sums_.size());
   const std::int64_t ranks = parts_.comm.world_size();
   // Every rank sends the same number of rows: room for the largest share of chunks.
@@ -102,6 +105,7 @@ std::vector<std::pair<std::string, double>> Evaluator::evaluate() {
       totals[static_cast<std::size_t>(i) % width] += rows[i];
     }
   }
+  tables_ = sums_.table_values(totals);
   return sums_.values(totals);
 }
 

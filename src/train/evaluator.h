@@ -23,7 +23,9 @@ class Evaluator {
   ~Evaluator();
 
   /// Loss and metrics over all rows. Collective. errors  a rank's failure is thrown on all ranks
-  [[nodiscard]] std::vector<std::pair<std::string, double>> evaluate();
+  [[nodiscard]] MetricValues evaluate();
+  /// The metrics of the last evaluation that are tables.
+  [[nodiscard]] const MetricTables& tables() const { return tables_; }
 
   /// Predictions of all rows in input order, [num_rows, width], on rank 0 (empty on the others).
   /// Collective.
@@ -44,6 +46,7 @@ class Evaluator {
   const data::Dataset* dataset_;
   data::Sampler sampler_;
   SumLayout sums_;
+  MetricTables tables_;
   std::int64_t num_chunks_;
   std::vector<std::unique_ptr<LeafRunner>> runners_;
 };

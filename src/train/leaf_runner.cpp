@@ -5,21 +5,43 @@
 
 namespace dlt::train {
 
+template <typename F>
+void SumLayout::for_metrics(const double* sums, F use) const {
+  if (metrics == nullptr) return;
+  const double* at = sums + 2;
+  for (const auto& metric : *metrics) {
+    if (!has(*metric)) continue;
+    use(*metric, at);
+    at += metric->num_sums();
+  }
+}
+
 int SumLayout::size() const {
   int n = 2;
   if (metrics == nullptr) return n;
-  for (const auto& metric : *metrics) n += metric->num_sums();
+  for (const auto& metric : *metrics) n += has(*metric) ? metric->num_sums() : 0;
   return n;
 }
 
-std::vector<std::pair<std::string, double>> SumLayout::values(std::span<const double> sums) const {
-  std::vector<std::pair<std::string, double>> out{{"loss", loss(sums)}};
-  std::size_t at = 2;
-  if (metrics == nullptr) return out;
-  for (const auto& metric : *metrics) {
-    out.emplace_back(metric->name(), metric->value(sums.data() + at));
-    at += static_cast<std::size_t>(metric->num_sums());
-  }
+MetricValues SumLayout::values(std::span<const double> sums) const {
+  MetricValues out{{"loss", loss(sums)}};
+  for_metrics(sums.data(), [&](const Metric& metric, const double* at) {
+    if (metric.num_columns() == 0) out.emplace_back(metric.name(), metric.value(at));
+  });
+  return out;
+}
+
+MetricTables SumLayout::table_values(std::span<const double> sums) const {
+  MetricTables out;
+  for_metrics(sums.data(), [&](const Metric& metric, const double* at) {
+    const int columns = metric.num_columns();
+    if (columns == 0) return;
+    observe::Table rows;
+    for (int begin = 0; begin < metric.num_sums(); begin += columns) {
+      rows.emplace_back(at + begin, at + begin + columns);
+    }
+    out.emplace_back(metric.name(), std::move(rows));
+  });
   return out;
 }
 
@@ -29,6 +51,7 @@ LeafRunner::LeafRunner(const autodiff::Program& program, tensor::Backend& backen
       layout_(sums),
       seed_(seed),
       has_loss_(program.graph().outputs().contains("loss")),
+      has_mask_(program.graph().outputs().contains("mask")),
       sums_(static_cast<std::size_t>(sums.size())) {}
 
 std::span<const double> LeafRunner::run(const data::LeafBatch& batch, std::uint64_t epoch,
@@ -54,13 +77,21 @@ void LeafRunner::add_up(const data::LeafBatch& batch) {
   }
   if (layout_.metrics == nullptr) return;
   const tensor::View predictions = prediction();
-  const MetricBatch view{.predictions = predictions.as<float>(),
-                         .targets = batch.targets,
-                         .labels = layout_.labels,
-                         .count = batch.count,
-                         .width = predictions.numel() / predictions.type.shape[0]};
+  const std::int64_t numbers = predictions.type.shape.without_front().numel();
+  MetricBatch view{.predictions = predictions.as<float>(),
+                   .targets = batch.targets,
+                   .losses = losses,
+                   .labels = layout_.labels,
+                   .count = batch.count,
+                   .width = numbers / layout_.positions,
+                   .positions = layout_.positions};
+  if (has_mask_) {
+    const tensor::View mask = executor_.output("mask");
+    if (mask.type.shape.without_front().numel() == layout_.positions) view.mask = mask.as<float>();
+  }
   double* at = sums_.data() + 2;
   for (const auto& metric : *layout_.metrics) {
+    if (!layout_.has(*metric)) continue;
     metric->accumulate(view, at);
     at += metric->num_sums();
   }

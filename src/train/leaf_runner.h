@@ -4,25 +4,40 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "autodiff/executor.h"
 #include "data/loader.h"
 #include "nn/loss.h"
+#include "observe/events.h"
 #include "train/metrics.h"
 
 namespace dlt::train {
+
+using MetricValues = std::vector<std::pair<std::string, double>>;
+using MetricTables = std::vector<std::pair<std::string, observe::Table>>;
 
 /// Sums of one leaf, in the order [loss, weight, metric sums...].
 struct SumLayout {
   const std::vector<std::unique_ptr<Metric>>* metrics = nullptr;
   bool labels = false;
+  std::int64_t positions = 1;  // of a sample
+  bool tables = false;         // with the metrics that are tables
+  [[nodiscard]] bool has(const Metric& metric) const { return tables || metric.num_columns() == 0; }
   [[nodiscard]] int size() const;
   /// Weighted mean of the loss.
   [[nodiscard]] double loss(std::span<const double> sums) const { return sums[0] / sums[1]; }
-  /// Value of each metric.
-  [[nodiscard]] std::vector<std::pair<std::string, double>> values(
-      std::span<const double> sums) const;
+  /// Value of each metric that is a number.
+  [[nodiscard]] MetricValues values(std::span<const double> sums) const;
+  /// Each metric that is a table.
+  [[nodiscard]] MetricTables table_values(std::span<const double> sums) const;
+
+ private:
+  /// use(metric, its sums)
+  template <typename F>
+  void for_metrics(const double* sums, F use) const;
 };
 
 /// Runs leaves of one program for one worker thread: binds the leaf, executes, adds up loss and
@@ -44,7 +59,7 @@ class LeafRunner {
   autodiff::Executor executor_;
   SumLayout layout_;
   std::uint64_t seed_;
-  bool has_loss_;
+  bool has_loss_, has_mask_;
   std::vector<double> sums_;
 };
 

@@ -2,177 +2,113 @@
 #include "train/metrics.h"
 
 #include <algorithm>
-#include <cmath>
-#include <limits>
+#include <array>
+#include <string_view>
 
 #include "base/text.h"
+#include "train/metrics/registry.h"
 
 namespace dlt::train {
-namespace {
-
-double ratio(double sum, double weight) {
-  return weight > 0 ? sum / weight : std::numeric_limits<double>::quiet_NaN();
-}
 
 std::int64_t argmax(const float* row, std::int64_t width) {
-  return std::max_element(row, row + width) - row;
-}
-
-/// Sums: hits, decisions.
-class Accuracy final : public Metric {
- public:
-  explicit Accuracy(const MetricContext& context) : context_(context) {}
-  [[nodiscard]] std::string name() const override { return "accuracy"; }
-  [[nodiscard]] int num_sums() const override { return 2; }
-  [[nodiscard]] double value(const double* sums) const override { return ratio(sums[0], sums[1]); }
-  void accumulate(const MetricBatch& batch, double* sums) const override {
-    const std::int64_t width = batch.width;
-    std::int64_t hits = 0;
-    if (batch.labels) {
-      const auto* labels = static_cast<const std::int32_t*>(batch.targets);
-      for (std::int64_t i = 0; i < batch.count; ++i) {
-        hits += argmax(batch.predictions + i * width, width) == labels[i] ? 1 : 0;
+  // Sixteen maxima side by side, which compilers turn into vector code.
+  constexpr std::int64_t kLanes = 16;
+  float best = row[0];
+  std::int64_t j = 0;
+  if (width >= kLanes) {
+    std::array<float, kLanes> lanes{};
+    std::copy_n(row, kLanes, lanes.begin());
+    for (j = kLanes; j + kLanes <= width; j += kLanes) {
+      for (std::int64_t l = 0; l < kLanes; ++l) {
+        float& lane = lanes[static_cast<std::size_t>(l)];
+        lane = row[j + l] > lane ? row[j + l] : lane;
       }
-      sums[0] += static_cast<double>(hits);
-      sums[1] += static_cast<double>(batch.count);
-      return;
     }
-    const auto* targets = static_cast<const float*>(batch.targets);
-    for (std::int64_t i = 0; i < batch.count * width; ++i) {
-      hits +=
-          (static_cast<double>(batch.predictions[i]) > context_.threshold) == (targets[i] > 0.5F)
-              ? 1
-              : 0;
-    }
-    sums[0] += static_cast<double>(hits);
-    sums[1] += static_cast<double>(batch.count * width);
+    best = *std::max_element(lanes.begin(), lanes.end());
   }
+  for (; j < width; ++j) best = row[j] > best ? row[j] : best;
+  const float* found = std::find(row, row + width, best);
+  return found == row + width ? 0 : found - row;  // NaN is equal to nothing
+}
 
- private:
-  MetricContext context_;
+namespace {
+
+/// What a metric judges.
+enum class Use : std::uint8_t {
+  binary,      // two classes, or decisions on numbers
+  classes,     // labels
+  decisions,   // labels, or numbers that stand for yes or no
+  likelihood,  // cross entropy
+  spelling,    // ctc
+  values,      // numbers
 };
 
-/// Sums: samples whose label is among the k largest predictions, samples. Ties go to the lower
-/// class.
-class TopK final : public Metric {
- public:
-  explicit TopK(std::int64_t k) : k_(k) {}
-  [[nodiscard]] std::string name() const override { return cat("top_", k_); }
-  [[nodiscard]] int num_sums() const override { return 2; }
-  [[nodiscard]] double value(const double* sums) const override { return ratio(sums[0], sums[1]); }
-  void accumulate(const MetricBatch& batch, double* sums) const override {
-    const auto* labels = static_cast<const std::int32_t*>(batch.targets);
-    for (std::int64_t i = 0; i < batch.count; ++i) {
-      const float* row = batch.predictions + i * batch.width;
-      const std::int64_t label = labels[i];
-      std::int64_t better = 0;
-      for (std::int64_t c = 0; c < batch.width; ++c) {
-        better += row[c] > row[label] || (row[c] == row[label] && c < label) ? 1 : 0;
-      }
-      sums[0] += better < k_ ? 1.0 : 0.0;
-    }
-    sums[1] += static_cast<double>(batch.count);
+bool fits(Use use, const MetricContext& context) {
+  const bool spelling = context.blank.has_value();
+  const bool classes = context.labels && !spelling;
+  switch (use) {
+    case Use::binary:
+      return !spelling && (!context.labels || context.width == 2);
+    case Use::classes:
+      return classes;
+    case Use::decisions:
+      return !spelling;
+    case Use::likelihood:
+      return classes && context.likelihood;
+    case Use::spelling:
+      return spelling;
+    case Use::values:
+      return !context.labels;
   }
-
- private:
-  std::int64_t k_;
-};
-
-/// Sums: errors (absolute or squared), numbers.
-class MeanError final : public Metric {
- public:
-  explicit MeanError(bool squared) : squared_(squared) {}
-  [[nodiscard]] std::string name() const override { return squared_ ? "mse" : "mae"; }
-  [[nodiscard]] int num_sums() const override { return 2; }
-  [[nodiscard]] double value(const double* sums) const override { return ratio(sums[0], sums[1]); }
-  void accumulate(const MetricBatch& batch, double* sums) const override {
-    const auto* targets = static_cast<const float*>(batch.targets);
-    const std::int64_t n = batch.count * batch.width;
-    for (std::int64_t i = 0; i < n; ++i) {
-      const double e = static_cast<double>(batch.predictions[i]) - static_cast<double>(targets[i]);
-      sums[0] += squared_ ? e * e : std::abs(e);
-    }
-    sums[1] += static_cast<double>(n);
-  }
-
- private:
-  bool squared_;
-};
-
-/// Sums: squared residuals, targets, squared targets, numbers.
-class R2 final : public Metric {
- public:
-  [[nodiscard]] std::string name() const override { return "r2"; }
-  [[nodiscard]] int num_sums() const override { return 4; }
-  [[nodiscard]] double value(const double* sums) const override {
-    const double total = sums[2] - sums[1] * sums[1] / sums[3];
-    return sums[3] > 0 && total > 0 ? 1.0 - sums[0] / total
-                                    : std::numeric_limits<double>::quiet_NaN();
-  }
-  void accumulate(const MetricBatch& batch, double* sums) const override {
-    const auto* targets = static_cast<const float*>(batch.targets);
-    const std::int64_t n = batch.count * batch.width;
-    for (std::int64_t i = 0; i < n; ++i) {
-      const double y = static_cast<double>(targets[i]);
-      const double e = static_cast<double>(batch.predictions[i]) - y;
-      sums[0] += e * e;
-      sums[1] += y;
-      sums[2] += y * y;
-    }
-    sums[3] += static_cast<double>(n);
-  }
-};
-
-std::unique_ptr<Metric> make_accuracy(config::MapReader&, const MetricContext& context) {
-  return std::make_unique<Accuracy>(context);
-}
-
-std::unique_ptr<Metric> make_values_only(config::MapReader& reader, const MetricContext& context,
-                                         const std::string& name, std::unique_ptr<Metric> metric) {
-  if (context.labels) {
-    reader.diagnostics().error(reader.mark(""), reader.path(),
-                               cat("expected a metric of class labels, got '", name, "'"),
-                               "with this loss, targets are class labels; legal: accuracy, top_k");
-    return nullptr;
-  }
-  return metric;
-}
-
-std::unique_ptr<Metric> make_mae(config::MapReader& reader, const MetricContext& context) {
-  return make_values_only(reader, context, "mae", std::make_unique<MeanError>(false));
-}
-std::unique_ptr<Metric> make_mse(config::MapReader& reader, const MetricContext& context) {
-  return make_values_only(reader, context, "mse", std::make_unique<MeanError>(true));
-}
-std::unique_ptr<Metric> make_r2(config::MapReader& reader, const MetricContext& context) {
-  return make_values_only(reader, context, "r2", std::make_unique<R2>());
-}
-
-std::unique_ptr<Metric> make_top_k(config::MapReader& reader, const MetricContext& context) {
-  const std::int64_t k =
-      reader.integer("k", {.min = 1, .max = std::max<std::int64_t>(context.width, 1)},
-                     std::min<std::int64_t>(5, context.width));
-  if (!context.labels) {
-    reader.diagnostics().error(reader.mark(""), reader.path(),
-                               "expected a loss of class labels for 'top_k'",
-                               "top_k goes with cross_entropy");
-    return nullptr;
-  }
-  return std::make_unique<TopK>(k);
+  return false;
 }
 
 struct MetricDef {
   const char* name;
+  Use use;
   std::unique_ptr<Metric> (*make)(config::MapReader& options, const MetricContext& context);
 };
 
 const std::vector<MetricDef>& metric_defs() {
   static const std::vector<MetricDef> defs{
-#define DLT_METRIC(name) {#name, make_##name},
+#define DLT_METRIC(name, use) {#name, Use::use, make_##name},
 #include "train/metrics.def"
 #undef DLT_METRIC
   };
   return defs;
+}
+
+std::string why_not(Use use) {
+  switch (use) {
+    case Use::binary:
+      return "a metric of two classes";
+    case Use::classes:
+    case Use::decisions:
+      return "a metric of class decisions";
+    case Use::likelihood:
+      return "a metric of cross_entropy without label_smoothing and class_weights";
+    case Use::spelling:
+      return "a metric of ctc";
+    case Use::values:
+      return "a metric of values";
+  }
+  return "";
+}
+
+void refuse(const MetricDef& def, const config::Mark& mark, const std::string& path,
+            const MetricContext& context, config::Diagnostics& diagnostics) {
+  std::vector<std::string> legal;
+  for (const MetricDef& other : metric_defs()) {
+    if (fits(other.use, context)) legal.emplace_back(other.name);
+  }
+  const std::string targets = !context.labels ? "values"
+                              : context.blank ? "spelled labels"
+                                              : cat("labels of ", context.width, " classes");
+  diagnostics.error(
+      mark, path,
+      cat("expected a metric that goes with the loss, got '", def.name, "', ", why_not(def.use)),
+      cat("with ", context.loss.empty() ? "this loss" : context.loss, ", targets are ", targets,
+          "; legal: ", join(legal)));
 }
 
 std::unique_ptr<Metric> read_one(const config::Node& item, const std::string& path,
@@ -191,6 +127,10 @@ std::unique_ptr<Metric> read_one(const config::Node& item, const std::string& pa
   }
   for (const MetricDef& def : metric_defs()) {
     if (name != def.name) continue;
+    if (!fits(def.use, context)) {
+      refuse(def, mark, path, context, diagnostics);
+      return nullptr;
+    }
     config::MapReader reader(options, cat(path, ".", name), mark, diagnostics);
     auto metric = def.make(reader, context);
     reader.finish();

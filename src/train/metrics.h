@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -13,11 +14,22 @@ namespace dlt::train {
 
 /// Predictions and targets of the samples of one leaf.
 struct MetricBatch {
-  const float* predictions = nullptr;  // [count, width]
-  const void* targets = nullptr;       // i32 [count] for labels, else f32 [count, width]
+  const float* predictions = nullptr;  // [count, positions, width]
+  const void* targets = nullptr;       // i32 labels [count, positions] (of ctc: [count, L]), else
+                                       // f32 as the predictions
+  const float* losses = nullptr;       // [count]
+  const float* mask = nullptr;         // [count, positions], 0 for padding; null: all are real
   bool labels = false;
-  std::int64_t count = 0;  // real samples; padding is not counted
-  std::int64_t width = 1;  // numbers a prediction
+  std::int64_t count = 0;      // real samples; padding is not counted
+  std::int64_t width = 1;      // numbers of a position
+  std::int64_t positions = 1;  // of a sample
+
+  [[nodiscard]] std::int64_t rows() const { return count * positions; }
+  [[nodiscard]] bool real(std::int64_t row) const { return mask == nullptr || mask[row] > 0.5F; }
+  [[nodiscard]] const std::int32_t* classes() const {
+    return static_cast<const std::int32_t*>(targets);
+  }
+  [[nodiscard]] const float* values() const { return static_cast<const float*>(targets); }
 };
 
 /// A metric as sums over samples, so that it is the same for any number of ranks: never a mean of
@@ -31,19 +43,27 @@ class Metric {
   virtual void accumulate(const MetricBatch& batch, double* sums) const = 0;
   /// The metric of the totals; NaN where it is not defined (no samples).
   [[nodiscard]] virtual double value(const double* sums) const = 0;
+  /// 0 for a number; else the totals are a table of that many columns, which evaluations report and
+  /// steps of training leave out.
+  [[nodiscard]] virtual int num_columns() const { return 0; }
 };
 
 /// What metrics need to know of the model and loss they judge.
 struct MetricContext {
-  bool labels = false;     // targets are class labels
-  std::int64_t width = 1;  // numbers a prediction
-  double threshold = 0.5;  // binary decisions: predictions above it are class 1 (0 for logits)
+  bool labels = false;         // targets are class labels
+  std::int64_t width = 1;      // numbers of a position: the classes of labels
+  double threshold = 0.5;      // binary decisions: predictions above it are class 1 (0 for logits)
+  std::int64_t positions = 1;  // of a sample
+  std::string loss = {};
+  bool probabilities = false;                // the model ends in softmax or sigmoid
+  bool likelihood = false;                   // the loss is minus the log of the label's probability
+  std::optional<std::int64_t> ignored = {};  // the label that does not count
+  std::optional<std::int64_t> blank = {};    // of ctc
+  std::int64_t max_labels = 1;               // of ctc: labels of a sample
 };
 
-/// Reads `metrics:`, a list of words (accuracy, mae, mse, r2, top_k) or {top_k: {k: 5}}.
-/// accuracy: share of samples whose largest prediction is the label's (labels); of numbers on the
-/// target's side of the threshold (values). r2: 1 - residual / total sum of squares, over all
-/// outputs.
+/// Reads `metrics:`, a list of words or of maps of one name to its options: {top_k: {k: 5}}. A
+/// metric that does not go with the loss is a mistake that says what does.
 [[nodiscard]] std::vector<std::unique_ptr<Metric>> read_metrics(const config::Node* node,
                                                                 const MetricContext& context,
                                                                 config::Diagnostics& diagnostics);

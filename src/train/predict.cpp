@@ -67,6 +67,7 @@ std::string EvaluateJob::run(comm::Communicator& comm) {
   json.set("step", checkpoint_.step);
   json.set("rows", data_->num_rows());
   for (const auto& [name, value] : evaluator.evaluate()) json.set(name, value);
+  for (const auto& [name, table] : evaluator.tables()) json.set(name, table);
   json.set("weights", config_.averaging.evaluates() ? config_.averaging.name() : "model");
   json.set("weights_hash", pass.state.weights_hash());
   return json.text(2) + "\n";

@@ -152,6 +152,28 @@ void check_loss_fits(RunConfig& out, const autodiff::OpTable& table, const confi
   }
 }
 
+/// Labels: one for each row of a prediction's last axis. Numbers: those of a step of a sequence.
+MetricContext metric_context(const RunConfig& config) {
+  const tensor::Shape output = config.model->output_shape();
+  const std::string loss = config.loss->name(), activation = config.model->final_activation();
+  MetricContext out{.labels = config.target.labels(), .loss = loss};
+  if (out.labels) {
+    out.positions = output.rank() > 0 ? output.numel() / output.last() : 1;
+  } else if (output.rank() > 1) {
+    out.positions = output[0];
+  }
+  out.width = output.numel() / out.positions;
+  out.probabilities = activation == "softmax" || activation == "sigmoid";
+  const bool hinge = loss == "hinge" || loss == "squared_hinge";
+  const bool logits = loss == "binary_cross_entropy" || loss == "binary_focal";
+  if (hinge || (logits && !out.probabilities)) out.threshold = 0;
+  out.likelihood = config.loss->is_log_likelihood();
+  out.ignored = config.target.ignored;
+  out.blank = config.target.blank;
+  if (out.blank) out.max_labels = config.target.shape.numel();
+  return out;
+}
+
 void read_model_and_loss(MapReader& root, const autodiff::OpTable& table, RunConfig& out) {
   config::Diagnostics& diagnostics = root.diagnostics();
   const config::Node* model = root.child("model");
@@ -161,13 +183,9 @@ void read_model_and_loss(MapReader& root, const autodiff::OpTable& table, RunCon
   const config::Node* metrics = root.child("metrics");
   if (out.model == nullptr || out.loss == nullptr) return;
   check_loss_fits(out, table, root.mark("loss"), diagnostics);
-  const bool logits =
-      out.loss->name() == "binary_cross_entropy" && out.model->final_activation() != "sigmoid";
-  out.metrics = read_metrics(metrics,
-                             {.labels = out.target.labels(),
-                              .width = out.model->output_shape().numel(),
-                              .threshold = logits ? 0.0 : 0.5},
-                             diagnostics);
+  const MetricContext context = metric_context(out);
+  out.positions = context.positions;
+  out.metrics = read_metrics(metrics, context, diagnostics);
 }
 
 /// The plateau schedule follows evaluations: there must be some, and they must give the value.

@@ -32,6 +32,7 @@ struct RunConfig {
   std::unique_ptr<nn::Model> model;
   std::unique_ptr<nn::Loss> loss;
   nn::TargetSpec target;                         // what the loss wants of one sample
+  std::int64_t positions = 1;                    // of a prediction, as metrics count them
   std::vector<std::unique_ptr<Metric>> metrics;  // without the loss, which is always there
 
   std::optional<DataSource> train_data, eval_data;

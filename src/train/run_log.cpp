@@ -62,13 +62,14 @@ void RunLog::step(const StepReport& report, const SumLayout& sums, double sample
   tensorboard_->scalar("speed/samples_per_s", report.step + 1, samples_per_s);
 }
 
-void RunLog::evaluation(std::int64_t step, const MetricValues& values) {
+void RunLog::evaluation(std::int64_t step, const MetricValues& values, const MetricTables& tables) {
   if (!root_) return;
   observe::Fields fields{{"step", step}};
   for (const auto& [name, value] : values) {
     fields.emplace_back(name, value);
     if (tensorboard_) tensorboard_->scalar(cat("eval/", name), step, value);
   }
+  for (const auto& [name, table] : tables) fields.emplace_back(name, table);
   event("eval", fields);
 }
 

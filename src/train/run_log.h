@@ -17,8 +17,6 @@
 
 namespace dlt::train {
 
-using MetricValues = std::vector<std::pair<std::string, double>>;
-
 struct RunLogOptions {
   std::string dir;
   int rank = 0;
@@ -34,7 +32,7 @@ class RunLog {
   void event(std::string_view name, const observe::Fields& fields);
   void step(const StepReport& report, const SumLayout& sums, double samples_per_s);
   void progress(const observe::ProgressState& state) { progress_.update(state); }
-  void evaluation(std::int64_t step, const MetricValues& values);
+  void evaluation(std::int64_t step, const MetricValues& values, const MetricTables& tables);
   /// A line for people: to stderr on rank 0, and to this rank's log.
   void line(const std::string& text);
   /// A line for this rank's log alone.

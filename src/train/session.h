@@ -49,6 +49,7 @@ struct RunSummary {
   int world_size = 1, leaves = 1;
   double wall_s = 0, samples_per_s = 0;
   MetricValues train, eval;
+  MetricTables eval_tables;
   std::string weights_hash;
   Exit exit = Exit::ok;
 };

@@ -237,7 +237,7 @@ void TrainLoop::evaluate() {
   state_->complete_average(step_);
   last_eval_ = evaluator_->evaluate();
   evaluated_step_ = step_;
-  log_->evaluation(step_, last_eval_);
+  log_->evaluation(step_, last_eval_, evaluator_->tables());
   log_->line(cat("step ", step_, "  eval  ", describe(last_eval_)));
 }
 
@@ -322,6 +322,7 @@ RunSummary TrainLoop::summarize(Trainer& trainer) {
   out.samples_per_s = train_s_ > 0 ? static_cast<double>(train_samples_) / train_s_ : 0.0;
   out.train = last_train_;
   out.eval = last_eval_;
+  if (evaluator_) out.eval_tables = evaluator_->tables();
   out.weights_hash = state_->weights_hash();
   return out;
 }
@@ -355,7 +356,9 @@ void TrainLoop::write_summary(const RunSummary& summary) {
   json.set("wall_s", summary.wall_s);
   json.set("samples_per_s", summary.samples_per_s);
   json.set("train", object(summary.train));
-  json.set("eval", object(summary.eval));
+  observe::JsonObject eval = object(summary.eval);
+  for (const auto& [name, table] : summary.eval_tables) eval.set(name, table);
+  json.set("eval", eval);
   json.set("weights_hash", summary.weights_hash);
   json.set("restarts", std::int64_t{0});
   write_atomically(job_->around_.fs, paths_.summary, json.text(2) + "\n");

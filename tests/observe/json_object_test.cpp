@@ -23,6 +23,13 @@ JsonObject sample() {
   return out;
 }
 
+TEST(JsonObject, TablesAreListsOfLists) {
+  JsonObject out;
+  out.set("table", Table{{1, 2.5}, {}, {-3, std::nan("")}});
+  out.set("none", Table{});
+  EXPECT_EQ(out.text(), R"({"table": [[1.0, 2.5], [], [-3.0, "nan"]], "none": []})");
+}
+
 TEST(JsonObject, WritesOnOneLine) {
   EXPECT_EQ(
       sample().text(),

@@ -107,7 +107,7 @@ TEST(Metrics, NoSamplesIsNotANumber) {
 TEST(Metrics, MistakesNameWhatIsLegal) {
   EXPECT_NE(mistakes("[acuracy]", {.labels = true, .width = 3}).find("did you mean 'accuracy'"),
             std::string::npos);
-  EXPECT_NE(mistakes("[mae]", {.labels = true, .width = 3}).find("class labels"),
+  EXPECT_NE(mistakes("[mae]", {.labels = true, .width = 3}).find("labels of 3 classes"),
             std::string::npos);
   EXPECT_NE(mistakes("[top_k: {k: 9}]", {.labels = true, .width = 3}).find("from 1 to 3"),
             std::string::npos);

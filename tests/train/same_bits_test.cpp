@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "base/error.h"
+#include "base/fs.h"
 #include "base/text.h"
 #include "train/small_job.h"
 
@@ -78,6 +79,33 @@ TEST(SameBits, HoldForEvaluationToo) {
   ASSERT_EQ(one.eval.size(), 2U);
   EXPECT_EQ(one.eval, four.eval);
   EXPECT_EQ(one.train, four.train);
+}
+
+TEST(SameBits, HoldForTablesAndEveryMetricOfClasses) {
+  const TempFolder folder;
+  const JobFiles files = write_small_job(folder, 47);
+  const std::string metrics =
+      "metrics=[accuracy, confusion_matrix, f1, {precision: {average: micro}}, recall, mean_iou, "
+      "perplexity, {top_k: {k: 2}}]";
+  const train::RunSummary one =
+      run_job(files, {.overrides = {metrics}, .resume = {.overwrite = true}});
+  ASSERT_EQ(one.eval_tables.size(), 1U);
+  double cells = 0;
+  for (const auto& row : one.eval_tables[0].second) {
+    for (const double cell : row) cells += cell;
+  }
+  EXPECT_EQ(cells, 47);
+  EXPECT_EQ(one.eval.size(), 8U);  // the table is none of them
+  EXPECT_EQ(one.train.size(), 8U);
+  const std::string summary = read_file(files.run_dir + "/summary.json");
+  EXPECT_NE(summary.find("\"confusion_matrix\": [["), std::string::npos) << summary;
+  for (const int ranks : {2, 3, 4}) {
+    const train::RunSummary many =
+        run_job(files, {.ranks = ranks, .overrides = {metrics}, .resume = {.overwrite = true}});
+    EXPECT_EQ(one.eval, many.eval) << ranks;
+    EXPECT_EQ(one.train, many.train) << ranks;
+    EXPECT_EQ(one.eval_tables, many.eval_tables) << ranks;
+  }
 }
 
 TEST(SameBits, PaddingOfUnevenLeavesTakesNoPart) {

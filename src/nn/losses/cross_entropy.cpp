@@ -21,6 +21,9 @@ class CrossEntropy final : public Loss {
     return labels_.target(prediction);
   }
   [[nodiscard]] bool takes_distributions() const override { return true; }
+  [[nodiscard]] bool is_log_likelihood() const override {
+    return label_smoothing_ == 0 && labels_.class_weights.empty();
+  }
 
   [[nodiscard]] autodiff::ValueId build(autodiff::Graph& graph,
                                         const LossInputs& inputs) const override {

@@ -31,7 +31,9 @@ class Ctc final : public Loss {
     return {.dtype = DType::i32,
             .shape = {length},
             .num_classes = prediction[1],
-            .allows_ignored = true};
+            .allows_ignored = true,
+            .ignored = -1,
+            .blank = options_.blank};
   }
 
   [[nodiscard]] autodiff::ValueId build(autodiff::Graph& graph,

@@ -64,7 +64,8 @@ TargetSpec LabelOptions::target(const Shape& prediction) const {
   return {.dtype = DType::i32,
           .shape = Shape(prediction.dims().first(prediction.dims().size() - 1)),
           .num_classes = prediction.last(),
-          .allows_ignored = ignores(prediction) && ignore_index == -1};
+          .allows_ignored = ignores(prediction) && ignore_index == -1,
+          .ignored = ignores(prediction) ? std::optional(ignore_index) : std::nullopt};
 }
 
 void LabelOptions::check(std::string_view loss, const Shape& prediction) const {
