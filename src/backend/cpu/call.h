@@ -5,6 +5,8 @@
 
 #include <cstdint>
 
+#include "backend/cpu/gemm.h"
+
 namespace dlt::cpu {
 
 enum class Activation : std::uint8_t { none, relu, leaky_relu, tanh, sigmoid, softplus };
@@ -25,6 +27,7 @@ struct Call {
   bool onednn = false;     // a product that oneDNN does
   bool tanh_gelu = false;
   Activation activation = Activation::none;
+  Precision precision = Precision::f32;  // of a product's operands
   Labels labels = Labels::index;
   float p0 = 0, p1 = 0;              // attributes: alpha, delta, factor and offset, label_smoothing
   std::int32_t ignored = INT32_MIN;  // losses of labels: the label that does not count

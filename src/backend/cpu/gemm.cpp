@@ -6,6 +6,7 @@
 // when it is needed; where it has several, the first packs for the others.
 #include "backend/cpu/gemm.h"
 
+#include "backend/cpu/bf16_unit.h"
 #include "backend/cpu/gemm_pack.h"
 #include "backend/cpu/gemm_tile.h"
 #include "backend/cpu/simd.h"
@@ -106,6 +107,7 @@ void pack_b_panel(const GemmArgs& g, const Panel& panel, std::int64_t k0, std::i
   } else {
     pack_rows(g.b + k0 * g.ldb + panel.j, g.ldb, depth, panel.columns, dst, panel.width());
   }
+  if (g.precision != Precision::f32) round_floats(dst, depth * panel.width(), dst);
 }
 
 /// a is read where it lies, but for two cases: stored [k,m] with its rows far apart, or stored
@@ -115,6 +117,20 @@ bool pays_to_pack_a(const GemmArgs& g) {
   constexpr std::int64_t kFar = 256, kOften = 192, kSameLines = 1024, kVeryOften = 512;
   if (g.trans_a) return g.n > kOften && g.lda > kFar;
   return g.n > kVeryOften && g.lda % kSameLines == 0;
+}
+
+/// Without instructions for bf16 the copies of the operands are rounded, and multiplied as f32.
+/// context  the GemmArgs that are asked for the panel
+APanel rounded_panel(const void* context, std::int64_t i, std::int64_t rows, std::int64_t k0,
+                     std::int64_t depth, float* room) {
+  const GemmArgs& g = *static_cast<const GemmArgs*>(context);
+  APanel panel{g.trans_a ? g.a + k0 * g.lda + i : g.a + i * g.lda + k0, g.lda, g.trans_a};
+  if (g.find_a_panel != nullptr) panel = g.find_a_panel(g.context, i, rows, k0, depth, room);
+  const std::int64_t runs = panel.across ? depth : rows, length = panel.across ? rows : depth;
+  for (std::int64_t r = 0; r < runs; ++r) {
+    round_floats(panel.a + r * panel.stride, length, room + r * length);
+  }
+  return {room, length, panel.across};
 }
 
 constexpr std::int64_t kMostPanels = kGemmBlockRows / kRows + 1;
@@ -233,7 +249,7 @@ void run_area(const GemmArgs& g, const Cuts& cuts, const Area& area) {
         }
         const bool pack = !keep || r == 0;
         const bool copies =
-            pack && !block.panels[0].across && !g.trans_b && panel.columns == panel.width();
+            pack && !g.trans_b && g.precision == Precision::f32 && panel.columns == panel.width();
         if (pack && !copies) pack_b_panel(g, panel, block.k0, block.depth, packed);
         multiply(block, panel, packed, copies);
       }
@@ -252,15 +268,31 @@ GemmArgs with_strides(const GemmArgs& args) {
 bool is_thin(const GemmArgs& g) {
   const bool dense = g.lda == 0 && g.ldb == 0 && g.ldc == 0;
   const bool plain = g.packed_b == nullptr && g.find_a_panel == nullptr;
-  return (g.m == 1 || g.n == 1) && dense && plain && g.alpha == 1.0f && !g.accumulate;
+  return (g.m == 1 || g.n == 1) && dense && plain && g.precision == Precision::f32 &&
+         g.alpha == 1.0f && !g.accumulate;
+}
+
+bool uses_unit(const GemmArgs& g) {
+#ifdef __AVX512F__
+  return g.precision == Precision::bf16 && bf16_unit() != Bf16Unit::none;
+#else
+  (void)g;
+  return false;
+#endif
 }
 
 }  // namespace
 
 void gemm(const GemmArgs& args) {
+  if (uses_unit(args)) return avx512_bf16::bf16_gemm(args);
   if (is_thin(args)) return thin_gemm(args);
   if (args.m == 0 || args.n == 0) return;
-  const GemmArgs g = with_strides(args);
+  const GemmArgs plain = with_strides(args);
+  GemmArgs g = plain;
+  if (g.precision != Precision::f32) {
+    g.find_a_panel = rounded_panel;
+    g.context = &plain;
+  }
   const Cuts cuts(g);
   constexpr std::int64_t kPanels = kGemmBlockWidth / kGemmWidest;
   constexpr std::int64_t kPieces = kGemmBlockDepth / kGemmDeepest;
@@ -285,6 +317,7 @@ void gemm_batch(const GemmBatch& batch) {
 }
 
 void pack_b(const GemmArgs& args, float* packed) {
+  if (uses_unit(args)) return avx512_bf16::bf16_pack_b(args, packed);
   GemmArgs g = with_strides(args);
   g.m = 0;  // packed for any number of rows
   const Cuts cuts(g);

@@ -7,6 +7,11 @@
 
 namespace dlt::cpu {
 
+/// What the operands of a product are rounded to while they are packed; its sums are f32. bf16
+/// takes the unit of this processor (bf16_unit.h) and else is bf16_emulated: f32 instructions on
+/// rounded operands.
+enum class Precision : std::uint8_t { f32, bf16, bf16_emulated };
+
 /// Rows [i, i + rows) of a over depth numbers of k, in one of two forms.
 struct APanel {
   const float* a = nullptr;
@@ -38,7 +43,8 @@ struct GemmArgs {
   bool relu = false;
   bool accumulate = false;  // c is added to; not together with a bias
   float alpha = 1;
-  const float* packed_b = nullptr;    // by pack_b() of the same n, k and trans_b; b is not read
+  Precision precision = Precision::f32;
+  const float* packed_b = nullptr;    // by pack_b() of the same n, k, precision; b is not read
   FindAPanel find_a_panel = nullptr;  // a and trans_a are not read
   const void* context = nullptr;      // of find_a_panel
   float* scratch = nullptr;
@@ -51,13 +57,13 @@ struct GemmBatch {
   std::int64_t count = 0, a_step = 0, b_step = 0, c_step = 0;
 };
 
-#define DLT_GEMM_ROUTINES                                                                 \
-  void gemm(const GemmArgs& g);                                                           \
-  void gemm_batch(const GemmBatch& batch);                                                \
-  /* Copies b of g (n, k, trans_b, b, ldb are read) into the order in which products read \
-     it, for use many times: gemm_packed_b_floats() floats, 64-byte aligned. */           \
-  void pack_b(const GemmArgs& g, float* packed);                                          \
-  void thin_gemm(const GemmArgs& g); /* m == 1 or n == 1; dense, alpha 1, no accumulate */
+#define DLT_GEMM_ROUTINES                                                                     \
+  void gemm(const GemmArgs& g);                                                               \
+  void gemm_batch(const GemmBatch& batch);                                                    \
+  /* Copies b of g (n, k, trans_b, b, ldb, precision are read) into the order in which        \
+     products read it, for use many times: gemm_packed_b_floats() floats, 64-byte aligned. */ \
+  void pack_b(const GemmArgs& g, float* packed);                                              \
+  void thin_gemm(const GemmArgs& g); /* m == 1 or n == 1; dense, f32, alpha 1, no accumulate */
 namespace avx2 {
 DLT_GEMM_ROUTINES
 }
@@ -65,6 +71,10 @@ namespace avx512 {
 DLT_GEMM_ROUTINES
 }
 #undef DLT_GEMM_ROUTINES
+namespace avx512_bf16 {  // where bf16_unit() is not none
+void bf16_gemm(const GemmArgs& g);
+void bf16_pack_b(const GemmArgs& g, float* packed);
+}  // namespace avx512_bf16
 
 constexpr std::int64_t kGemmRows = 9;         // rows of the highest tile
 constexpr std::int64_t kGemmWidest = 48;      // columns of the widest tile
@@ -74,19 +84,38 @@ constexpr std::int64_t kGemmBlockRows = 504;  // rows at a time: a block of a st
 constexpr std::int64_t kGemmBlockDepth = 1152;  // of b that is packed at a time, where
 constexpr std::int64_t kGemmBlockWidth = 1008;  // more than one block of rows needs it
 
+constexpr std::int64_t kBf16Depth = 512;   // the same of products in bf16: k,
+constexpr std::int64_t kBf16Rows = 512;    // rows of a
+constexpr std::int64_t kBf16Width = 2048;  // and columns of b at a time
+
+namespace gemm_size {
+constexpr std::int64_t least(std::int64_t x, std::int64_t y) { return x < y ? x : y; }
+constexpr std::int64_t whole(std::int64_t x, std::int64_t unit) {
+  return (x + unit - 1) / unit * unit;
+}
+}  // namespace gemm_size
+
+/// Enough in each precision.
 constexpr std::int64_t gemm_packed_b_floats(std::int64_t n, std::int64_t k) {
-  return (n + 15) / 16 * 16 * k;
+  return gemm_size::whole(n, 16) * gemm_size::whole(k, 32);
 }
 
-/// A block of a, and a panel or a block of b.
-constexpr std::int64_t gemm_scratch_floats(std::int64_t m, std::int64_t n, std::int64_t k) {
-  const auto least = [](std::int64_t x, std::int64_t y) { return x < y ? x : y; };
-  const std::int64_t depth = least(k, kGemmDeepest);
-  const std::int64_t wide = (n + 15) / 16 * 16;
+/// f32: a block of a, and a panel or a block of b. bf16: blocks of both at half the size, a panel
+/// and a bias. bf16_emulated: as f32, and a copy of b.
+constexpr std::int64_t gemm_scratch_floats(std::int64_t m, std::int64_t n, std::int64_t k,
+                                           Precision precision = Precision::f32) {
+  using gemm_size::least;
+  using gemm_size::whole;
+  const std::int64_t depth = least(k, kGemmDeepest), wide = whole(n, 16);
   const std::int64_t b = m <= kGemmBlockRows
                              ? depth * kGemmWidest
                              : least(k, kGemmBlockDepth) * least(wide, kGemmBlockWidth);
-  return (least(m, kGemmBlockRows) + 16) * depth + b + 64;
+  const std::int64_t f32 = (least(m, kGemmBlockRows) + 16) * depth + b + 64;
+  if (precision == Precision::f32) return f32;
+  const std::int64_t deep = whole(least(k, kBf16Depth), 32);
+  const std::int64_t blocks = (least(whole(m, 16), kBf16Rows) + least(wide, kBf16Width)) * deep / 2;
+  const std::int64_t bf16 = blocks + 8 * kBf16Depth + kBf16Width + 64;
+  return bf16 < f32 ? f32 : bf16;
 }
 
 }  // namespace dlt::cpu

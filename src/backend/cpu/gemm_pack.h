@@ -46,6 +46,19 @@ static inline void copy_row(const float* src, std::int64_t count, float* dst) {
   if (j < count) store_first(dst + j, load_first(src + j, count - j), count - j);
 }
 
+/// x rounded to bf16: to nearest, ties to even; what is not a number stays so.
+DLT_INLINE vf rounded(vf x) {
+  const vi odd = (bits(x) >> 16) & set1i(1);
+  const vf y = from_bits((bits(x) + set1i(0x7fff) + odd) & set1i(-0x10000));
+  return select(x == x, y, x);
+}
+
+static inline void round_floats(const float* x, std::int64_t count, float* y) {
+  std::int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) store(y + i, rounded(load(x + i)));
+  if (i < count) store_first(y + i, rounded(load_first(x + i, count - i)), count - i);
+}
+
 /// Four floats of every fourth row, one row after the other.
 DLT_INLINE vf load_fours(const float* src, std::int64_t ld) {
   const __m256 low = _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(src)),
