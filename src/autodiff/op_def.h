@@ -45,6 +45,9 @@ struct OpDef {
   tensor::KernelFactory host = nullptr;
   Vjp vjp = nullptr;      // null: not differentiable
   Flops flops = nullptr;  // null: one per output element
+  /// Its operands are rounded as attribute precision says: f32, bf16 or bf16_emulated (see
+  /// set_precision in passes.h). The host kernel does so in f32 and leaves f64 alone.
+  bool product = false;
   bool in_place = false;  // output 0 may use the memory of input 0 (same byte size)
   bool alias = false;  // output 0 IS input 0's memory under another shape; nothing runs (reshape)
 };

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "autodiff/graph.h"
@@ -27,6 +28,10 @@ int fuse_bias_activation(Graph& graph);
 /// reads the value between; layer_norm(add(a, b)) -> add_layer_norm, which keeps the sum for
 /// others.
 int fuse_norm_activation(Graph& graph);
+
+/// Gives every product (OpDef::product) the attribute precision: f32, bf16 or bf16_emulated. To be
+/// run after append_backward, so that gradients are computed alike; returns how many there are.
+int set_precision(Graph& graph, const std::string& precision);
 
 /// Nodes that no output or gradient needs are dropped; returns how many.
 int remove_dead_nodes(Graph& graph);

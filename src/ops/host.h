@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 
+#include "base/dtype.h"
 #include "tensor/kernel.h"
 
 namespace dlt::ops {
@@ -32,6 +33,19 @@ std::unique_ptr<tensor::Kernel> host_kernel(const tensor::KernelSpec& spec) {
       return nullptr;
   }
   return nullptr;
+}
+
+/// An operand of a product as attribute precision says: rounded to bf16 and back, or as it is. f64
+/// is what gradients are checked in, and stays as it is.
+template <typename T>
+double operand(T x, bool) {
+  return static_cast<double>(x);
+}
+inline double operand(float x, bool bf16) {
+  return static_cast<double>(bf16 ? bf16_to_f32(f32_to_bf16(x)) : x);
+}
+inline bool rounds_operands(const tensor::Attrs& attrs) {
+  return attrs.word("precision", "f32") != "f32";
 }
 
 inline double no_parameter(const tensor::Attrs&) { return 0.0; }

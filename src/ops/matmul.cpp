@@ -44,6 +44,7 @@ TypeList infer_matmul(Types inputs, const Attrs& attrs) {
                               b.shape.text(), trans_b ? "^T" : "", "; want lhs.shape[", inner_a,
                               "] == rhs.shape[", inner_b, "]"));
   }
+  expect_precision("matmul", attrs);
   if (a.dtype != b.dtype) {
     rule_broken("matmul", cat("a is ", a.text(), ", b is ", b.text(), "; want the same dtype"));
   }
@@ -53,6 +54,7 @@ TypeList infer_matmul(Types inputs, const Attrs& attrs) {
 template <typename T>
 void matmul_host(const KernelArgs& args, const Attrs& attrs) {
   const bool trans_a = attrs.integer("trans_a") != 0, trans_b = attrs.integer("trans_b") != 0;
+  const bool bf16 = rounds_operands(attrs);
   const Strides sa(args.inputs[0].type.shape, trans_a), sb(args.inputs[1].type.shape, trans_b);
   const T* a = args.inputs[0].as<const T>();
   const T* b = args.inputs[1].as<const T>();
@@ -63,8 +65,8 @@ void matmul_host(const KernelArgs& args, const Attrs& attrs) {
     for (std::int64_t j = 0; j < shape[1]; ++j) {
       double sum = 0;
       for (std::int64_t k = 0; k < inner; ++k) {
-        sum += static_cast<double>(a[i * sa.row + k * sa.column]) *
-               static_cast<double>(b[k * sb.row + j * sb.column]);
+        sum += operand(a[i * sa.row + k * sa.column], bf16) *
+               operand(b[k * sb.row + j * sb.column], bf16);
       }
       c[i * shape[1] + j] = static_cast<T>(sum);
     }
@@ -164,6 +166,7 @@ TypeList infer_linear(Types inputs, const Attrs& attrs) {
                               "; want the same dtype"));
   }
   check_activation("linear", attrs);
+  expect_precision("linear", attrs);
   return {{{x.shape[0], w.shape[1]}, x.dtype}};
 }
 
@@ -171,6 +174,7 @@ template <typename T>
 void linear_host(const KernelArgs& args, const Attrs& attrs) {
   const Activation& activation = activation_of("linear", attrs);
   const double alpha = activation_alpha(attrs);
+  const bool bf16 = rounds_operands(attrs);
   const T* x = args.inputs[0].as<const T>();
   const T* w = args.inputs[1].as<const T>();
   const T* b = args.inputs[2].as<const T>();
@@ -181,7 +185,7 @@ void linear_host(const KernelArgs& args, const Attrs& attrs) {
     for (std::int64_t j = 0; j < n; ++j) {
       double sum = 0;
       for (std::int64_t k = 0; k < inner; ++k) {
-        sum += static_cast<double>(x[i * inner + k]) * static_cast<double>(w[k * n + j]);
+        sum += operand(x[i * inner + k], bf16) * operand(w[k * n + j], bf16);
       }
       y[i * n + j] = static_cast<T>(activation.value(sum + static_cast<double>(b[j]), alpha));
     }
@@ -240,7 +244,8 @@ autodiff::OpDef make_matmul() {
           .infer = infer_matmul,
           .host = host_kernel<matmul_host<float>, matmul_host<double>>,
           .vjp = matmul_vjp,
-          .flops = matmul_flops};
+          .flops = matmul_flops,
+          .product = true};
 }
 
 autodiff::OpDef make_bias_add() {
@@ -262,7 +267,8 @@ autodiff::OpDef make_linear() {
           .infer = infer_linear,
           .host = host_kernel<linear_host<float>, linear_host<double>>,
           .vjp = linear_vjp,
-          .flops = linear_flops};
+          .flops = linear_flops,
+          .product = true};
 }
 
 autodiff::OpDef make_activation_bias_grad() {

@@ -42,6 +42,13 @@ void expect_number(std::string_view op, std::string_view name, double value, boo
   if (!holds) rule_broken(op, cat(name, " is ", value, "; want ", wanted));
 }
 
+void expect_precision(std::string_view op, const tensor::Attrs& attrs) {
+  const std::string word = attrs.word("precision", "f32");
+  if (word != "f32" && word != "bf16" && word != "bf16_emulated") {
+    rule_broken(op, cat("precision is ", printable(word), "; want bf16, bf16_emulated or f32"));
+  }
+}
+
 void expect_label_smoothing(std::string_view op, const tensor::Attrs& attrs) {
   const double smoothing = attrs.number("label_smoothing");
   expect_number(op, "label_smoothing", smoothing, smoothing >= 0 && smoothing <= 1,

@@ -5,6 +5,7 @@
 #include <array>
 #include <cmath>
 
+#include "autodiff/passes.h"
 #include "autodiff/recompute.h"
 #include "base/cpu.h"
 #include "base/error.h"
@@ -44,6 +45,10 @@ int share_of_cores(const std::vector<RankCores>& all, std::size_t self) {
     share += 1.0 / static_cast<double>(sharers);
   }
   return std::max(1, static_cast<int>(share + 1e-9));
+}
+
+void set_precision(autodiff::Graph& graph, const RunConfig& config) {
+  if (config.precision != "f32") (void)autodiff::set_precision(graph, config.precision);
 }
 
 }  // namespace
@@ -137,6 +142,7 @@ std::unique_ptr<autodiff::Program> training_program(const RunConfig& config,
   const auto make = [&](int segments) {
     autodiff::Graph graph(table);
     (void)config.model->build_training(graph, leaf_capacity, *config.loss);
+    set_precision(graph, config);
     (void)autodiff::recompute_activations(graph, segments);
     return std::make_unique<autodiff::Program>(std::move(graph), backend);
   };
@@ -167,6 +173,7 @@ std::unique_ptr<autodiff::Program> evaluation_program(const RunConfig& config,
                                                       const tensor::FlatLayout* layout) {
   autodiff::Graph graph(table);
   (void)config.model->build_evaluation(graph, evaluation_chunk(config), *config.loss);
+  set_precision(graph, config);
   return std::make_unique<autodiff::Program>(std::move(graph), backend, layout);
 }
 
@@ -176,6 +183,7 @@ std::unique_ptr<autodiff::Program> prediction_program(const RunConfig& config,
                                                       const tensor::FlatLayout* layout) {
   autodiff::Graph graph(table);
   (void)config.model->build_prediction(graph, evaluation_chunk(config));
+  set_precision(graph, config);
   return std::make_unique<autodiff::Program>(std::move(graph), backend, layout);
 }
 

@@ -64,6 +64,15 @@ std::optional<std::int64_t> read_bytes(MapReader& map, const std::string& key) {
   return {};
 }
 
+}  // namespace
+
+std::string precision_problem(const std::string& precision, const CpuFeatures& cpu) {
+  if (precision != "bf16" || cpu.avx512_bf16) return "";
+  return cat("expected a CPU with AVX-512 BF16, this one (", cpu.model, ") lacks avx512_bf16");
+}
+
+namespace {
+
 void read_train(MapReader train, RunConfig& out) {
   if (train.has("epochs")) out.epochs = train.integer("epochs", {.min = 1, .max = kMaxSteps});
   if (train.has("steps")) out.steps = train.integer("steps", {.min = 1, .max = kMaxSteps});
@@ -77,7 +86,12 @@ void read_train(MapReader train, RunConfig& out) {
   (void)train.choice("device", {"auto", "cpu"}, std::string("auto"));
   out.threads = train.integer_or_auto("threads", {.min = 1, .max = 1024});
   out.leaves = train.integer_or_auto("leaves", {.min = 1, .max = kMaxLeaves});
-  (void)train.choice("precision", {"f32"}, std::string("f32"));
+  out.precision = train.choice("precision", {"bf16", "bf16_emulated", "f32"}, std::string("f32"));
+  const std::string problem = precision_problem(out.precision, cpu_features());
+  if (!problem.empty()) {
+    train.error("precision", problem,
+                "bf16_emulated computes the same to rounding on any processor, more slowly");
+  }
   out.reduction = train.choice("reduction", {"exact", "fast"}, std::string("exact")) == "fast"
                       ? ddp::Reduction::fast
                       : ddp::Reduction::exact;

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "autodiff/op_def.h"
+#include "base/cpu.h"
 #include "config/node.h"
 #include "ddp/reducer.h"
 #include "nn/loss.h"
@@ -46,6 +47,7 @@ struct RunConfig {
   std::optional<double> clip_norm, clip_value;
   optim::Averaging averaging;
   std::int64_t eval_every_epochs = 1;
+  std::string precision = "f32";  // of the operands of products: f32, bf16, bf16_emulated
 
   std::unique_ptr<optim::Optimizer> optimizer;
   optim::ScheduleConfig schedule;
@@ -63,6 +65,9 @@ struct RunConfig {
 
   config::Node resolved;  // every key with its value
 };
+
+/// What this processor lacks for train.precision, as the error says it; "" if nothing.
+[[nodiscard]] std::string precision_problem(const std::string& precision, const CpuFeatures& cpu);
 
 /// Reads and checks a config file with overrides. errors  Error(Exit::config) with every mistake of
 /// the file; Exit::missing if there is no such file. table and backend must outlive the result.

@@ -32,6 +32,22 @@ TEST_F(Fuse, MlpBecomesLinearsAndOneLoss) {
   EXPECT_EQ(live_ops(c.graph), (Names{"linear", "linear", "linear", "softmax_cross_entropy"}));
 }
 
+TEST_F(Fuse, PrecisionReachesEveryProductAndNothingElse) {
+  Case c = mlp_case(ops_, {4, 8, 8, 3}, 5);
+  (void)fuse_bias_activation(c.graph);
+  append_backward(c.graph, c.loss, c.weight);
+  (void)remove_dead_nodes(c.graph);
+  const int products = set_precision(c.graph, "bf16");
+  int found = 0;
+  for (const Node& node : c.graph.nodes()) {
+    const bool product = node.op->name == "matmul" || node.op->name == "linear";
+    EXPECT_EQ(node.attrs.word("precision"), product ? "bf16" : "") << node.op->name;
+    found += product ? 1 : 0;
+  }
+  EXPECT_EQ(products, found);
+  EXPECT_GE(found, 8);  // three layers forward, three for weights, two for inputs
+}
+
 TEST_F(Fuse, FusedAndUnfusedGiveTheSame) {
   Case plain = mlp_case(ops_, {4, 8, 6, 3}, 5);
   Case fused = mlp_case(ops_, {4, 8, 6, 3}, 5);

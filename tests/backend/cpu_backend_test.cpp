@@ -23,7 +23,8 @@ using tensor::View;
 TEST(CpuBackend, NamesItselfAndItsInstructions) {
   EXPECT_EQ(tensor::make_cpu_backend()->name(), "cpu");
   for (const std::string& isa : instruction_sets()) {
-    EXPECT_TRUE(tensor::make_cpu_backend(isa)->description().starts_with(isa + ", oneDNN "));
+    EXPECT_TRUE(
+        tensor::make_cpu_backend(isa)->description().starts_with(isa + ", bf16 products by "));
   }
   EXPECT_TRUE(
       tensor::make_cpu_backend("auto")->description().starts_with(instruction_sets().back()));

@@ -6,11 +6,14 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <functional>
+#include <string>
 #include <vector>
 
 #include <gtest/gtest.h>
 
 #include "base/cpu.h"
+#include "base/dtype.h"
 #include "base/rng.h"
 #include "base/text.h"
 #include "tensor/storage.h"
@@ -54,11 +57,12 @@ constexpr float kGuard = 123.5f;
 /// Dense operands of a product, room for its result and scratch, all behind guards.
 class Product {
  public:
-  explicit Product(const Sizes& s, std::int64_t count = 1)
+  explicit Product(const Sizes& s, std::int64_t count = 1,
+                   cpu::Precision precision = cpu::Precision::f32)
       : a_(numbers(s.m * s.k * count, 1)),
         b_(numbers(s.n * s.k * count, 2)),
         c_(static_cast<std::size_t>(s.m * s.n * count)),
-        scratch_floats_(cpu::gemm_scratch_floats(s.m, s.n, s.k)),
+        scratch_floats_(cpu::gemm_scratch_floats(s.m, s.n, s.k, precision)),
         scratch_(tensor::Storage::allocate((scratch_floats_ + 1) * 4)) {
     args.m = s.m;
     args.n = s.n;
@@ -253,6 +257,156 @@ TEST(CpuGemm, BothInstructionSetsGiveTheSameBits) {
     Product narrow(s), wide(s);
     EXPECT_EQ(narrow.run(routines()[0]), wide.run(routines()[1])) << text(s);
   }
+}
+
+/// What multiplies operands rounded to bf16 here, each with its name.
+struct Bf16Routine {
+  std::string name;
+  std::function<void(const GemmArgs&)> gemm;
+  std::function<void(const GemmArgs&, float*)> pack_b;
+};
+
+std::vector<Bf16Routine> bf16_routines() {
+  std::vector<Bf16Routine> all;
+  for (const Routines& r : routines()) {
+    const auto emulated = [](GemmArgs g) {
+      g.precision = cpu::Precision::bf16_emulated;
+      return g;
+    };
+    all.push_back({cat(r.isa, " emulated"), [=](const GemmArgs& g) { r.gemm(emulated(g)); },
+                   [=](const GemmArgs& g, float* p) { r.pack_b(emulated(g), p); }});
+  }
+  for (const cpu::Bf16Unit unit : {cpu::Bf16Unit::avx512, cpu::Bf16Unit::amx}) {
+    if (cpu::bf16_unit() < unit) continue;
+    all.push_back({name(unit), [=](const GemmArgs& g) { cpu::avx512_bf16::bf16_gemm(g, unit); },
+                   cpu::avx512_bf16::bf16_pack_b});
+  }
+  return all;
+}
+
+std::vector<float> rounded(std::vector<float> values) {
+  for (float& value : values) value = bf16_to_f32(f32_to_bf16(value));
+  return values;
+}
+
+/// What the product must be: that of rounded operands, in f32.
+std::vector<float> product_of_rounded(const Sizes& s, float alpha) {
+  Product p(s);
+  const std::vector<float> a = rounded(p.a()), b = rounded(p.b());
+  p.args.a = a.data();
+  p.args.b = b.data();
+  p.args.alpha = alpha;
+  return p.run(routines()[0]);
+}
+
+void expect_close(const std::vector<float>& got, const std::vector<float>& want, std::int64_t k,
+                  const std::string& where) {
+  ASSERT_EQ(got.size(), want.size());
+  const double limit = 2e-6 * static_cast<double>(k + 8);
+  for (std::size_t i = 0; i < got.size(); ++i) ASSERT_NEAR(got[i], want[i], limit) << where << i;
+}
+
+const std::vector<Sizes>& bf16_shapes() {
+  static const std::vector<Sizes> all = [] {
+    std::vector<Sizes> out;
+    for (const bool trans_a : {false, true}) {
+      for (const bool trans_b : {false, true}) {
+        for (const std::int64_t m : {1, 16, 31, 33}) {
+          for (const std::int64_t n : {1, 17, 32, 48}) {
+            for (const std::int64_t k : {1, 31, 64}) out.push_back({m, n, k, trans_a, trans_b});
+          }
+        }
+        out.push_back({530, 20, 1030, trans_a, trans_b});  // two blocks of rows, three of k
+        out.push_back({20, 2070, 40, trans_a, trans_b});   // two blocks of columns
+      }
+    }
+    return out;
+  }();
+  return all;
+}
+
+TEST(CpuBf16Gemm, RoundsOperandsAndSumsInF32) {
+  for (const Bf16Routine& r : bf16_routines()) {
+    for (const Sizes& s : bf16_shapes()) {
+      Product p(s, 1, cpu::Precision::bf16);
+      r.gemm(p.args);
+      expect_close(p.c(), product_of_rounded(s, 1), s.k, cat(r.name, " ", text(s), " at "));
+    }
+  }
+}
+
+TEST(CpuBf16Gemm, APackedOperandGivesTheSameBits) {
+  for (const Bf16Routine& r : bf16_routines()) {
+    for (const Sizes& s : bf16_shapes()) {
+      Product plain(s, 1, cpu::Precision::bf16), packed(s, 1, cpu::Precision::bf16);
+      r.gemm(plain.args);
+      const std::int64_t floats = cpu::gemm_packed_b_floats(s.n, s.k);
+      const tensor::Storage memory = tensor::Storage::allocate((floats + 1) * 4);
+      auto* data = reinterpret_cast<float*>(memory.data());
+      data[floats] = kGuard;
+      r.pack_b(packed.args, data);
+      EXPECT_EQ(data[floats], kGuard) << r.name << " " << text(s);
+      packed.args.b = nullptr;
+      packed.args.packed_b = data;
+      r.gemm(packed.args);
+      EXPECT_EQ(packed.c(), plain.c()) << r.name << " " << text(s);
+    }
+  }
+}
+
+TEST(CpuBf16Gemm, PanelsOfACallerGiveTheSameBits) {
+  for (const Bf16Routine& r : bf16_routines()) {
+    for (const Sizes& s : bf16_shapes()) {
+      if (s.trans_a) continue;
+      Product plain(s, 1, cpu::Precision::bf16);
+      r.gemm(plain.args);
+      for (const bool across : {false, true}) {
+        Product product(s, 1, cpu::Precision::bf16);
+        const Source source{plain.a().data(), s.k, across};
+        product.args.a = nullptr;
+        product.args.find_a_panel = copy_panel;
+        product.args.context = &source;
+        r.gemm(product.args);
+        EXPECT_EQ(product.c(), plain.c()) << r.name << " " << text(s) << " across " << across;
+      }
+    }
+  }
+}
+
+TEST(CpuBf16Gemm, ScalesAddsAndCutsOff) {
+  for (const Bf16Routine& r : bf16_routines()) {
+    for (const Sizes& s : bf16_shapes()) {
+      const std::vector<float> start = numbers(s.m * s.n, 3), bias = numbers(s.n, 4);
+      for (const float alpha : {1.0f, -0.25f}) {
+        for (const bool accumulate : {false, true}) {
+          Product p(s, 1, cpu::Precision::bf16);
+          std::copy(start.begin(), start.end(), p.args.c);
+          p.args.alpha = alpha;
+          p.args.accumulate = accumulate;
+          p.args.relu = !accumulate;
+          // The product is all of relu's argument, or is added to what is there.
+          std::vector<float> want = product_of_rounded(s, alpha);
+          if (alpha == 1.0f && !accumulate) p.args.bias = bias.data();
+          for (std::size_t i = 0; i < want.size(); ++i) {
+            if (accumulate) want[i] += start[i];
+            if (p.args.bias != nullptr) want[i] += bias[i % static_cast<std::size_t>(s.n)];
+            if (p.args.relu) want[i] = std::max(0.0f, want[i]);
+          }
+          r.gemm(p.args);
+          expect_close(p.c(), want, s.k, cat(r.name, " ", text(s), " alpha ", alpha, " at "));
+        }
+      }
+    }
+  }
+}
+
+TEST(CpuBf16Gemm, TheInstructionSetOfTheProcessorIsUsed) {
+  if (cpu::bf16_unit() == cpu::Bf16Unit::none) GTEST_SKIP() << "no AVX-512 BF16";
+  const Sizes s{40, 50, 300};
+  Product by_unit(s, 1, cpu::Precision::bf16), by_name(s, 1, cpu::Precision::bf16);
+  cpu::avx512_bf16::bf16_gemm(by_unit.args, cpu::bf16_unit());
+  by_name.args.precision = cpu::Precision::bf16;
+  EXPECT_EQ(by_name.run(routines()[1]), by_unit.c());
 }
 
 }  // namespace

@@ -46,6 +46,17 @@ void add_matmul(std::vector<OpSample>& samples) {
   samples.push_back({"matmul", {{{3, 5}}, {{4, 5}}}, {{"trans_b", kYes}}});
   samples.push_back({"matmul", {{{5, 3}}, {{4, 5}}}, {{"trans_a", kYes}, {"trans_b", kYes}}});
   samples.push_back({"matmul", {{{1, 33}}, {{33, 1}}}, {}});
+  for (const char* word : {"bf16", "bf16_emulated"}) {
+    const std::string precision = word;
+    samples.push_back({"matmul", {{{1, 33}}, {{33, 1}}}, {{"precision", precision}}});
+    samples.push_back(
+        {"matmul", {{{35, 5}}, {{35, 19}}}, {{"precision", precision}, {"trans_a", kYes}}});
+    samples.push_back(
+        {"matmul", {{{33, 70}}, {{49, 70}}}, {{"precision", precision}, {"trans_b", kYes}}});
+    samples.push_back({"linear",
+                       {{{9, 17}}, {{17, 21}}, {{21}}},
+                       {{"activation", std::string("relu")}, {"precision", precision}}});
+  }
   samples.push_back({"bias_add", {{{3, 5}}, {{5}}}, {}});
   samples.push_back({"bias_add", {{{2, 3, 19}}, {{19}}}, {}});
   samples.push_back({"bias_grad", {{{3, 5}}}, {}});

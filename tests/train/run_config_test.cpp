@@ -151,5 +151,16 @@ TEST_F(RunConfig, FingerprintLeavesOutTheLengthOfTheRun) {
   EXPECT_NE(fingerprint({}), fingerprint({"optimizer.eps=1.0e-7"}));
 }
 
+TEST(RunConfigPrecision, Bf16WantsAProcessorThatHasIt) {
+  CpuFeatures cpu;
+  cpu.model = "Old CPU";
+  EXPECT_EQ(train::precision_problem("bf16", cpu),
+            "expected a CPU with AVX-512 BF16, this one (Old CPU) lacks avx512_bf16");
+  EXPECT_EQ(train::precision_problem("bf16_emulated", cpu), "");
+  EXPECT_EQ(train::precision_problem("f32", cpu), "");
+  cpu.avx512_bf16 = true;
+  EXPECT_EQ(train::precision_problem("bf16", cpu), "");
+}
+
 }  // namespace
 }  // namespace dlt::train_test

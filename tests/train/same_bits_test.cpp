@@ -2,6 +2,7 @@
 // The first promise: the same config and seed give the same bits, whoever shares the work.
 #include <gtest/gtest.h>
 
+#include "base/cpu.h"
 #include "base/error.h"
 #include "base/fs.h"
 #include "base/text.h"
@@ -154,6 +155,39 @@ TEST(SameBits, HoldForNormsGroupsAndAverages) {
     EXPECT_EQ(more.weights_hash, one.weights_hash) << overrides[0];
     EXPECT_EQ(more.eval, one.eval) << overrides[0];
   }
+}
+
+TEST(SameBits, DoNotDependOnRanksOrThreadsInBf16) {
+  const TempFolder folder;
+  const JobFiles files = write_small_job(folder, 47);
+  std::vector<std::string> precisions{"bf16_emulated"};
+  if (cpu_features().avx512_bf16) precisions.emplace_back("bf16");
+  const std::string f32 = hash_of(files, {});
+  for (const std::string& precision : precisions) {
+    const std::string set = "train.precision=" + precision;
+    const std::string reference =
+        hash_of(files, {.overrides = {set}, .resume = {.overwrite = true}});
+    EXPECT_NE(reference, f32) << precision;
+    for (const int ranks : {1, 2, 4}) {
+      for (const int threads : {1, 3}) {
+        const JobRun run{.ranks = ranks,
+                         .overrides = {set, cat("train.threads=", threads)},
+                         .resume = {.overwrite = true}};
+        EXPECT_EQ(hash_of(files, run), reference)
+            << precision << " on " << ranks << " ranks x " << threads << " threads";
+      }
+    }
+  }
+}
+
+TEST(SameBits, SmallJobLearnsInBf16) {
+  const TempFolder folder;
+  const JobFiles files = write_small_job(folder, 300);
+  const std::string precision = cpu_features().avx512_bf16 ? "bf16" : "bf16_emulated";
+  const train::RunSummary summary =
+      run_job(files, {.ranks = 2, .overrides = {"train.precision=" + precision}});
+  EXPECT_EQ(summary.steps, 90);
+  EXPECT_GT(summary.eval.at(1).second, 0.9);
 }
 
 TEST(SameBits, DifferForAnotherSeed) {

@@ -149,10 +149,10 @@ GemmArgs with_strides(const GemmArgs& args) {
 
 }  // namespace
 
-void bf16_gemm(const GemmArgs& args) {
+void bf16_gemm(const GemmArgs& args, Bf16Unit unit) {
   if (args.m == 0 || args.n == 0) return;
   const GemmArgs g = with_strides(args);
-  const bool amx = bf16_unit() == Bf16Unit::amx;
+  const bool amx = unit == Bf16Unit::amx;
   if (amx) {
     const TileConfig config;
     _tile_loadconfig(&config);

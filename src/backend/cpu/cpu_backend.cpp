@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "backend/cpu/bf16_unit.h"
 #include "backend/cpu/onednn.h"
 #include "backend/cpu/prepare.h"
 #include "backend/cpu/routines.h"
@@ -97,7 +98,9 @@ class CpuBackend final : public tensor::Backend {
   CpuBackend(std::string_view isa, std::span<const Entry> entries) : isa_(isa), entries_(entries) {}
   [[nodiscard]] std::string_view name() const override { return "cpu"; }
   [[nodiscard]] std::string description() const override {
-    return cat(isa_, ", ", onednn_version());
+    const Bf16Unit unit = isa_ == "avx512" ? bf16_unit() : Bf16Unit::none;
+    return cat(isa_, ", bf16 products by ", unit == Bf16Unit::none ? "emulation" : cpu::name(unit),
+               ", ", onednn_version());
   }
   [[nodiscard]] tensor::Storage allocate(std::int64_t num_bytes) override {
     return tensor::Storage::allocate(num_bytes);

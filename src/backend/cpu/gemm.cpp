@@ -188,8 +188,9 @@ void run_tile(const Block& block, const Panel& panel, std::int64_t rows, const T
   }
 }
 
-/// copies: packed is written, not read.
-void multiply(const Block& block, const Panel& panel, float* packed, bool copies) {
+/// Tiles [p0, p1) of the block's rows with one panel. copies: the first tile writes packed.
+void multiply(const Block& block, const Panel& panel, float* packed, bool copies, std::int64_t p0,
+              std::int64_t p1) {
   const GemmArgs& g = *block.g;
   Tile t;
   t.ldb = g.ldb;
@@ -198,8 +199,8 @@ void multiply(const Block& block, const Panel& panel, float* packed, bool copies
   t.columns = panel.columns;
   t.alpha = block.last ? g.alpha : 1.0f;
   t.least = g.relu && block.last ? 0.0f : -__builtin_inff();
-  for (std::int64_t p = 0; p < block.rows.count; ++p) {
-    const bool copy = copies && p == 0;
+  for (std::int64_t p = p0; p < p1; ++p) {
+    const bool copy = copies && p == p0;
     t.a = block.panels[p];
     t.b = copy ? g.b + block.k0 * g.ldb + panel.j : packed;
     t.b_copy = copy ? packed : nullptr;
@@ -217,12 +218,55 @@ struct Area {
   std::int64_t p0, p1, d0, d1;
 };
 
+/// Where the packed panels of an area are: all of them side by side, or one after the other in one
+/// place.
+struct PackedB {
+  float* memory;
+  bool all;
+  std::int64_t k0, j0, width;
+  [[nodiscard]] float* at(const Block& block, const Panel& panel) const {
+    if (!all) return memory;
+    return memory + (block.k0 - k0) * width + (panel.j - j0) * block.depth;
+  }
+};
+
+PackedB packed_of(const GemmArgs& g, const Cuts& cuts, const Area& area, float* room) {
+  if (g.packed_b != nullptr) {
+    return {const_cast<float*>(g.packed_b), true, 0, 0, cuts.vectors.size * kLanes};
+  }
+  const std::int64_t first = cuts.vectors.begin(area.p0), end = cuts.vectors.begin(area.p1);
+  return {room, cuts.rows.count > 1, cuts.depth.begin(area.d0), first * kLanes,
+          (end - first) * kLanes};
+}
+
+/// A block's panels of b one after the other, each with all rows; or, where k is short and c all
+/// there is to move, its rows one tile after the other, so that c is written in the order of its
+/// memory.
+void run_block(const Block& block, const Cuts& cuts, const Area& area, const PackedB& b,
+               bool pack) {
+  constexpr std::int64_t kShort = 128;
+  const GemmArgs& g = *block.g;
+  const bool rows_first = b.all && g.k <= kShort;
+  for (std::int64_t q = area.p0; q < area.p1; ++q) {
+    const Panel panel = panel_of(g, cuts.vectors, q);
+    float* packed = b.at(block, panel);
+    const bool copies = pack && !rows_first && !g.trans_b && g.precision == Precision::f32 &&
+                        panel.columns == panel.width();
+    if (pack && !copies) pack_b_panel(g, panel, block.k0, block.depth, packed);
+    if (!rows_first) multiply(block, panel, packed, copies, 0, block.rows.count);
+  }
+  for (std::int64_t p = 0; rows_first && p < block.rows.count; ++p) {
+    for (std::int64_t q = area.p0; q < area.p1; ++q) {
+      const Panel panel = panel_of(g, cuts.vectors, q);
+      multiply(block, panel, b.at(block, panel), false, p, p + 1);
+    }
+  }
+}
+
 void run_area(const GemmArgs& g, const Cuts& cuts, const Area& area) {
-  const bool keep = cuts.rows.count > 1 && g.packed_b == nullptr;
-  const std::int64_t first_vector = cuts.vectors.begin(area.p0);
-  const std::int64_t width = (cuts.vectors.begin(area.p1) - first_vector) * kLanes;
   float* room_a = g.scratch;
   float* room_b = g.scratch + (cuts.rows.length(0) * cuts.depth.length(0) + 15) / 16 * 16;
+  const PackedB b = packed_of(g, cuts, area, room_b);
   Block block{&g, 0, Cut(0, 1), 0, 0, false, false, {}};
   for (std::int64_t r = 0; r < cuts.rows.count; ++r) {
     block.i0 = cuts.rows.begin(r);
@@ -233,26 +277,7 @@ void run_area(const GemmArgs& g, const Cuts& cuts, const Area& area) {
       block.first = d == 0;
       block.last = d + 1 == cuts.depth.count;
       find_panels(block, room_a);
-      for (std::int64_t p = area.p0; p < area.p1; ++p) {
-        const Panel panel = panel_of(g, cuts.vectors, p);
-        float* packed = room_b;
-        if (g.packed_b != nullptr) {
-          const std::int64_t whole = cuts.vectors.size * kLanes;
-          multiply(block, panel,
-                   const_cast<float*>(g.packed_b) + block.k0 * whole + panel.j * block.depth,
-                   false);
-          continue;
-        }
-        if (keep) {
-          packed += (block.k0 - cuts.depth.begin(area.d0)) * width +
-                    (panel.j - first_vector * kLanes) * block.depth;
-        }
-        const bool pack = !keep || r == 0;
-        const bool copies =
-            pack && !g.trans_b && g.precision == Precision::f32 && panel.columns == panel.width();
-        if (pack && !copies) pack_b_panel(g, panel, block.k0, block.depth, packed);
-        multiply(block, panel, packed, copies);
-      }
+      run_block(block, cuts, area, b, g.packed_b == nullptr && (!b.all || r == 0));
     }
   }
 }
@@ -284,7 +309,7 @@ bool uses_unit(const GemmArgs& g) {
 }  // namespace
 
 void gemm(const GemmArgs& args) {
-  if (uses_unit(args)) return avx512_bf16::bf16_gemm(args);
+  if (uses_unit(args)) return avx512_bf16::bf16_gemm(args, bf16_unit());
   if (is_thin(args)) return thin_gemm(args);
   if (args.m == 0 || args.n == 0) return;
   const GemmArgs plain = with_strides(args);

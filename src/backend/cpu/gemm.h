@@ -5,6 +5,8 @@
 
 #include <cstdint>
 
+#include "backend/cpu/bf16_unit.h"
+
 namespace dlt::cpu {
 
 /// What the operands of a product are rounded to while they are packed; its sums are f32. bf16
@@ -72,7 +74,7 @@ DLT_GEMM_ROUTINES
 }
 #undef DLT_GEMM_ROUTINES
 namespace avx512_bf16 {  // where bf16_unit() is not none
-void bf16_gemm(const GemmArgs& g);
+void bf16_gemm(const GemmArgs& g, Bf16Unit unit);
 void bf16_pack_b(const GemmArgs& g, float* packed);
 }  // namespace avx512_bf16
 

@@ -17,6 +17,7 @@ GemmArgs product_of(const Call& c) {
   g.trans_b = c.trans_b;
   g.a = c.x(0);
   g.b = c.x(1);
+  g.precision = c.precision;
   g.c = c.y(0);
   g.scratch = c.scratch;
   return g;

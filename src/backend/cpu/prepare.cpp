@@ -69,6 +69,14 @@ void set_activation(const Attrs& attrs, Call& call) {
   call.p0 = number(attrs, "alpha", 0.01);
 }
 
+Precision precision_of(const Attrs& attrs) {
+  const std::string word = attrs.word("precision", "f32");
+  DLT_CHECK(word == "f32" || word == "bf16" || word == "bf16_emulated", cat("precision ", word));
+  return word == "f32"    ? Precision::f32
+         : word == "bf16" ? Precision::bf16
+                          : Precision::bf16_emulated;
+}
+
 bool pointwise(const KernelSpec& spec, Plan& plan) {
   Call& call = plan.call;
   call.cols = spec.outputs[0].shape.numel();
@@ -175,11 +183,13 @@ bool product(const KernelSpec& spec, Plan& plan) {
   call.cols = spec.outputs[0].shape[1];
   call.inner = spec.inputs[0].shape[call.trans_a ? 0 : 1];
   set_activation(spec.attrs, call);
-  call.onednn =
-      onednn_is_faster({.m = call.rows, .n = call.cols, .k = call.inner, .trans_a = call.trans_a});
-  plan.scratch_bytes = call.onednn ? 0
-                                   : gemm_scratch_floats(call.rows, call.cols, call.inner) *
-                                         static_cast<std::int64_t>(sizeof(float));
+  call.precision = precision_of(spec.attrs);
+  const GemmArgs sizes{.m = call.rows, .n = call.cols, .k = call.inner, .trans_a = call.trans_a};
+  call.onednn = call.precision == Precision::f32 && onednn_is_faster(sizes);
+  if (!call.onednn) {
+    plan.scratch_bytes = gemm_scratch_floats(sizes.m, sizes.n, sizes.k, call.precision) *
+                         static_cast<std::int64_t>(sizeof(float));
+  }
   return all_f32(spec);
 }
 

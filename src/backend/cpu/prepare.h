@@ -18,6 +18,9 @@ struct Plan {
 
 namespace prepare {
 
+/// Of a product's operands: attribute precision, f32 where there is none.
+[[nodiscard]] Precision precision_of(const tensor::Attrs& attrs);
+
 using Prepare = bool (*)(const tensor::KernelSpec& spec, Plan& plan);
 
 /// Attributes activation (none), alpha (0.01).
@@ -52,7 +55,7 @@ bool focal(const tensor::KernelSpec& spec, Plan& plan);
 bool mask_labels(const tensor::KernelSpec& spec, Plan& plan);
 /// Input 0 is [B, ...]; attributes rate, op.
 bool dropout(const tensor::KernelSpec& spec, Plan& plan);
-/// A matrix product into output 0; attributes trans_a, trans_b, activation, alpha.
+/// A matrix product into output 0; attributes trans_a, trans_b, activation, alpha, precision.
 bool product(const tensor::KernelSpec& spec, Plan& plan);
 /// f32 buffers of one length, that of output 0 in each run.
 bool flat(const tensor::KernelSpec& spec, Plan& plan);
