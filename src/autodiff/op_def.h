@@ -49,6 +49,9 @@ struct OpDef {
   /// set_precision in passes.h). The host kernel does so in f32 and leaves f64 alone.
   bool product = false;
   bool in_place = false;  // output 0 may use the memory of input 0 (same byte size)
+  /// Output 0 is the sum of input 0 over all leaves of the step, which whoever runs the leaves puts
+  /// there (Executor::sync_view); the kernel only copies, which is the sum of a single leaf.
+  bool sync = false;
   bool alias = false;  // output 0 IS input 0's memory under another shape; nothing runs (reshape)
 };
 

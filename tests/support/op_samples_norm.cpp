@@ -31,6 +31,16 @@ void add_batch_norm(std::vector<OpSample>& samples) {
       samples.push_back({"batch_norm_inference", {x, channel, channel, channel, positive}, attrs});
     }
   }
+  for (const Shape& shape : {Shape{6, 7}, Shape{4, 3, 3, 16}, Shape{3, 2, 65}}) {
+    const SampleInput x{shape}, c{{shape.last()}}, w = target({shape[0]}, Fill::weights);
+    const SampleInput shift = target({shape.last()});
+    const SampleInput m{{2 * shape.last() + 1}, Fill::positive};
+    samples.push_back({"batch_moments", {x, w, shift}, {}});
+    samples.push_back({"batch_moments_grad", {x, w, shift, m}, {}});
+    samples.push_back({"batch_norm_moments", {x, c, c, m, shift}, {{"eps", 4.0}}});
+    samples.push_back({"batch_norm_moments_grad", {x, x, c, m, shift}, {{"eps", 4.0}}});
+  }
+  samples.push_back({"sync_sum", {{{3, 7}}}, {}});
   const SampleInput channel{{7}}, weight = target({3}, Fill::weights);
   samples.push_back({"batch_norm_statistics", {channel, channel, weight, channel}, {}});
 }

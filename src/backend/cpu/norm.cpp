@@ -69,6 +69,10 @@ std::unique_ptr<Kernel> over_row(const KernelSpec& spec, PlannedKernel<RowNormPl
   std::unique_ptr<Kernel> make_##op(const KernelSpec& spec, Isa isa) { \
     return form(spec, isa == Isa::avx2 ? avx2::op : avx512::op);       \
   }
+DLT_NORM(batch_moments, over_batch)
+DLT_NORM(batch_moments_grad, over_batch)
+DLT_NORM(batch_norm_moments, over_batch)
+DLT_NORM(batch_norm_moments_grad, over_batch)
 DLT_NORM(batch_norm, over_batch)
 DLT_NORM(batch_norm_grad, over_batch)
 DLT_NORM(batch_norm_inference, over_batch)

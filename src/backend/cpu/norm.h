@@ -29,19 +29,23 @@ constexpr std::int64_t column_pitch(const ColumnNormPlan& plan) {
   return (plan.fold * plan.channels + kMaxLanes - 1) / kMaxLanes * kMaxLanes;
 }
 
-#define DLT_NORM_ROUTINES(isa)                                             \
-  namespace isa {                                                          \
-  void batch_norm(const ColumnNormPlan& plan, const Memory& m);            \
-  void batch_norm_grad(const ColumnNormPlan& plan, const Memory& m);       \
-  void batch_norm_inference(const ColumnNormPlan& plan, const Memory& m);  \
-  void batch_norm_statistics(const ColumnNormPlan& plan, const Memory& m); \
-  void group_norm(const ColumnNormPlan& plan, const Memory& m);            \
-  void group_norm_grad(const ColumnNormPlan& plan, const Memory& m);       \
-  void layer_norm(const RowNormPlan& plan, const Memory& m);               \
-  void add_layer_norm(const RowNormPlan& plan, const Memory& m);           \
-  void layer_norm_grad(const RowNormPlan& plan, const Memory& m);          \
-  void rms_norm(const RowNormPlan& plan, const Memory& m);                 \
-  void rms_norm_grad(const RowNormPlan& plan, const Memory& m);            \
+#define DLT_NORM_ROUTINES(isa)                                               \
+  namespace isa {                                                            \
+  void batch_moments(const ColumnNormPlan& plan, const Memory& m);           \
+  void batch_moments_grad(const ColumnNormPlan& plan, const Memory& m);      \
+  void batch_norm_moments(const ColumnNormPlan& plan, const Memory& m);      \
+  void batch_norm_moments_grad(const ColumnNormPlan& plan, const Memory& m); \
+  void batch_norm(const ColumnNormPlan& plan, const Memory& m);              \
+  void batch_norm_grad(const ColumnNormPlan& plan, const Memory& m);         \
+  void batch_norm_inference(const ColumnNormPlan& plan, const Memory& m);    \
+  void batch_norm_statistics(const ColumnNormPlan& plan, const Memory& m);   \
+  void group_norm(const ColumnNormPlan& plan, const Memory& m);              \
+  void group_norm_grad(const ColumnNormPlan& plan, const Memory& m);         \
+  void layer_norm(const RowNormPlan& plan, const Memory& m);                 \
+  void add_layer_norm(const RowNormPlan& plan, const Memory& m);             \
+  void layer_norm_grad(const RowNormPlan& plan, const Memory& m);            \
+  void rms_norm(const RowNormPlan& plan, const Memory& m);                   \
+  void rms_norm_grad(const RowNormPlan& plan, const Memory& m);              \
   }
 DLT_NORM_ROUTINES(avx2)
 DLT_NORM_ROUTINES(avx512)

@@ -64,6 +64,7 @@ void run_copy(const Call& c) {
   if (c.in[0] != c.out[0])
     __builtin_memcpy(c.out[0], c.in[0], static_cast<std::size_t>(c.numel()) * 4);
 }
+void run_sync_sum(const Call& c) { run_copy(c); }
 void run_fill(const Call& c) {
   float* y = c.y(0);
   for (std::int64_t i = 0; i < c.numel(); ++i) y[i] = c.p0;
