@@ -94,6 +94,10 @@ struct Executor::Impl {
     for (const ValueId id : node.inputs) add_view(id);
     for (const ValueId id : node.outputs) add_view(id);
     calls.push_back(call);
+    if (node.op->sync) {
+      sync_views.push_back(call.first_view + call.num_inputs);
+      segment_ends.push_back(calls.size());
+    }
   }
 
   void tell_behind_last_call(std::int64_t prefix) {
@@ -110,13 +114,26 @@ struct Executor::Impl {
     ready = true;
   }
 
+  /// What comes before the first kernel.
+  void begin_run(GradientSink* sink) {
+    if (!ready) check_bound();
+    if (gradients != nullptr) {
+      for (const auto& [offset_bytes, size_bytes] : program.zero_ranges_bytes) {
+        std::memset(gradients + offset_bytes, 0, static_cast<std::size_t>(size_bytes));
+      }
+    }
+    if (sink != nullptr && program.start_prefix > 0) sink->gradients_final(program.start_prefix);
+  }
+
   const Program::Impl& program;
   tensor::Storage arena;
   std::byte* params = nullptr;
   std::byte* gradients = nullptr;
   std::vector<tensor::View> views;
   std::vector<Call> calls;
-  std::vector<InputBinding> inputs;  // by index of the graph's inputs
+  std::vector<std::uint32_t> sync_views;  // of the sum behind each segment but the last
+  std::vector<std::size_t> segment_ends;  // one past its last call, for each of these
+  std::vector<InputBinding> inputs;       // by index of the graph's inputs
   std::vector<FlatView> gradient_views;
   std::vector<std::string> output_names;
   std::vector<std::uint32_t> output_views;
@@ -150,18 +167,20 @@ void Executor::bind_gradients(float* gradients) {
 }
 
 void Executor::run(const tensor::RunContext& context, GradientSink* sink) {
+  const int segments = static_cast<int>(impl_->segment_ends.size()) + 1;
+  for (int segment = 0; segment < segments; ++segment) run_segment(segment, context, sink);
+}
+
+void Executor::run_segment(int segment, const tensor::RunContext& context, GradientSink* sink) {
   Impl& impl = *impl_;
-  if (!impl.ready) impl.check_bound();
-  if (impl.gradients != nullptr) {
-    for (const auto& [offset_bytes, size_bytes] : impl.program.zero_ranges_bytes) {
-      std::memset(impl.gradients + offset_bytes, 0, static_cast<std::size_t>(size_bytes));
-    }
-  }
-  if (sink != nullptr && impl.program.start_prefix > 0) {
-    sink->gradients_final(impl.program.start_prefix);
-  }
+  const auto index = static_cast<std::size_t>(segment);
+  if (segment == 0) impl.begin_run(sink);
+  const std::size_t begin = index == 0 ? 0 : impl.segment_ends[index - 1];
+  const std::size_t end =
+      index < impl.segment_ends.size() ? impl.segment_ends[index] : impl.calls.size();
   const tensor::View* views = impl.views.data();
-  for (const Call& call : impl.calls) {
+  for (std::size_t i = begin; i < end; ++i) {
+    const Call& call = impl.calls[i];
     const tensor::View* inputs = views + call.first_view;
     call.kernel->run({{inputs, call.num_inputs},
                       {inputs + call.num_inputs, call.num_outputs},
@@ -169,6 +188,10 @@ void Executor::run(const tensor::RunContext& context, GradientSink* sink) {
                       context});
     if (call.final_prefix >= 0 && sink != nullptr) sink->gradients_final(call.final_prefix);
   }
+}
+
+tensor::View Executor::sync_view(int segment) const {
+  return impl_->views[impl_->sync_views[static_cast<std::size_t>(segment)]];
 }
 
 tensor::View Executor::output(std::string_view name) const {

@@ -32,6 +32,12 @@ class Program {
   [[nodiscard]] std::int64_t flops() const;
   /// Ops that run the host kernel because the device has none.
   [[nodiscard]] std::vector<std::string> host_fallbacks() const;
+  /// Stretches of a run between the places where all leaves of a step wait for each other: one more
+  /// than there are nodes of a sync op (OpDef::sync).
+  [[nodiscard]] int num_segments() const;
+  /// Elements that leaves add up behind a segment (not the last), and the most of all.
+  [[nodiscard]] std::int64_t sync_numel(int segment) const;
+  [[nodiscard]] std::int64_t max_sync_numel() const;
   /// Hash of structure, order and memory plan: equal on all ranks or they must not train together.
   [[nodiscard]] std::uint64_t hash() const;
 
@@ -69,6 +75,11 @@ class Executor {
   /// Runs all kernels on the calling thread. The sink is called each time the final prefix rises,
   /// never otherwise. errors  Exit::internal if an input or the gradient buffer is not bound
   void run(const tensor::RunContext& context, GradientSink* sink = nullptr);
+  /// One stretch of a run; all of them, in order, make a run.
+  void run_segment(int segment, const tensor::RunContext& context, GradientSink* sink = nullptr);
+  /// Behind a segment (not the last): this leaf's part of the sum over all leaves, to be replaced
+  /// by that sum before the next segment.
+  [[nodiscard]] tensor::View sync_view(int segment) const;
   /// An output's memory after a run, valid until the next. Errors if there is no such output.
   [[nodiscard]] tensor::View output(std::string_view name) const;
 

@@ -124,6 +124,10 @@ Program::Program(Graph graph, tensor::Backend& backend, const tensor::FlatLayout
     scratch_bytes.push_back(kernel != nullptr ? kernel->scratch_bytes() : 0);
   }
   impl_->plan = plan_memory(impl_->graph, std::move(order), impl_->layout, scratch_bytes);
+  for (const std::int32_t index : impl_->plan.order) {
+    const Node& node = impl_->graph.nodes()[static_cast<std::size_t>(index)];
+    if (node.op->sync) impl_->sync_numel.push_back(impl_->graph.shape(node.outputs[0]).numel());
+  }
   impl_->find_final_prefixes();
   impl_->find_hash();
 }
@@ -133,6 +137,14 @@ Program::~Program() = default;
 const Graph& Program::graph() const { return impl_->graph; }
 const MemoryPlan& Program::plan() const { return impl_->plan; }
 const tensor::FlatLayout& Program::layout() const { return impl_->layout; }
+int Program::num_segments() const { return static_cast<int>(impl_->sync_numel.size()) + 1; }
+std::int64_t Program::sync_numel(int segment) const {
+  return impl_->sync_numel[static_cast<std::size_t>(segment)];
+}
+std::int64_t Program::max_sync_numel() const {
+  const auto& sizes = impl_->sync_numel;
+  return sizes.empty() ? 0 : *std::max_element(sizes.begin(), sizes.end());
+}
 std::int64_t Program::flops() const { return impl_->flops; }
 std::vector<std::string> Program::host_fallbacks() const { return impl_->host_fallbacks; }
 std::uint64_t Program::hash() const { return impl_->hash; }

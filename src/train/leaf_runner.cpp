@@ -54,18 +54,33 @@ LeafRunner::LeafRunner(const autodiff::Program& program, tensor::Backend& backen
       has_mask_(program.graph().outputs().contains("mask")),
       sums_(static_cast<std::size_t>(sums.size())) {}
 
-std::span<const double> LeafRunner::run(const data::LeafBatch& batch, std::uint64_t epoch,
-                                        float* gradients, autodiff::GradientSink* sink) {
+void LeafRunner::begin(const data::LeafBatch& batch, float* gradients) {
   executor_.bind_input("input", batch.inputs);
   if (has_loss_) executor_.bind_input("target", batch.targets);
   if (gradients != nullptr) {
     executor_.bind_input("weight", batch.weights);
     executor_.bind_gradients(gradients);
   }
-  executor_.run({.seed = seed_, .epoch = epoch, .sample_ids = batch.sample_ids, .scalars = {}},
-                sink);
+}
+
+void LeafRunner::run_segment(int segment, const data::LeafBatch& batch, std::uint64_t epoch,
+                             autodiff::GradientSink* sink) {
+  executor_.run_segment(
+      segment, {.seed = seed_, .epoch = epoch, .sample_ids = batch.sample_ids, .scalars = {}},
+      sink);
+}
+
+std::span<const double> LeafRunner::end(const data::LeafBatch& batch) {
   if (has_loss_) add_up(batch);
   return sums_;
+}
+
+std::span<const double> LeafRunner::run(const data::LeafBatch& batch, std::uint64_t epoch,
+                                        float* gradients, autodiff::GradientSink* sink) {
+  begin(batch, gradients);
+  executor_.run({.seed = seed_, .epoch = epoch, .sample_ids = batch.sample_ids, .scalars = {}},
+                sink);
+  return end(batch);
 }
 
 void LeafRunner::add_up(const data::LeafBatch& batch) {

@@ -50,6 +50,14 @@ class LeafRunner {
   /// gradients and sink: null for evaluation. Returns the leaf's sums, valid until the next run.
   std::span<const double> run(const data::LeafBatch& batch, std::uint64_t epoch, float* gradients,
                               autodiff::GradientSink* sink);
+  /// The same in pieces, for programs with places where all leaves wait for each other
+  /// (Program::num_segments): begin, then each segment, then end.
+  void begin(const data::LeafBatch& batch, float* gradients);
+  void run_segment(int segment, const data::LeafBatch& batch, std::uint64_t epoch,
+                   autodiff::GradientSink* sink);
+  std::span<const double> end(const data::LeafBatch& batch);
+  /// This leaf's part behind a segment, to be replaced by the sum over all leaves.
+  [[nodiscard]] float* sync_values(int segment) { return executor_.sync_view(segment).as<float>(); }
   /// Output "prediction" of the last run.
   [[nodiscard]] tensor::View prediction() const { return executor_.output("prediction"); }
 

@@ -9,6 +9,7 @@
 #include "base/text.h"
 #include "ddp/replica.h"
 #include "train/engine.h"
+#include "train/synced_leaves.h"
 
 namespace dlt::train {
 namespace {
@@ -79,17 +80,27 @@ Trainer::Trainer(const TrainerParts& parts, const data::Dataset& dataset, ModelS
   workers_.resize(static_cast<std::size_t>(parts_.pool.num_workers()));
   run_worker_task_ = [this](int worker) { run_worker(worker); };
   // Each thread makes what it will use, so that memory is first touched where it is needed.
+  const bool synced = parts_.program.num_segments() > 1;
   parts_.pool.run([&](int worker) {
     parts_.backend.enter_thread();
+    if (synced) return;
     if (reducer_.worker_leaves(worker).size() == 0) return;
     workers_[static_cast<std::size_t>(worker)] = std::make_unique<Worker>(*this, dataset, worker);
   });
+  if (!synced) return;
+  synced_ = std::make_unique<SyncedLeaves>(SyncedLeaves::Options{.parts = parts_,
+                                                                 .dataset = dataset,
+                                                                 .sampler = sampler_,
+                                                                 .params = state.params(),
+                                                                 .sums = sums_,
+                                                                 .range = range_},
+                                           reducer_);
 }
 
 Trainer::~Trainer() = default;
 
 std::int64_t Trainer::loader_bytes() const {
-  std::int64_t total = 0;
+  std::int64_t total = synced_ ? synced_->buffer_bytes() : 0;
   for (const auto& worker : workers_) total += worker ? worker->loader.buffer_bytes() : 0;
   return total;
 }
@@ -124,12 +135,23 @@ void Trainer::run_leaves(Worker& worker, int index) {
   }
 }
 
+void Trainer::run_all_leaves() {
+  if (synced_) {
+    synced_->run(static_cast<std::uint64_t>(sampler_.epoch_of(next_step_)));
+  } else {
+    parts_.pool.run(run_worker_task_);
+  }
+}
+
 void Trainer::throw_failure() {
   std::optional<Error> mine;
-  for (const auto& worker : workers_) {
-    if (!worker || !worker->failure || mine) continue;
+  std::vector<std::exception_ptr> failures;
+  for (const auto& worker : workers_) failures.push_back(worker ? worker->failure : nullptr);
+  if (synced_) failures.push_back(synced_->failure());
+  for (const std::exception_ptr& failure : failures) {
+    if (!failure || mine) continue;
     try {
-      std::rethrow_exception(worker->failure);
+      std::rethrow_exception(failure);
     } catch (const Error& error) {
       mine = error;
     } catch (const std::exception& error) {
@@ -148,7 +170,7 @@ StepReport Trainer::step(const StepRequest& request) {
   report.samples = sampler_.step_samples(next_step_);
   const double start = parts_.clock.monotonic_s();
   reducer_.begin_step(next_step_);
-  parts_.pool.run(run_worker_task_);
+  run_all_leaves();
 
   ddp::ControlWord control{.stop = request.stop_wanted ? 1 : 0};
   for (const auto& worker : workers_) {
@@ -156,6 +178,7 @@ StepReport Trainer::step(const StepRequest& request) {
     report.data_wait_s = std::max(report.data_wait_s, worker->data_wait_s);
     if (worker->failure) control.error = static_cast<std::int32_t>(Exit::internal);
   }
+  if (synced_ && synced_->failure()) control.error = static_cast<std::int32_t>(Exit::internal);
   const double computed = parts_.clock.monotonic_s();
   report.compute_s = computed - start - report.data_wait_s;
   const ddp::StepResult& result = reducer_.finish_step(control);

@@ -25,6 +25,8 @@
 
 namespace dlt::train {
 
+class SyncedLeaves;
+
 /// What all ranks of a job share; everything must outlive the trainer.
 struct TrainerParts {
   const RunConfig& config;
@@ -80,6 +82,7 @@ class Trainer {
 
  private:
   struct Worker;
+  void run_all_leaves();
   void run_worker(int index);
   void run_leaves(Worker& worker, int index);
   void throw_failure();
@@ -94,6 +97,7 @@ class Trainer {
   RunningStatisticsUpdate running_statistics_;
   optim::Updater updater_;
   std::vector<std::unique_ptr<Worker>> workers_;
+  std::unique_ptr<SyncedLeaves> synced_;  // in place of workers, where the program needs it
   std::function<void(int)> run_worker_task_;
   std::int64_t next_step_ = 0;
 };

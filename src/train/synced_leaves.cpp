@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "train/synced_leaves.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/error.h"
+#include "tensor/storage.h"
+
+namespace dlt::train {
+namespace {
+
+/// Gradients go to a buffer of the leaf's own first, so nobody need know how far they are.
+struct NoSink final : autodiff::GradientSink {
+  void gradients_final(std::int64_t) override {}
+};
+
+}  // namespace
+
+struct SyncedLeaves::Leaf {
+  Leaf(const Options& options, int leaf_number)
+      : number(leaf_number),
+        runner(options.parts.program, options.parts.backend, options.params, options.sums,
+               options.parts.config.seed),
+        loader(options.dataset, options.sampler,
+               {.first_leaf = leaf_number,
+                .num_leaves = 1,
+                .first_step = options.range.first_step,
+                .end_step = options.range.end_step,
+                .num_threads = static_cast<int>(options.parts.config.data_workers.value_or(-1))}),
+        gradients(options.parts.backend.allocate(options.parts.program.layout().total *
+                                                 static_cast<std::int64_t>(sizeof(float)))) {}
+  int number;  // of all leaves of the job
+  LeafRunner runner;
+  data::Loader loader;
+  tensor::Storage gradients;
+  const data::LeafBatch* batch = nullptr;
+};
+
+struct SyncedLeaves::Worker {
+  int id = 0;
+  std::vector<Leaf> leaves;
+  std::exception_ptr failure;
+};
+
+SyncedLeaves::SyncedLeaves(const Options& options, ddp::Reducer& reducer)
+    : parts_(options.parts),
+      reducer_(&reducer),
+      num_leaves_(options.range.num_leaves),
+      num_segments_(options.parts.program.num_segments()) {
+  const int ranks = parts_.comm.world_size();
+  leaves_a_rank_ = (num_leaves_ + ranks - 1) / ranks;
+  std::vector<ddp::TreeNode> nodes;
+  for (int leaf = 0; leaf < num_leaves_; ++leaf) nodes.push_back({0, leaf});
+  plan_ = ddp::merge(nodes, num_leaves_);
+  const auto n = static_cast<std::size_t>(options.parts.program.max_sync_numel());
+  mine_.resize(static_cast<std::size_t>(leaves_a_rank_) * n);
+  all_.resize(mine_.size() * static_cast<std::size_t>(ranks));
+  by_leaf_.resize(static_cast<std::size_t>(num_leaves_));
+  workers_.resize(static_cast<std::size_t>(parts_.pool.num_workers()));
+  parts_.pool.run([&](int id) {
+    auto worker = std::make_unique<Worker>();
+    worker->id = id;
+    const ddp::LeafRange range = reducer_->worker_leaves(id);
+    for (int leaf = range.begin; leaf < range.end; ++leaf)
+      worker->leaves.emplace_back(options, leaf);
+    workers_[static_cast<std::size_t>(id)] = std::move(worker);
+  });
+}
+
+SyncedLeaves::~SyncedLeaves() = default;
+
+std::int64_t SyncedLeaves::buffer_bytes() const {
+  std::int64_t total = 0;
+  for (const auto& worker : workers_) {
+    for (const Leaf& leaf : worker->leaves) {
+      total += leaf.loader.buffer_bytes() +
+               parts_.program.layout().total * static_cast<std::int64_t>(sizeof(float));
+    }
+  }
+  return total;
+}
+
+std::exception_ptr SyncedLeaves::failure() const {
+  for (const auto& worker : workers_) {
+    if (worker->failure) return worker->failure;
+  }
+  return nullptr;
+}
+
+void SyncedLeaves::each_worker(void (SyncedLeaves::*part)(Worker&)) {
+  parts_.pool.run([this, part](int id) {
+    Worker& worker = *workers_[static_cast<std::size_t>(id)];
+    if (worker.failure) return;
+    try {
+      (this->*part)(worker);
+    } catch (...) {
+      worker.failure = std::current_exception();
+    }
+  });
+}
+
+void SyncedLeaves::run(std::uint64_t epoch) {
+  epoch_ = epoch;
+  for (const auto& worker : workers_) worker->failure = nullptr;
+  each_worker(&SyncedLeaves::load);
+  for (segment_ = 0; segment_ < num_segments_; ++segment_) {
+    each_worker(&SyncedLeaves::run_segment);
+    if (segment_ + 1 < num_segments_) exchange();
+  }
+  each_worker(&SyncedLeaves::hand_over);
+  for (const auto& worker : workers_) {
+    if (worker->failure) reducer_->worker_failed(worker->id);
+  }
+}
+
+void SyncedLeaves::load(Worker& worker) {
+  for (Leaf& leaf : worker.leaves) {
+    leaf.batch = &leaf.loader.next();
+    if (leaf.batch->count == 0) continue;
+    leaf.runner.begin(*leaf.batch, reinterpret_cast<float*>(leaf.gradients.data()));
+  }
+}
+
+void SyncedLeaves::run_segment(Worker& worker) {
+  NoSink sink;
+  for (Leaf& leaf : worker.leaves) {
+    if (leaf.batch->count > 0) leaf.runner.run_segment(segment_, *leaf.batch, epoch_, &sink);
+  }
+}
+
+void SyncedLeaves::exchange() {
+  const std::int64_t n = parts_.program.sync_numel(segment_);
+  const auto bytes = static_cast<std::size_t>(n) * sizeof(float);
+  std::fill(mine_.begin(), mine_.end(), 0.0F);
+  const int first = reducer_->rank_leaves().begin;
+  for (const auto& worker : workers_) {
+    for (const Leaf& leaf : worker->leaves) {
+      if (worker->failure || leaf.batch->count == 0) continue;
+      std::memcpy(mine_.data() + (leaf.number - first) * n, leaf.runner.sync_values(segment_),
+                  bytes);
+    }
+  }
+  const std::int64_t rank_floats = leaves_a_rank_ * n;
+  parts_.comm.allgather(mine_.data(), all_.data(),
+                        rank_floats * static_cast<std::int64_t>(sizeof(float)));
+  for (int rank = 0; rank < parts_.comm.world_size(); ++rank) {
+    const ddp::LeafRange range = ddp::split({0, num_leaves_}, parts_.comm.world_size(), rank);
+    for (int leaf = range.begin; leaf < range.end; ++leaf) {
+      by_leaf_[static_cast<std::size_t>(leaf)] =
+          all_.data() + rank * rank_floats + (leaf - range.begin) * n;
+    }
+  }
+  for (const ddp::Addition& addition : plan_.additions) {
+    float* dst = by_leaf_[static_cast<std::size_t>(addition.dst)];
+    const float* src = by_leaf_[static_cast<std::size_t>(addition.src)];
+    for (std::int64_t i = 0; i < n; ++i) dst[i] += src[i];
+  }
+  const float* total = by_leaf_[static_cast<std::size_t>(plan_.results.front())];
+  for (const auto& worker : workers_) {
+    for (Leaf& leaf : worker->leaves) {
+      if (worker->failure || leaf.batch->count == 0) continue;
+      std::memcpy(leaf.runner.sync_values(segment_), total, bytes);
+    }
+  }
+}
+
+void SyncedLeaves::hand_over(Worker& worker) {
+  const std::int64_t total = parts_.program.layout().total;
+  for (std::size_t i = 0; i < worker.leaves.size(); ++i) {
+    Leaf& leaf = worker.leaves[i];
+    const int index = static_cast<int>(i);
+    if (leaf.batch->count == 0) {
+      reducer_->leaf_empty(worker.id, index);
+      continue;
+    }
+    std::memcpy(reducer_->leaf_gradients(worker.id, index), leaf.gradients.data(),
+                static_cast<std::size_t>(total) * sizeof(float));
+    reducer_->gradients_final(worker.id, index, total);
+    reducer_->leaf_sums(worker.id, index, leaf.runner.end(*leaf.batch));
+  }
+}
+
+}  // namespace dlt::train
