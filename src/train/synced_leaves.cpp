@@ -39,7 +39,7 @@ struct SyncedLeaves::Leaf {
 
 struct SyncedLeaves::Worker {
   int id = 0;
-  std::vector<Leaf> leaves;
+  std::vector<std::unique_ptr<Leaf>> leaves;  // none of them moves
   std::exception_ptr failure;
 };
 
@@ -63,7 +63,7 @@ SyncedLeaves::SyncedLeaves(const Options& options, ddp::Reducer& reducer)
     worker->id = id;
     const ddp::LeafRange range = reducer_->worker_leaves(id);
     for (int leaf = range.begin; leaf < range.end; ++leaf)
-      worker->leaves.emplace_back(options, leaf);
+      worker->leaves.push_back(std::make_unique<Leaf>(options, leaf));
     workers_[static_cast<std::size_t>(id)] = std::move(worker);
   });
 }
@@ -73,7 +73,8 @@ SyncedLeaves::~SyncedLeaves() = default;
 std::int64_t SyncedLeaves::buffer_bytes() const {
   std::int64_t total = 0;
   for (const auto& worker : workers_) {
-    for (const Leaf& leaf : worker->leaves) {
+    for (const auto& one : worker->leaves) {
+      Leaf& leaf = *one;
       total += leaf.loader.buffer_bytes() +
                parts_.program.layout().total * static_cast<std::int64_t>(sizeof(float));
     }
@@ -115,7 +116,8 @@ void SyncedLeaves::run(std::uint64_t epoch) {
 }
 
 void SyncedLeaves::load(Worker& worker) {
-  for (Leaf& leaf : worker.leaves) {
+  for (const auto& one : worker.leaves) {
+    Leaf& leaf = *one;
     leaf.batch = &leaf.loader.next();
     if (leaf.batch->count == 0) continue;
     leaf.runner.begin(*leaf.batch, reinterpret_cast<float*>(leaf.gradients.data()));
@@ -124,7 +126,8 @@ void SyncedLeaves::load(Worker& worker) {
 
 void SyncedLeaves::run_segment(Worker& worker) {
   NoSink sink;
-  for (Leaf& leaf : worker.leaves) {
+  for (const auto& one : worker.leaves) {
+    Leaf& leaf = *one;
     if (leaf.batch->count > 0) leaf.runner.run_segment(segment_, *leaf.batch, epoch_, &sink);
   }
 }
@@ -135,7 +138,8 @@ void SyncedLeaves::exchange() {
   std::fill(mine_.begin(), mine_.end(), 0.0F);
   const int first = reducer_->rank_leaves().begin;
   for (const auto& worker : workers_) {
-    for (const Leaf& leaf : worker->leaves) {
+    for (const auto& one : worker->leaves) {
+      Leaf& leaf = *one;
       if (worker->failure || leaf.batch->count == 0) continue;
       std::memcpy(mine_.data() + (leaf.number - first) * n, leaf.runner.sync_values(segment_),
                   bytes);
@@ -158,7 +162,8 @@ void SyncedLeaves::exchange() {
   }
   const float* total = by_leaf_[static_cast<std::size_t>(plan_.results.front())];
   for (const auto& worker : workers_) {
-    for (Leaf& leaf : worker->leaves) {
+    for (const auto& one : worker->leaves) {
+      Leaf& leaf = *one;
       if (worker->failure || leaf.batch->count == 0) continue;
       std::memcpy(leaf.runner.sync_values(segment_), total, bytes);
     }
@@ -168,7 +173,7 @@ void SyncedLeaves::exchange() {
 void SyncedLeaves::hand_over(Worker& worker) {
   const std::int64_t total = parts_.program.layout().total;
   for (std::size_t i = 0; i < worker.leaves.size(); ++i) {
-    Leaf& leaf = worker.leaves[i];
+    Leaf& leaf = *worker.leaves[i];
     const int index = static_cast<int>(i);
     if (leaf.batch->count == 0) {
       reducer_->leaf_empty(worker.id, index);
