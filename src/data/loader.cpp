@@ -23,6 +23,7 @@ constexpr std::int64_t kInlineLeaf_bytes = 1 << 20;
 /// One leaf's buffers. A loader thread owns it while it fills it, next()'s caller while it uses it.
 struct Slot {
   Storage inputs, targets, weights;
+  Storage read_inputs, moved, read_targets, labels;  // with augmentation
   std::vector<std::int64_t> ids;
   LeafBatch batch;
   std::exception_ptr failure;
@@ -47,7 +48,8 @@ struct Loader::Impl {
         options(options_in),
         capacity(sampler_in.leaf_capacity()),
         input_row_bytes(4 * dataset_in.input_shape().numel()),
-        target_row_bytes(4 * dataset_in.target_shape().numel()) {
+        target_row_bytes(4 * (options_in.augment != nullptr ? options_in.augment->target_numel()
+                                                            : dataset_in.target_shape().numel())) {
     DLT_CHECK(options.num_leaves >= 1 && options.first_leaf >= 0, "a loader serves no leaf");
     DLT_CHECK(options.first_step >= 0 && options.prefetch >= 1, "bad loader options");
     num_leaves_total =
@@ -84,6 +86,34 @@ struct Loader::Impl {
     slot.batch.targets = slot.targets.data();
     slot.batch.weights = reinterpret_cast<const float*>(slot.weights.data());
     slot.batch.sample_ids = slot.ids;
+    if (options.augment == nullptr) return;
+    slot.read_inputs = Storage::allocate(capacity * input_row_bytes);
+    slot.read_targets = Storage::allocate(capacity * 4 * dataset.target_shape().numel());
+    const AugmentOptions& augment = options.augment->options();
+    if (augment.moves() && augment.mixes()) {
+      slot.moved = Storage::allocate(capacity * input_row_bytes);
+    }
+    if (!options.augment->mixes_labels()) return;
+    slot.labels = Storage::allocate(capacity * 4);
+    slot.batch.labels = reinterpret_cast<const std::int32_t*>(slot.labels.data());
+  }
+
+  /// The rows of a leaf, changed by the augmentation if there is one.
+  void read(Slot& slot, std::span<const std::int64_t> rows) const {
+    if (options.augment == nullptr) {
+      dataset.read(rows, slot.inputs.data(), slot.targets.data());
+      return;
+    }
+    dataset.read(rows, slot.read_inputs.data(), slot.read_targets.data());
+    options.augment->apply({.count = static_cast<std::int64_t>(rows.size()),
+                            .epoch = static_cast<std::uint64_t>(sampler.epoch_of(slot.batch.step)),
+                            .ids = rows,
+                            .inputs = reinterpret_cast<const float*>(slot.read_inputs.data()),
+                            .targets = slot.read_targets.data(),
+                            .moved = reinterpret_cast<float*>(slot.moved.data()),
+                            .out_inputs = reinterpret_cast<float*>(slot.inputs.data()),
+                            .out_targets = slot.targets.data(),
+                            .out_labels = reinterpret_cast<std::int32_t*>(slot.labels.data())});
   }
 
   /// Leaf `number` of this loader's sequence.
@@ -105,7 +135,7 @@ struct Loader::Impl {
       return;
     }
     const std::span<const std::int64_t> rows(slot.ids.data(), static_cast<std::size_t>(count));
-    dataset.read(rows, inputs, targets);
+    read(slot, rows);
     for (std::int64_t i = count; i < capacity; ++i) {
       copy_row(inputs, input_row_bytes, i);
       copy_row(targets, target_row_bytes, i);
@@ -188,6 +218,8 @@ std::int64_t Loader::buffer_bytes() const {
   std::int64_t bytes = 0;
   for (const Slot& slot : impl_->slots) {
     bytes += slot.inputs.size_bytes() + slot.targets.size_bytes() + slot.weights.size_bytes() +
+             slot.read_inputs.size_bytes() + slot.moved.size_bytes() +
+             slot.read_targets.size_bytes() + slot.labels.size_bytes() +
              static_cast<std::int64_t>(slot.ids.size() * sizeof(slot.ids[0]));
   }
   return bytes;

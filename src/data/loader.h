@@ -5,6 +5,7 @@
 #include <memory>
 #include <span>
 
+#include "data/augment.h"
 #include "data/dataset.h"
 #include "data/sampler.h"
 
@@ -18,6 +19,8 @@ struct LeafBatch {
   std::int64_t count = 0;                    // real samples; 0: the leaf is empty in this step
   const void* inputs = nullptr;              // [capacity, input_shape...] f32 values or i32 tokens
   const void* targets = nullptr;             // [capacity, target_shape...] i32 or f32
+  const std::int32_t* labels = nullptr;      // where targets are mixed labels: [capacity], the
+                                             // label of each mixture's larger share
   const float* weights = nullptr;            // [capacity]: 1, or 0 for padding
   std::span<const std::int64_t> sample_ids;  // data-set rows, capacity of them
 };
@@ -30,6 +33,7 @@ struct LoaderOptions {
   int num_threads =
       -1;            // -1 auto: 0 (read by the caller) where a leaf is small and in memory, else 1
   int prefetch = 4;  // leaves ahead
+  const Augment* augment = nullptr;  // null: samples as they are read
 };
 
 /// Hands out the leaves [first_leaf, first_leaf + num_leaves) of step first_step, then of the next

@@ -27,7 +27,74 @@ data::Window read_window(config::MapReader window, const SourceUse& use) {
   return out;
 }
 
+/// What does not go with the model's input, if `key` is given.
+void check_image(config::MapReader& augment, const char* key, const nn::Model& model) {
+  if (!augment.has(key) || (model.input_shape().rank() == 3 && model.num_tokens() == 0)) return;
+  augment.error(key, cat("expected a model of images [height, width, channels], its input is ",
+                         model.num_tokens() > 0 ? "tokens " : "", model.input_shape().text()));
+}
+
+void check_mixture(config::MapReader& augment, const char* key, const nn::Model& model,
+                   const nn::Loss& loss) {
+  if (!augment.has(key)) return;
+  nn::TargetSpec target;
+  try {
+    target = loss.target(model.output_shape());
+  } catch (const Error& error) {
+    if (error.exit() != Exit::config) throw;
+    return;  // a loss that does not fit the model is told elsewhere
+  }
+  if (model.num_tokens() > 0) {
+    augment.error(key, "expected a model of numbers, the model takes tokens, which do not mix");
+  } else if (target.labels() && !loss.takes_distributions()) {
+    augment.error(key, cat("expected a loss that takes mixed labels, got '", loss.name(), "'"),
+                  "of the losses of labels, cross_entropy does");
+  } else if (target.labels() && target.shape.rank() > 0) {
+    augment.error(key, cat("expected one label a sample, the loss wants ", target.shape.text()));
+  }
+}
+
+double read_alpha(config::MapReader& augment, const char* key, double fallback) {
+  if (!augment.has(key)) {
+    (void)augment.child(key);  // legal, though absent
+    return 0;
+  }
+  config::MapReader reader = augment.map(key);
+  const double alpha = reader.number("alpha", {.min = 0, .max = 1e6, .min_open = true}, fallback);
+  reader.finish();
+  return alpha;
+}
+
 }  // namespace
+
+data::AugmentOptions read_augment(config::MapReader augment, const nn::Model* model,
+                                  const nn::Loss* loss) {
+  data::AugmentOptions out;
+  if (model != nullptr) {
+    for (const char* key : {"random_flip", "random_crop", "cutmix"}) {
+      check_image(augment, key, *model);
+    }
+    for (const char* key : {"mixup", "cutmix"}) {
+      if (loss != nullptr) check_mixture(augment, key, *model, *loss);
+    }
+  }
+  const std::string flip = augment.choice("random_flip", {"none", "horizontal", "vertical", "both"},
+                                          std::string("none"));
+  out.flip_horizontal = flip == "horizontal" || flip == "both";
+  out.flip_vertical = flip == "vertical" || flip == "both";
+  if (augment.has("random_crop")) {
+    config::MapReader crop = augment.map("random_crop");
+    out.crop_padding = crop.integer("padding", {.min = 1, .max = 4096});
+    out.crop_fill = static_cast<float>(crop.number("fill", {.min = -1e30, .max = 1e30}, 0.0));
+    crop.finish();
+  } else {
+    (void)augment.child("random_crop");
+  }
+  out.mixup_alpha = read_alpha(augment, "mixup", 0.2);
+  out.cutmix_alpha = read_alpha(augment, "cutmix", 1.0);
+  augment.finish();
+  return out;
+}
 
 DataSource read_source(config::MapReader source, const SourceUse& use) {
   DataSource out;

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "config/node.h"
+#include "data/augment.h"
 #include "data/dataset.h"
 #include "nn/loss.h"
 #include "nn/model.h"
@@ -28,6 +29,11 @@ struct SourceUse {
 };
 
 [[nodiscard]] DataSource read_source(config::MapReader source, const SourceUse& use);
+
+/// Reads data.augment: random_flip, random_crop, mixup, cutmix. Checks that they go with the
+/// model's input and the loss (either may be null: less is checked).
+[[nodiscard]] data::AugmentOptions read_augment(config::MapReader augment, const nn::Model* model,
+                                                const nn::Loss* loss);
 
 /// Options of the data set for a model, and a loss that wants these targets.
 [[nodiscard]] data::DatasetOptions dataset_options(const DataSource& source, const nn::Model& model,

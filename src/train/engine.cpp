@@ -141,7 +141,9 @@ std::unique_ptr<autodiff::Program> training_program(const RunConfig& config,
                                                     std::int64_t leaf_capacity, int num_workers) {
   const auto make = [&](int segments) {
     autodiff::Graph graph(table);
-    (void)config.model->build_training(graph, leaf_capacity, *config.loss);
+    (void)config.model->build_training(
+        graph, leaf_capacity, *config.loss,
+        config.augment.mixes() ? nn::TargetForm::distributions : nn::TargetForm::plain);
     set_precision(graph, config);
     (void)autodiff::recompute_activations(graph, segments);
     return std::make_unique<autodiff::Program>(std::move(graph), backend);

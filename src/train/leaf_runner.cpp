@@ -94,7 +94,7 @@ void LeafRunner::add_up(const data::LeafBatch& batch) {
   const tensor::View predictions = prediction();
   const std::int64_t numbers = predictions.type.shape.without_front().numel();
   MetricBatch view{.predictions = predictions.as<float>(),
-                   .targets = batch.targets,
+                   .targets = batch.labels != nullptr ? batch.labels : batch.targets,
                    .losses = losses,
                    .labels = layout_.labels,
                    .count = batch.count,

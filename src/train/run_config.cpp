@@ -34,6 +34,11 @@ void read_data(MapReader data, RunConfig& out) {
   if (data.has("eval")) {
     out.eval_data = read_source(data.map("eval"), {.model = out.model.get(), .training = false});
   }
+  if (data.has("augment")) {
+    out.augment = read_augment(data.map("augment"), out.model.get(), out.loss.get());
+  } else {
+    (void)data.child("augment");
+  }
   out.global_batch_size = data.integer("global_batch_size", {.min = 1, .max = 1048576});
   out.shuffle = data.boolean("shuffle", true);
   out.data_workers = data.integer_or_auto("workers", {.min = 0, .max = 256});

@@ -11,6 +11,7 @@
 #include "autodiff/op_def.h"
 #include "base/cpu.h"
 #include "config/node.h"
+#include "data/augment.h"
 #include "ddp/reducer.h"
 #include "nn/loss.h"
 #include "nn/model.h"
@@ -40,6 +41,7 @@ struct RunConfig {
   std::int64_t global_batch_size = 0;
   bool shuffle = true;
   std::optional<std::int64_t> data_workers;
+  data::AugmentOptions augment;  // of training samples
 
   std::optional<std::int64_t> epochs, steps, stop_at_step, threads, leaves;
   ddp::Reduction reduction = ddp::Reduction::exact;

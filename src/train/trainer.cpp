@@ -32,6 +32,17 @@ optim::UpdaterOptions updater_options(const RunConfig& config) {
   return out;
 }
 
+std::optional<data::Augment> make_augment(const RunConfig& config, const data::Dataset& dataset) {
+  if (!config.augment.any()) return {};
+  return data::Augment(
+      config.augment,
+      {.input = config.model->input_shape(),
+       .target = dataset.target_shape(),
+       .target_kind = config.target.labels() ? data::TargetKind::labels : data::TargetKind::values,
+       .num_classes = config.target.num_classes},
+      config.seed);
+}
+
 }  // namespace
 
 /// One thread's part: its executor, its loader, and how its last step went.
@@ -46,7 +57,8 @@ struct Trainer::Worker final : autodiff::GradientSink {
                 .num_leaves = owner.reducer_.worker_leaves(worker).size(),
                 .first_step = owner.range_.first_step,
                 .end_step = owner.range_.end_step,
-                .num_threads = static_cast<int>(owner.parts_.config.data_workers.value_or(-1))}) {}
+                .num_threads = static_cast<int>(owner.parts_.config.data_workers.value_or(-1)),
+                .augment = owner.augment_ ? &*owner.augment_ : nullptr}) {}
 
   void gradients_final(std::int64_t prefix) override { reducer->gradients_final(id, leaf, prefix); }
 
@@ -76,6 +88,7 @@ Trainer::Trainer(const TrainerParts& parts, const data::Dataset& dataset, ModelS
       running_statistics_(parts.config.model->running_statistics(), parts.program.layout()),
       updater_(*parts.config.optimizer, parts.program.layout(), parts.backend, parts.pool,
                updater_options(parts.config)),
+      augment_(make_augment(parts.config, dataset)),
       next_step_(range.first_step) {
   workers_.resize(static_cast<std::size_t>(parts_.pool.num_workers()));
   run_worker_task_ = [this](int worker) { run_worker(worker); };

@@ -6,6 +6,7 @@
 #include <exception>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -96,6 +97,7 @@ class Trainer {
   ddp::Reducer reducer_;
   RunningStatisticsUpdate running_statistics_;
   optim::Updater updater_;
+  std::optional<data::Augment> augment_;  // before the workers, whose loaders use it
   std::vector<std::unique_ptr<Worker>> workers_;
   std::unique_ptr<SyncedLeaves> synced_;  // in place of workers, where the program needs it
   std::function<void(int)> run_worker_task_;

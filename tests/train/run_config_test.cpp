@@ -64,6 +64,12 @@ TEST_F(RunConfig, MistakesNameKeyExpectationAndValue) {
       {"data.train.layout=nhcw", "did you mean 'nhwc'"},
       {"data.train.window.length=5",
        "data.train.window.length: expected 6, the length of the model's input [6], got '5'"},
+      {"data.augment={random_flip: sideways}", "data.augment.random_flip: expected one of"},
+      {"data.augment={random_crop: {padding: 4}}",
+       "data.augment.random_crop: expected a model of images [height, width, channels], its input "
+       "is [6]"},
+      {"data.augment={mixup: {alpha: 0}}", "data.augment.mixup.alpha: expected a number"},
+      {"data.augment={mixpu: {}}", "did you mean 'mixup'"},
       {"data.eval.window.stride=0", "data.eval.window.stride: expected an integer from 1"},
       {"data.train.window={lenght: 6}", "did you mean 'length'"},
       {"train.clip_value=0", "train.clip_value: expected a number"},
@@ -80,6 +86,15 @@ TEST_F(RunConfig, MistakesNameKeyExpectationAndValue) {
     EXPECT_NE(got.mistakes.find(c.message), std::string::npos) << c.override_text << " gave\n"
                                                                << got.mistakes;
   }
+}
+
+TEST_F(RunConfig, MixedLabelsWantALossThatTakesThem) {
+  const Read got = read(files_.config, {"data.augment={mixup: {}}", "loss=focal"});
+  EXPECT_NE(got.mistakes.find("data.augment.mixup: expected a loss that takes mixed labels, got "
+                              "'focal'"),
+            std::string::npos)
+      << got.mistakes;
+  EXPECT_EQ(read(files_.config, {"data.augment={mixup: {}}"}).mistakes, "");
 }
 
 TEST_F(RunConfig, PlateauNeedsEvaluations) {

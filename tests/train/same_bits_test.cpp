@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The first promise: the same config and seed give the same bits, whoever shares the work.
+#include <set>
+
 #include <gtest/gtest.h>
 
 #include "base/cpu.h"
@@ -107,6 +109,40 @@ TEST(SameBits, HoldForTablesAndEveryMetricOfClasses) {
     EXPECT_EQ(one.train, many.train) << ranks;
     EXPECT_EQ(one.eval_tables, many.eval_tables) << ranks;
   }
+}
+
+TEST(SameBits, HoldForAugmentedSamples) {
+  const TempFolder folder;
+  const JobFiles files = write_small_job(folder, 47);
+  const std::string image = "model.input=[2, 3, 1]";
+  const std::string layers =
+      "model.layers=[flatten, {dense: {units: 9, activation: tanh}}, {dense: {units: 3}}]";
+  std::set<std::string> hashes{hash_of(files, {.overrides = {image, layers}})};
+  for (const char* augment :
+       {"{mixup: {alpha: 0.4}}", "{cutmix: {}}", "{random_flip: both, random_crop: {padding: 1}}",
+        "{mixup: {}, cutmix: {}, random_flip: horizontal}"}) {
+    const std::string text = cat("data.augment=", augment);
+    const train::RunSummary one =
+        run_job(files, {.overrides = {image, layers, text}, .resume = {.overwrite = true}});
+    hashes.insert(one.weights_hash);
+    for (const int ranks : {2, 4}) {
+      const std::string workers = cat("data.workers=", ranks == 2 ? 0 : 2);
+      const train::RunSummary many = run_job(files, {.ranks = ranks,
+                                                     .overrides = {image, layers, text, workers},
+                                                     .resume = {.overwrite = true}});
+      EXPECT_EQ(many.weights_hash, one.weights_hash) << augment << " on " << ranks;
+      EXPECT_EQ(many.train, one.train) << augment << " on " << ranks;
+    }
+  }
+  EXPECT_EQ(hashes.size(), 5U) << "each changes what is trained on";
+}
+
+TEST(SameBits, MixedSamplesStillTeach) {
+  const TempFolder folder;
+  const JobFiles files = write_small_job(folder, 300);
+  const train::RunSummary summary =
+      run_job(files, {.ranks = 2, .overrides = {"data.augment={mixup: {alpha: 0.2}}"}});
+  EXPECT_GT(summary.eval.at(1).second, 0.9);
 }
 
 TEST(SameBits, PaddingOfUnevenLeavesTakesNoPart) {
