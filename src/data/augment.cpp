@@ -90,13 +90,14 @@ Augment::Mixture Augment::mixture(const AugmentRows& rows, std::int64_t row) con
   // source  Yun et al. 2019, arXiv:1905.04899: a rectangle about any pixel, cut at the border.
   const std::int64_t height = sample_.input[0], width = sample_.input[1];
   const double side = std::sqrt(1.0 - share);
-  const auto half_height = static_cast<std::int64_t>(static_cast<double>(height) * side) / 2;
-  const auto half_width = static_cast<std::int64_t>(static_cast<double>(width) * side) / 2;
-  const std::int64_t y = below(height, coin, 1), x = below(width, coin, 2);
-  out.top = std::max<std::int64_t>(0, y - half_height);
-  out.bottom = std::min(height, y + half_height);
-  out.left = std::max<std::int64_t>(0, x - half_width);
-  out.right = std::min(width, x + half_width);
+  const auto tall = std::llround(static_cast<double>(height) * side);
+  const auto wide = std::llround(static_cast<double>(width) * side);
+  const std::int64_t top = below(height, coin, 1) - tall / 2;
+  const std::int64_t left = below(width, coin, 2) - wide / 2;
+  out.top = std::max<std::int64_t>(0, top);
+  out.bottom = std::min<std::int64_t>(height, top + tall);
+  out.left = std::max<std::int64_t>(0, left);
+  out.right = std::min<std::int64_t>(width, left + wide);
   const std::int64_t taken = (out.bottom - out.top) * (out.right - out.left);
   out.share =
       static_cast<float>(1.0 - static_cast<double>(taken) / static_cast<double>(height * width));
