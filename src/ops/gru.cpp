@@ -25,6 +25,7 @@ constexpr std::int64_t kGates = 3;  // reset, update, candidate
 TypeList infer_gru(Types inputs, const Attrs& attrs) {
   const RecurrentForm form(attrs);
   const RecurrentSizes sizes = recurrent_sizes("gru", inputs, kGates);
+  expect_precision("gru", attrs);
   OperandRules("gru", inputs)
       .expect("x", sizes.sequence(kGates * sizes.units))
       .expect("weight", {sizes.units, kGates * sizes.units})
@@ -45,10 +46,11 @@ struct GruStep {
   const T *x, *weight, *bias, *h_before;  // bias, h_before null: zeros
   T *gates, *h, *inner;
   std::int64_t units;
+  bool bf16;  // operands of the product are rounded
 
   [[nodiscard]] double recurrent(std::int64_t j) const {
     const double start = bias != nullptr ? static_cast<double>(bias[j]) : 0.0;
-    return recurrent_sum(start, h_before, weight + j, units, kGates * units);
+    return recurrent_sum(start, h_before, weight + j, units, kGates * units, bf16);
   }
   void run() const {
     for (std::int64_t j = 0; j < 2 * units; ++j) {
@@ -88,8 +90,8 @@ void gru_host(const KernelArgs& args, const Attrs& attrs) {
     for (std::int64_t index = 0; index < steps; ++index) {
       const std::int64_t row = b * steps + order.at(index);
       const GruStep<T> step{
-          x + row * width,     weight, bias, h, gates + row * width, y + row * units,
-          inner + row * units, units};
+          x + row * width,     weight, bias,     h, gates + row * width, y + row * units,
+          inner + row * units, units,  form.bf16};
       mask != nullptr&& mask[row] == T{0} ? step.skip() : step.run();
       h = step.h;
     }
@@ -140,6 +142,7 @@ std::vector<ValueId> gru_vjp(Graph& graph, const Node& node, std::span<const Val
 TypeList infer_gru_grad(Types inputs, const Attrs& attrs) {
   const RecurrentForm form(attrs);
   const RecurrentSizes sizes = recurrent_sizes("gru_grad", inputs, kGates);
+  expect_precision("gru_grad", attrs);
   OperandRules("gru_grad", inputs)
       .expect("gates", sizes.sequence(kGates * sizes.units))
       .expect("y", sizes.sequence(sizes.units))
@@ -166,8 +169,9 @@ struct GruStepGrad {
 /// product.
 struct GruGradients {
   std::vector<double> dh, d, kept;
-  explicit GruGradients(std::int64_t units)
-      : dh(static_cast<std::size_t>(units)), d(kGates * dh.size()), kept(dh.size()) {}
+  bool bf16;
+  GruGradients(std::int64_t units, bool rounds)
+      : dh(static_cast<std::size_t>(units)), d(kGates * dh.size()), kept(dh.size()), bf16(rounds) {}
 
   template <typename T>
   void step(const GruStepGrad<T>& at) {
@@ -187,7 +191,7 @@ struct GruGradients {
       at.dx[2 * units + j] = static_cast<T>(dn);
       at.dinner[j] = static_cast<T>(dn * r);
     }
-    back_through<T>(at.weight, d, dh);
+    back_through<T>(at.weight, d, dh, bf16);
     for (std::size_t j = 0; j < units; ++j) dh[j] += kept[j];
   }
 };
@@ -204,7 +208,7 @@ void gru_grad_host(const KernelArgs& args, const Attrs& attrs) {
   const tensor::Shape& shape = args.inputs[1].type.shape;
   const std::int64_t steps = shape[1], units = shape[2], width = kGates * units;
   const StepOrder order{steps, form.reverse};
-  GruGradients sample(units);
+  GruGradients sample(units, form.bf16);
   for (std::int64_t b = 0; b < shape[0]; ++b) {
     load_state<T>(dlast_h, b, sample.dh);
     const T* start = h0 != nullptr ? h0 + b * units : nullptr;
@@ -232,6 +236,7 @@ autodiff::OpDef make_gru() {
           .host = host_kernel<gru_host<float>, gru_host<double>>,
           .vjp = gru_vjp,
           .flops = gru_flops,
+          .product = true,
           .in_place = true};
 }
 
@@ -240,6 +245,7 @@ autodiff::OpDef make_gru_grad() {
           .infer = infer_gru_grad,
           .host = host_kernel<gru_grad_host<float>, gru_grad_host<double>>,
           .flops = gru_flops,
+          .product = true,
           .in_place = true};
 }
 

@@ -24,6 +24,7 @@ constexpr std::int64_t kGates = 4;  // input, forget, candidate, output
 TypeList infer_lstm(Types inputs, const Attrs& attrs) {
   const RecurrentForm form(attrs);
   const RecurrentSizes sizes = recurrent_sizes("lstm", inputs, kGates);
+  expect_precision("lstm", attrs);
   OperandRules("lstm", inputs)
       .expect("x", sizes.sequence(kGates * sizes.units))
       .expect("weight", {sizes.units, kGates * sizes.units})
@@ -45,11 +46,12 @@ struct LstmStep {
   const T *x, *weight, *h_before, *c_before;  // states null: zeros
   T *gates, *h, *c;
   std::int64_t units;
+  bool bf16;  // operands of the product are rounded
 
   void run() const {
     for (std::int64_t j = 0; j < kGates * units; ++j) {
-      const double sum =
-          recurrent_sum(static_cast<double>(x[j]), h_before, weight + j, units, kGates * units);
+      const double sum = recurrent_sum(static_cast<double>(x[j]), h_before, weight + j, units,
+                                       kGates * units, bf16);
       gates[j] = static_cast<T>(j / units == 2 ? std::tanh(sum) : sigmoid(sum, 0));
     }
     for (std::int64_t j = 0; j < units; ++j) {
@@ -87,9 +89,15 @@ void lstm_host(const KernelArgs& args, const Attrs& attrs) {
     const T* c = c0 != nullptr ? c0 + b * units : nullptr;
     for (std::int64_t index = 0; index < steps; ++index) {
       const std::int64_t row = b * steps + order.at(index);
-      const LstmStep<T> step{
-          x + row * kGates * units, weight, h, c, gates + row * kGates * units, y + row * units,
-          cells + row * units,      units};
+      const LstmStep<T> step{x + row * kGates * units,
+                             weight,
+                             h,
+                             c,
+                             gates + row * kGates * units,
+                             y + row * units,
+                             cells + row * units,
+                             units,
+                             form.bf16};
       mask != nullptr&& mask[row] == T{0} ? step.skip() : step.run();
       h = step.h;
       c = step.c;
@@ -138,6 +146,7 @@ std::vector<ValueId> lstm_vjp(Graph& graph, const Node& node, std::span<const Va
 TypeList infer_lstm_grad(Types inputs, const Attrs& attrs) {
   const RecurrentForm form(attrs);
   const RecurrentSizes sizes = recurrent_sizes("lstm_grad", inputs, kGates);
+  expect_precision("lstm_grad", attrs);
   OperandRules("lstm_grad", inputs)
       .expect("gates", sizes.sequence(kGates * sizes.units))
       .expect("cells", sizes.sequence(sizes.units))
@@ -156,8 +165,9 @@ TypeList infer_lstm_grad(Types inputs, const Attrs& attrs) {
 /// The gradients of one sample on their way back through the steps: of h, c and a step's sums.
 struct LstmGradients {
   std::vector<double> dh, dc, d;
-  explicit LstmGradients(std::int64_t units)
-      : dh(static_cast<std::size_t>(units)), dc(dh.size()), d(kGates * dh.size()) {}
+  bool bf16;
+  LstmGradients(std::int64_t units, bool rounds)
+      : dh(static_cast<std::size_t>(units)), dc(dh.size()), d(kGates * dh.size()), bf16(rounds) {}
 
   /// One step; dx may be gates.
   template <typename T>
@@ -176,7 +186,7 @@ struct LstmGradients {
       dc[j] *= f;
     }
     for (std::size_t j = 0; j < d.size(); ++j) dx[j] = static_cast<T>(d[j]);
-    back_through<T>(weight, d, dh);
+    back_through<T>(weight, d, dh, bf16);
   }
 };
 
@@ -194,7 +204,7 @@ void lstm_grad_host(const KernelArgs& args, const Attrs& attrs) {
   const tensor::Shape& shape = args.inputs[1].type.shape;
   const std::int64_t steps = shape[1], units = shape[2], width = kGates * units;
   const StepOrder order{steps, form.reverse};
-  LstmGradients sample(units);
+  LstmGradients sample(units, form.bf16);
   for (std::int64_t b = 0; b < shape[0]; ++b) {
     load_state<T>(dlast_h, b, sample.dh);
     load_state<T>(dlast_c, b, sample.dc);
@@ -223,6 +233,7 @@ autodiff::OpDef make_lstm() {
           .host = host_kernel<lstm_host<float>, lstm_host<double>>,
           .vjp = lstm_vjp,
           .flops = lstm_flops,
+          .product = true,
           .in_place = true};
 }
 
@@ -231,6 +242,7 @@ autodiff::OpDef make_lstm_grad() {
           .infer = infer_lstm_grad,
           .host = host_kernel<lstm_grad_host<float>, lstm_grad_host<double>>,
           .flops = lstm_flops,
+          .product = true,
           .in_place = true};
 }
 

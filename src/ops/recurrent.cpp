@@ -22,6 +22,7 @@ TypeList infer_weight_grad(Types inputs, const Attrs& attrs) {
   const RecurrentForm form(attrs);
   const bool inner = attrs.integer("inner") != 0;
   const RecurrentSizes sizes = recurrent_sizes(kOp, inputs, 1);
+  expect_precision(kOp, attrs);
   if (inputs.size() < 2) rule_broken(kOp, "one input; want y and d");
   const std::int64_t width = inner ? 3 * sizes.units : inputs[1].shape.last();
   OperandRules(kOp, inputs)
@@ -55,7 +56,7 @@ void weight_grad_host(const KernelArgs& args, const Attrs& attrs) {
           const T* h = state_before(order, index, y + b * steps * units, start, units);
           const std::int64_t row = b * steps + order.at(index);
           const T factor = of_inner ? inner[row * units + j - (width - units)] : d[row * width + j];
-          if (h != nullptr) sum += static_cast<double>(h[i]) * static_cast<double>(factor);
+          if (h != nullptr) sum += operand(h[i], form.bf16) * operand(factor, form.bf16);
         }
       }
       dw[i * width + j] = static_cast<T>(sum);
@@ -97,7 +98,8 @@ RecurrentForm::RecurrentForm(const Attrs& attrs)
       bias(attrs.integer("bias") != 0),
       dy(attrs.integer("dy") != 0),
       dlast_h(attrs.integer("dlast_h") != 0),
-      dlast_c(attrs.integer("dlast_c") != 0) {}
+      dlast_c(attrs.integer("dlast_c") != 0),
+      bf16(rounds_operands(attrs)) {}
 
 RecurrentSizes recurrent_sizes(std::string_view op, Types inputs, std::int64_t gates) {
   if (inputs.empty()) rule_broken(op, "no inputs; want [B, T, ...]");
@@ -143,7 +145,8 @@ autodiff::OpDef make_recurrent_weight_grad() {
   return {.name = "recurrent_weight_grad",
           .infer = infer_weight_grad,
           .host = host_kernel<weight_grad_host<float>, weight_grad_host<double>>,
-          .flops = weight_grad_flops};
+          .flops = weight_grad_flops,
+          .product = true};
 }
 
 autodiff::OpDef make_time_mask() {

@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "autodiff/graph.h"
+#include "ops/host.h"
 #include "ops/rules.h"
 
 namespace dlt::ops {
@@ -21,6 +22,7 @@ struct RecurrentForm {
   bool dy = false;       // gradient of y
   bool dlast_h = false;  // gradient of the last h
   bool dlast_c = false;  // gradient of the last c
+  bool bf16 = false;     // the operands of products are rounded
   explicit RecurrentForm(const tensor::Attrs& attrs);
 };
 
@@ -80,9 +82,9 @@ template <typename T>
 /// x + h · column of the recurrent weight [units, width]; h null: zeros.
 template <typename T>
 [[nodiscard]] double recurrent_sum(double x, const T* h, const T* weight, std::int64_t units,
-                                   std::int64_t width) {
+                                   std::int64_t width, bool bf16) {
   for (std::int64_t k = 0; h != nullptr && k < units; ++k) {
-    x += static_cast<double>(h[k]) * static_cast<double>(weight[k * width]);
+    x += operand(h[k], bf16) * operand(weight[k * width], bf16);
   }
   return x;
 }
@@ -109,10 +111,12 @@ void store_state(std::span<const double> from, std::int64_t sample, T* states) {
 
 /// dh = weight · d for a recurrent weight [units, width].
 template <typename T>
-void back_through(const T* weight, std::span<const double> d, std::span<double> dh) {
+void back_through(const T* weight, std::span<const double> d, std::span<double> dh, bool bf16) {
   for (double& sum : dh) {
     sum = 0;
-    for (const double change : d) sum += change * static_cast<double>(*weight++);
+    for (const double change : d) {
+      sum += (bf16 ? operand(static_cast<T>(change), bf16) : change) * operand(*weight++, bf16);
+    }
   }
 }
 

@@ -32,6 +32,7 @@ const Activation& activation_of(std::string_view op, const Attrs& attrs) {
 TypeList infer_simple_rnn(Types inputs, const Attrs& attrs) {
   const RecurrentForm form(attrs);
   const RecurrentSizes sizes = recurrent_sizes("simple_rnn", inputs, 1);
+  expect_precision("simple_rnn", attrs);
   (void)activation_of("simple_rnn", attrs);
   OperandRules("simple_rnn", inputs)
       .expect("x", sizes.sequence(sizes.units))
@@ -61,7 +62,9 @@ void simple_rnn_host(const KernelArgs& args, const Attrs& attrs) {
       for (std::int64_t j = 0; j < units; ++j) {
         const double start = static_cast<double>(x[row * units + j]);
         const double run =
-            skip ? 0.0 : activation.value(recurrent_sum(start, h, weight + j, units, units), 0);
+            skip
+                ? 0.0
+                : activation.value(recurrent_sum(start, h, weight + j, units, units, form.bf16), 0);
         const T kept = h != nullptr ? h[j] : T{0};
         y[row * units + j] = skip ? kept : static_cast<T>(run);
       }
@@ -107,6 +110,7 @@ std::vector<ValueId> simple_rnn_vjp(Graph& graph, const Node& node,
 TypeList infer_simple_rnn_grad(Types inputs, const Attrs& attrs) {
   const RecurrentForm form(attrs);
   const RecurrentSizes sizes = recurrent_sizes("simple_rnn_grad", inputs, 1);
+  expect_precision("simple_rnn_grad", attrs);
   (void)activation_of("simple_rnn_grad", attrs);
   OperandRules("simple_rnn_grad", inputs)
       .expect("y", sizes.sequence(sizes.units))
@@ -148,7 +152,7 @@ void simple_rnn_grad_host(const KernelArgs& args, const Attrs& attrs) {
         change[j] = activation.grad(static_cast<double>(y_row[j]), dh[j], 0);
         d_row[j] = static_cast<T>(change[j]);
       }
-      back_through<T>(weight, change, dh);
+      back_through<T>(weight, change, dh, form.bf16);
     }
     store_state(dh, b, dh0);
   }
@@ -162,6 +166,7 @@ autodiff::OpDef make_simple_rnn() {
           .host = host_kernel<simple_rnn_host<float>, simple_rnn_host<double>>,
           .vjp = simple_rnn_vjp,
           .flops = simple_rnn_flops,
+          .product = true,
           .in_place = true};
 }
 
@@ -169,7 +174,8 @@ autodiff::OpDef make_simple_rnn_grad() {
   return {.name = "simple_rnn_grad",
           .infer = infer_simple_rnn_grad,
           .host = host_kernel<simple_rnn_grad_host<float>, simple_rnn_grad_host<double>>,
-          .flops = simple_rnn_flops};
+          .flops = simple_rnn_flops,
+          .product = true};
 }
 
 }  // namespace dlt::ops

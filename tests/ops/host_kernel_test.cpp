@@ -213,8 +213,13 @@ TEST(HostKernel, F32IsF64Rounded) {
     const std::vector<Tensor> got = run_op(sample.op, narrow, sample.attrs);
     const std::vector<Tensor> want = run_op(sample.op, wide, sample.attrs);
     SCOPED_TRACE(support::text(sample));
+    // What a step makes of a rounded operand is rounded again for the next.
+    const bool recurs =
+        sample.inputs[0].shape.rank() == 3 && sample.attrs.word("precision") == "bf16";
+    const support::Tolerance limit =
+        recurs ? support::tolerance(DType::bf16) : support::Tolerance{3e-7, 3e-7};
     for (std::size_t i = 0; i < got.size(); ++i) {
-      expect_close(support::to_doubles(got[i]), support::to_doubles(want[i]), {3e-7, 3e-7});
+      expect_close(support::to_doubles(got[i]), support::to_doubles(want[i]), limit);
     }
   }
 }

@@ -40,7 +40,8 @@ std::vector<Options> all_options() {
           {.initial = true},
           {.masked = true},
           {.initial = true, .masked = true, .attrs = {{"reverse", kYes}}},
-          {.attrs = {{"reverse", kYes}}}};
+          {.attrs = {{"reverse", kYes}}},
+          {.attrs = {{"precision", std::string("bf16")}}}};
 }
 
 SampleInput mask(const Sizes& s) { return {{s.batch, s.steps}, Fill::mask, 0, false}; }

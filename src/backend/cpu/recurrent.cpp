@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "backend/cpu/prepare.h"
 #include "backend/cpu/routines.h"
 
 namespace dlt::cpu {
@@ -99,7 +100,10 @@ class TimeMask final : public Kernel {
 /// Input 0 is [B, T, gates · H].
 RecurrentPlan plan_of(const KernelSpec& spec, std::int64_t gates, Isa isa) {
   const tensor::Shape& x = spec.inputs[0].shape;
-  return {spec.attrs, {x[0], x[1], x[2] / gates, is_set(spec.attrs, "reverse")}, isa};
+  return {
+      spec.attrs,
+      {x[0], x[1], x[2] / gates, is_set(spec.attrs, "reverse"), prepare::precision_of(spec.attrs)},
+      isa};
 }
 
 template <typename Call>
@@ -236,8 +240,8 @@ std::unique_ptr<Kernel> make_recurrent_weight_grad(const KernelSpec& spec, Isa i
   };
   RecurrentPlan plan = plan_of(spec, 1, isa);
   plan.width = spec.outputs[0].shape.last();
-  const std::int64_t scratch =
-      gemm_scratch_floats(plan.sizes.units, plan.width, plan.sizes.batch * plan.sizes.steps);
+  const std::int64_t scratch = gemm_scratch_floats(
+      plan.sizes.units, plan.width, plan.sizes.batch * plan.sizes.steps, plan.sizes.precision);
   const Form<RecurrentWeightGradCall> form{bind, avx2::recurrent_weight_grad,
                                            avx512::recurrent_weight_grad};
   return std::make_unique<RecurrentKernel<RecurrentWeightGradCall>>(std::move(plan), form, scratch);

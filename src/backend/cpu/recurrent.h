@@ -16,6 +16,7 @@ constexpr std::int64_t kRecurrentRows = 64;
 struct RecurrentSizes {
   std::int64_t batch = 0, steps = 0, units = 0;
   bool reverse = false;
+  Precision precision = Precision::f32;
 };
 
 /// Operands as in docs/ops.md; those a call does not have are null. gates may be x.
@@ -94,7 +95,8 @@ constexpr std::int64_t recurrent_scratch_floats(const RecurrentSizes& s, std::in
   return in_lines(
              most(gemm_packed_b_floats(width, s.units), gemm_packed_b_floats(s.units, width))) +
          in_lines(rows * width) + 2 * in_lines(rows * s.units) +
-         most(gemm_scratch_floats(rows, width, s.units), gemm_scratch_floats(rows, s.units, width));
+         most(gemm_scratch_floats(rows, width, s.units, s.precision),
+              gemm_scratch_floats(rows, s.units, width, s.precision));
 }
 
 }  // namespace dlt::cpu

@@ -55,6 +55,7 @@ struct StepRun {
     g.m = rows;
     g.n = width;
     g.k = sizes.units;
+    g.precision = sizes.precision;
     g.a = h;
     g.c = sums;
     g.packed_b = packed;

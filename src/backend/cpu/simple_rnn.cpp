@@ -99,6 +99,7 @@ void recurrent_weight_grad(const RecurrentWeightGradCall& call) {
   g.m = call.sizes.units;
   g.n = call.inner != nullptr ? call.width - call.sizes.units : call.width;
   g.k = call.sizes.batch * call.sizes.steps;
+  g.precision = call.sizes.precision;
   g.find_a_panel = find_states;
   g.context = &call;
   g.b = call.d;
