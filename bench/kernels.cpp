@@ -278,6 +278,53 @@ void add_recurrent(std::vector<Case>& cases, std::int64_t batch, std::int64_t st
   }
 }
 
+/// The three directions of a convolution on square images, padded alike on all sides. The FLOPs are
+/// those of every kernel position, padding included.
+struct ConvShape {
+  std::int64_t batch = 0, size = 0, in = 0, out = 0, kernel = 1, stride = 1, pad = 0, groups = 1;
+};
+
+void add_conv(std::vector<Case>& cases, const ConvShape& c) {
+  const std::int64_t out_size = (c.size + 2 * c.pad - c.kernel) / c.stride + 1;
+  const TensorType x = f32({c.batch, c.size, c.size, c.in});
+  const TensorType w = f32({c.kernel, c.kernel, c.in / c.groups, c.out});
+  const TensorType y = f32({c.batch, out_size, out_size, c.out});
+  Attrs attrs{{"stride_h", c.stride}, {"stride_w", c.stride}, {"pad_top", c.pad},
+              {"pad_left", c.pad},    {"pad_bottom", c.pad},  {"pad_right", c.pad},
+              {"groups", c.groups}};
+  std::string size;
+  for (const std::int64_t n : {c.batch, c.size, c.in, c.out, c.kernel, c.stride}) {
+    size += (size.empty() ? "/" : "x") + std::to_string(n);
+  }
+  if (c.groups > 1) size += "g" + std::to_string(c.groups);
+  const double flops =
+      2.0 * static_cast<double>(y.shape.numel() * c.kernel * c.kernel * c.in / c.groups);
+  cases.push_back({"conv2d" + size, "conv2d", {x, w}, {y}, attrs, {}, flops});
+  Attrs weight = attrs;
+  weight.set("kernel_h", c.kernel);
+  weight.set("kernel_w", c.kernel);
+  cases.push_back(
+      {"conv2d_weight_grad" + size, "conv2d_weight_grad", {x, y}, {w}, weight, {}, flops});
+  attrs.set("in_h", c.size);
+  attrs.set("in_w", c.size);
+  cases.push_back({"conv2d_input_grad" + size, "conv2d_input_grad", {y, w}, {x}, attrs, {}, flops});
+}
+
+void add_convs(std::vector<Case>& cases) {
+  add_conv(cases, {64, 28, 1, 6, 5, 1, 2});  // LeNet-5
+  add_conv(cases, {64, 14, 6, 16, 5, 1, 0});
+  add_conv(cases, {64, 14, 20, 50, 5, 1, 0});  // its wider form
+  add_conv(cases, {32, 32, 3, 64, 3, 1, 1});   // resnet18 of images of 32 x 32
+  for (const std::int64_t stage : {1, 2, 4, 8}) {
+    const std::int64_t size = 32 / stage, channels = 64 * stage;
+    add_conv(cases, {32, size, channels, channels, 3, 1, 1});
+    if (stage == 8) break;
+    add_conv(cases, {32, size, channels, 2 * channels, 3, 2, 1});
+    add_conv(cases, {32, size, channels, 2 * channels, 1, 2, 0});
+  }
+  add_conv(cases, {32, 32, 64, 64, 3, 1, 1, 64});  // depthwise
+}
+
 std::vector<Case> all_cases() {
   std::vector<Case> cases;
   add_recurrent(cases, 32, 64, 256);
@@ -302,6 +349,7 @@ std::vector<Case> all_cases() {
   }
   add_layer_norm(cases, 768, 128);
   add_layer_norm(cases, 1024, 384);
+  add_convs(cases);
   add_max_pool(cases, {64, 28, 28, 6});  // LeNet-5
   add_max_pool(cases, {64, 10, 10, 16});
   add_max_pool(cases, {32, 32, 32, 64});

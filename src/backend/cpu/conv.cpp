@@ -10,12 +10,6 @@
 namespace dlt::cpu::DLT_ISA {
 namespace {
 
-/// What outputs read: rows are outputs, columns belong to rows of the weight of one group.
-Gather forward_gather(const ConvPlan& p, const float* x, std::int64_t group) {
-  return {x + group * p.group_in, p.in_channels(), p.group_in, forward_axis(p.h),
-          forward_axis(p.w)};
-}
-
 bool is_plain(const ConvAxis& a) {
   return a.kernel == 1 && a.stride == 1 && a.pad == 0 && a.in == a.out;
 }
@@ -156,52 +150,66 @@ DLT_INLINE void add_floats(const float* from, float* to, std::int64_t n) {
   if (n > 0) store_first(to, load_first(to, n) + load_first(from, n), n);
 }
 
-/// Adds what one output gives to the inputs that it read: `from` in the order of the gather's
-/// columns.
-void scatter_row(const Gather& x, const GridPoint& at, const float* from) {
-  const std::int64_t column = at.j * x.w.step + x.w.first;
-  for (std::int64_t r = 0; r < x.h.taps; ++r, from += x.line()) {
-    const std::int64_t y = at.i * x.h.step + x.h.first + r * x.h.spread;
-    if (y < 0 || y >= x.h.size) continue;
-    float* line = const_cast<float*>(x.image_line(at.b, y));
-    if (x.joined()) {
-      const std::int64_t begin = column * x.pixel, n = x.line();
-      const std::int64_t low = clamp(-begin, 0, n),
-                         high = clamp(x.w.size * x.pixel - begin, low, n);
-      add_floats(from + low, line + begin + low, high - low);
-      continue;
+/// Rows [r, r + taps) of the kernel.
+struct KernelRows {
+  std::int64_t r, taps;
+};
+
+/// Adds what some lines of outputs, from p on, give to the inputs that rows of the kernel read:
+/// `from` has a row for each output, in the order of those rows' columns. Neighbouring outputs of a
+/// line share inputs, and adding to what was just stored would wait for it; so outputs below each
+/// other follow each other.
+void scatter_lines(const Gather& x, const GridPoint& first, std::int64_t lines,
+                   const KernelRows& rows, const float* from) {
+  const std::int64_t width = x.w.size * x.pixel, columns = rows.taps * x.line();
+  const std::int64_t step = x.w.step * x.pixel;
+  for_each_segment(x, rows.r * x.line(), columns, [&](const Segment& segment) {
+    float* to[kConvScatterPositions];  // where a line of outputs adds; null outside of the image
+    GridPoint p = first;
+    for (std::int64_t i = 0; i < lines; ++i, p.advance(x, x.w.grid)) {
+      to[i] = const_cast<float*>(place_of(x, p, segment).line);
     }
-    for (std::int64_t s = 0; s < x.w.taps; ++s) {
-      const std::int64_t place = column + s * x.w.spread;
-      if (place < 0 || place >= x.w.size) continue;
-      add_floats(from + s * x.channels, line + place * x.pixel, x.channels);
+    for (std::int64_t j = 0; j < x.w.grid; ++j) {
+      const std::int64_t begin = j * step + segment.begin;
+      const std::int64_t low = clamp(-begin, 0, segment.count);
+      const std::int64_t high = clamp(width - begin, low, segment.count);
+      const float* row = from + j * columns + segment.place + low;
+      for (std::int64_t i = 0; i < lines; ++i, row += x.w.grid * columns) {
+        if (to[i] != nullptr) add_floats(row, to[i] + begin + low, high - low);
+      }
     }
-  }
+  });
 }
 
-/// rows = dy · weight^T for some outputs at a time, added to the inputs they read.
+/// dy · weight^T for some lines of outputs and some rows of the kernel at a time, added to the
+/// inputs they read.
 void scatter_input_grad(const ConvPlan& p, const Memory& m) {
   zero_floats(m.y(0), p.in_pixels() * p.in_channels());
+  const std::int64_t some = conv_scatter_lines(p), lines = p.batch * p.h.out;
+  const std::int64_t taps = conv_scatter_taps(p), line = p.w.kernel * p.group_in;
+  const std::int64_t packed_tap = p.group_out * conv_padded(taps * line);
   GemmArgs g;
-  g.n = p.taps() * p.group_in;
   g.k = p.group_out;
   g.trans_b = true;
   g.lda = g.ldb = p.out_channels();
-  float* packed = m.scratch + conv_padded(kConvScatterRows * g.n);
-  g.packed_b = packed;
-  g.scratch = packed + conv_padded(gemm_packed_b_floats(g.n, g.k));
+  float* packed = m.scratch + conv_padded(some * p.w.out * taps * line);
+  g.scratch = packed + p.h.kernel * packed_tap;
   g.c = m.scratch;
   for (std::int64_t group = 0; group < p.groups; ++group) {
     const Gather x = forward_gather(p, m.y(0), group);
-    g.b = m.x(1) + group * p.group_out;
-    pack_b(g, packed);
-    GridPoint at(x, 0);
-    for (std::int64_t begin = 0; begin < p.out_pixels(); begin += kConvScatterRows) {
-      g.m = lesser(kConvScatterRows, p.out_pixels() - begin);
-      g.a = m.x(0) + begin * p.out_channels() + group * p.group_out;
-      gemm(g);
-      for (std::int64_t i = 0; i < g.m; ++i, at.advance(x, 1)) {
-        scatter_row(x, at, m.scratch + i * g.n);
+    for (std::int64_t first = 0; first < lines; first += some) {
+      const std::int64_t count = lesser(some, lines - first);
+      g.m = count * p.w.out;
+      g.a = m.x(0) + first * p.w.out * p.out_channels() + group * p.group_out;
+      for (std::int64_t r = 0; r < p.h.kernel; r += taps) {
+        const KernelRows rows{r, lesser(taps, p.h.kernel - r)};
+        float* room = packed + r * packed_tap;
+        g.n = rows.taps * line;
+        g.b = m.x(1) + r * line * p.out_channels() + group * p.group_out;
+        if (first == 0) pack_b(g, room);
+        g.packed_b = room;
+        gemm(g);
+        scatter_lines(x, GridPoint(x, first * p.w.out), count, rows, m.scratch);
       }
     }
   }
@@ -226,7 +234,7 @@ void conv2d(const ConvPlan& p, const Memory& m) {
       g.a = x.image;
       g.lda = p.in_channels();
     } else {
-      g.find_a_panel = positions_panel;
+      g.find_a_panel = is_single(x) ? single_positions_panel : positions_panel;
       g.context = &x;
     }
     gemm(g);
@@ -247,7 +255,7 @@ void conv2d_weight_grad(const ConvPlan& p, const Memory& m) {
   g.scratch = m.scratch;
   for (std::int64_t group = 0; group < p.groups; ++group) {
     const Gather x = forward_gather(p, m.x(0), group);
-    g.find_a_panel = x.pixel == 1 && x.w.step == 1 ? single_columns_panel : columns_panel;
+    g.find_a_panel = is_single(x) ? single_columns_panel : columns_panel;
     g.context = &x;
     g.b = m.x(1) + group * p.group_out;
     g.c = m.y(0) + group * p.group_out;

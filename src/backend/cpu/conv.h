@@ -32,39 +32,91 @@ struct ConvPlan {
   [[nodiscard]] constexpr bool depthwise() const { return group_in == 1 && group_out == 1; }
 };
 
-// How the input's gradient is made; fixed rules on the shape.
+/// One image with as much of its padding as is read.
+struct ConvFrame {
+  std::int64_t height = 0, width = 0;
+  bool padded = false;  // larger than the image
+};
 
-/// Few input channels would leave most lanes of a product empty: then the product's columns are the
+constexpr ConvFrame conv_frame(const ConvPlan& p) {
+  const auto reach = [](const ConvAxis& a) {
+    return (a.out - 1) * a.stride + (a.kernel - 1) * a.dilation + 1;
+  };
+  const ConvFrame frame{reach(p.h), reach(p.w), false};
+  const bool padded = p.h.pad > 0 || p.w.pad > 0 || frame.height > p.h.in || frame.width > p.w.in;
+  return {frame.height, frame.width, padded};
+}
+
+// Which way is taken: fixed rules on the shape, measured by bench/kernels.
+
+/// Few channels: the image is read where it lies, one after the other. Padded images of grouped
+/// convolutions are not: the frame holds the channels of a group only.
+constexpr bool conv_direct(const ConvPlan& p) {
+  constexpr std::int64_t kMostWeights = 32768, kMostFilters = 64, kMostChannels = 32;
+  const bool plain = p.taps() == 1 && p.h.stride == 1 && p.w.stride == 1;
+  const std::int64_t weights = p.taps() * p.group_in * p.group_out;
+  return !plain && p.groups == 1 && p.group_in <= kMostChannels && p.group_out <= kMostFilters &&
+         weights <= kMostWeights && p.out_pixels() > 0;
+}
+
+constexpr std::int64_t conv_padded(std::int64_t n) { return (n + 15) / 16 * 16; }
+
+/// Few input channels would leave many lanes of a product empty: then the product's columns are the
 /// taps of the kernel, and its rows are added where they belong.
-constexpr bool conv_scatters(const ConvPlan& p) { return p.group_in < 12; }
+constexpr bool conv_scatters(const ConvPlan& p) {
+  return p.group_in < 32 && 4 * p.group_in < 3 * conv_padded(p.group_in);
+}
 
-constexpr std::int64_t kConvScatterRows = 128;  // of outputs at a time, where it scatters
-constexpr std::int64_t kConvChunkRows = 1008;   // of inputs at a time, where the stride is not 1
+/// Lines of outputs at a time, where it scatters.
+constexpr std::int64_t kConvScatterPositions = 128;
+constexpr std::int64_t conv_scatter_lines(const ConvPlan& p) {
+  return p.w.out >= kConvScatterPositions ? 1 : kConvScatterPositions / p.w.out;
+}
+
+/// Rows of the kernel at a time, where it scatters: what they give stays in the first-level cache.
+constexpr std::int64_t conv_scatter_taps(const ConvPlan& p) {
+  constexpr std::int64_t kFloats = 8192;
+  const std::int64_t row = conv_scatter_lines(p) * p.w.out * p.w.kernel * p.group_in;
+  const std::int64_t rows = row >= kFloats ? 1 : kFloats / row;
+  return rows < p.h.kernel ? rows : p.h.kernel;
+}
+
+constexpr std::int64_t kConvChunkRows = 1008;  // of inputs at a time, where the stride is not 1
 
 /// Larger weights are read where they lie, tap by tap, rather than turned around in scratch.
 constexpr bool conv_turns_weight(const ConvPlan& p) {
   return p.taps() * p.group_in * p.group_out <= (std::int64_t{1} << 18);
 }
 
-constexpr std::int64_t conv_padded(std::int64_t n) { return (n + 15) / 16 * 16; }
+constexpr std::int64_t conv_frame_floats(const ConvPlan& p) {
+  const ConvFrame frame = conv_frame(p);
+  return frame.padded ? frame.height * frame.width * p.group_in : 0;
+}
+
+constexpr std::int64_t conv_direct_packed_floats(const ConvPlan& p) {
+  return p.taps() * p.group_in * ((p.group_out + 31) / 32 * 32);
+}
 
 constexpr std::int64_t conv2d_scratch_floats(const ConvPlan& p) {
-  return p.depthwise() ? 0
-                       : gemm_scratch_floats(p.out_pixels(), p.group_out, p.taps() * p.group_in);
+  if (p.depthwise()) return 0;
+  if (conv_direct(p)) return conv_direct_packed_floats(p) + conv_frame_floats(p);
+  return gemm_scratch_floats(p.out_pixels(), p.group_out, p.taps() * p.group_in);
 }
 
 constexpr std::int64_t conv2d_weight_grad_scratch_floats(const ConvPlan& p) {
-  return p.depthwise() ? 0
-                       : gemm_scratch_floats(p.taps() * p.group_in, p.group_out, p.out_pixels());
+  if (p.depthwise()) return 0;
+  if (conv_direct(p)) return conv_frame_floats(p);
+  return gemm_scratch_floats(p.taps() * p.group_in, p.group_out, p.out_pixels());
 }
 
 constexpr std::int64_t conv2d_input_grad_scratch_floats(const ConvPlan& p) {
   const std::int64_t inner = p.taps() * p.group_out;
   if (p.depthwise()) return 0;
   if (conv_scatters(p)) {
-    const std::int64_t n = p.taps() * p.group_in;
-    return conv_padded(kConvScatterRows * n) + conv_padded(gemm_packed_b_floats(n, p.group_out)) +
-           gemm_scratch_floats(kConvScatterRows, n, p.group_out);
+    const std::int64_t rows = conv_scatter_lines(p) * p.w.out;
+    const std::int64_t n = conv_scatter_taps(p) * p.w.kernel * p.group_in;
+    return conv_padded(rows * n) + p.h.kernel * gemm_packed_b_floats(n, p.group_out) +
+           gemm_scratch_floats(rows, n, p.group_out);
   }
   const bool strided = p.h.stride != 1 || p.w.stride != 1;
   const std::int64_t rows = strided ? kConvChunkRows : p.in_pixels();
@@ -78,6 +130,8 @@ constexpr std::int64_t conv2d_input_grad_scratch_floats(const ConvPlan& p) {
   void conv2d(const ConvPlan& plan, const Memory& m);             /* x, weight, bias */ \
   void conv2d_input_grad(const ConvPlan& plan, const Memory& m);  /* dy, weight */      \
   void conv2d_weight_grad(const ConvPlan& plan, const Memory& m); /* x, dy */           \
+  void conv2d_direct(const ConvPlan& plan, const Memory& m);                            \
+  void conv2d_direct_weight_grad(const ConvPlan& plan, const Memory& m);                \
   void depthwise(const ConvPlan& plan, const Memory& m);                                \
   void depthwise_input_grad(const ConvPlan& plan, const Memory& m);                     \
   void depthwise_weight_grad(const ConvPlan& plan, const Memory& m);                    \

@@ -48,5 +48,11 @@ inline Phase phase_of(const ConvAxis& a, std::int64_t begin) {
   return phase;
 }
 
+/// What outputs read: rows are outputs, columns belong to rows of the weight of one group.
+inline Gather forward_gather(const ConvPlan& p, const float* x, std::int64_t group) {
+  return {x + group * p.group_in, p.in_channels(), p.group_in, forward_axis(p.h),
+          forward_axis(p.w)};
+}
+
 }  // namespace
 }  // namespace dlt::cpu::DLT_ISA

@@ -23,20 +23,16 @@ ConvPlan plan_of(const ConvGeometry& g) {
   return plan;
 }
 
-/// A routine of both instruction sets for convolutions in general, and one for those of one filter
-/// a channel.
+/// One routine in both instruction sets.
 struct Routines {
-  ConvRoutine avx2, avx512, depthwise_avx2, depthwise_avx512;
+  ConvRoutine avx2, avx512;
 };
 
 std::unique_ptr<tensor::Kernel> make(const KernelSpec& spec, const ConvPlan& plan, Isa isa,
                                      const Routines& routines, std::int64_t scratch_floats) {
   if (!all_f32(spec.inputs) || !all_f32(spec.outputs)) return nullptr;
-  const ConvRoutine general = isa == Isa::avx512 ? routines.avx512 : routines.avx2;
-  const ConvRoutine depthwise =
-      isa == Isa::avx512 ? routines.depthwise_avx512 : routines.depthwise_avx2;
-  return std::make_unique<PlannedKernel<ConvPlan>>(plan.depthwise() ? depthwise : general, plan,
-                                                   scratch_floats);
+  return std::make_unique<PlannedKernel<ConvPlan>>(
+      isa == Isa::avx512 ? routines.avx512 : routines.avx2, plan, scratch_floats);
 }
 
 }  // namespace
@@ -49,26 +45,33 @@ std::unique_ptr<tensor::Kernel> make_conv2d(const KernelSpec& spec, Isa isa) {
   plan.activation = call.activation;
   plan.alpha = call.p0;
   plan.biased = spec.inputs.size() > 2;
-  return make(spec, plan, isa, {avx2::conv2d, avx512::conv2d, avx2::depthwise, avx512::depthwise},
-              conv2d_scratch_floats(plan));
+  Routines routines{avx2::conv2d, avx512::conv2d};
+  if (plan.depthwise()) {
+    routines = {avx2::depthwise, avx512::depthwise};
+  } else if (conv_direct(plan)) {
+    routines = {avx2::conv2d_direct, avx512::conv2d_direct};
+  }
+  return make(spec, plan, isa, routines, conv2d_scratch_floats(plan));
 }
 
 std::unique_ptr<tensor::Kernel> make_conv2d_input_grad(const KernelSpec& spec, Isa isa) {
   const ConvPlan plan = plan_of(
       conv_geometry("conv2d_input_grad", spec.outputs[0].shape, spec.inputs[1].shape, spec.attrs));
-  return make(spec, plan, isa,
-              {avx2::conv2d_input_grad, avx512::conv2d_input_grad, avx2::depthwise_input_grad,
-               avx512::depthwise_input_grad},
-              conv2d_input_grad_scratch_floats(plan));
+  Routines routines{avx2::conv2d_input_grad, avx512::conv2d_input_grad};
+  if (plan.depthwise()) routines = {avx2::depthwise_input_grad, avx512::depthwise_input_grad};
+  return make(spec, plan, isa, routines, conv2d_input_grad_scratch_floats(plan));
 }
 
 std::unique_ptr<tensor::Kernel> make_conv2d_weight_grad(const KernelSpec& spec, Isa isa) {
   const ConvPlan plan = plan_of(
       conv_geometry("conv2d_weight_grad", spec.inputs[0].shape, spec.outputs[0].shape, spec.attrs));
-  return make(spec, plan, isa,
-              {avx2::conv2d_weight_grad, avx512::conv2d_weight_grad, avx2::depthwise_weight_grad,
-               avx512::depthwise_weight_grad},
-              conv2d_weight_grad_scratch_floats(plan));
+  Routines routines{avx2::conv2d_weight_grad, avx512::conv2d_weight_grad};
+  if (plan.depthwise()) {
+    routines = {avx2::depthwise_weight_grad, avx512::depthwise_weight_grad};
+  } else if (conv_direct(plan)) {
+    routines = {avx2::conv2d_direct_weight_grad, avx512::conv2d_direct_weight_grad};
+  }
+  return make(spec, plan, isa, routines, conv2d_weight_grad_scratch_floats(plan));
 }
 
 }  // namespace dlt::cpu

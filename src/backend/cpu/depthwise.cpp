@@ -80,6 +80,26 @@ void run_filter(const Filter& f, std::int64_t batch) {
   }
 }
 
+/// Adds the products of a grid line from p on to the sums of a tap.
+void add_tap(const Gather& x, const GridPoint& p, const Segment& tap, const float* dy,
+             float* sums) {
+  const std::int64_t channels = x.channels, step = x.w.step * x.pixel;
+  const Inner inner = inner_positions(x, p, x.w.grid, tap);
+  for (std::int64_t c = 0; c < channels && inner.from != nullptr; c += kLanes) {
+    const std::int64_t lanes = channels - c;
+    vf even = load_columns(sums + c, lanes), odd{};
+    const float* a = inner.from + c;
+    const float* b = dy + inner.low * channels + c;
+    std::int64_t left = inner.high - inner.low;
+    for (; left >= 2; left -= 2, a += 2 * step, b += 2 * channels) {
+      even = fma(load_columns(a, lanes), load_columns(b, lanes), even);
+      odd = fma(load_columns(a + step, lanes), load_columns(b + channels, lanes), odd);
+    }
+    if (left > 0) even = fma(load_columns(a, lanes), load_columns(b, lanes), even);
+    store_columns(sums + c, even + odd, lanes);
+  }
+}
+
 }  // namespace
 
 void depthwise(const ConvPlan& p, const Memory& m) {
@@ -125,25 +145,13 @@ void depthwise_weight_grad(const ConvPlan& p, const Memory& m) {
   GridPoint at(x, 0);
   for (std::int64_t line = 0; line < p.batch * p.h.out; ++line, at.advance(x, p.w.out)) {
     const float* dy = m.x(1) + line * p.w.out * channels;
-    for (std::int64_t tap = 0; tap < p.taps(); ++tap) {
-      const Inner inner = inner_positions(x, at, p.w.out, tap * channels, channels);
-      if (inner.from == nullptr) continue;
-      const std::int64_t step = x.w.step * x.pixel;
-      for (std::int64_t c = 0; c < channels; c += kLanes) {
-        const std::int64_t lanes = channels - c;
-        float* sums = m.y(0) + tap * channels + c;
-        vf even = load_columns(sums, lanes), odd{};
-        const float* a = inner.from + c;
-        const float* b = dy + inner.low * channels + c;
-        std::int64_t left = inner.high - inner.low;
-        for (; left >= 2; left -= 2, a += 2 * step, b += 2 * channels) {
-          even = fma(load_columns(a, lanes), load_columns(b, lanes), even);
-          odd = fma(load_columns(a + step, lanes), load_columns(b + channels, lanes), odd);
-        }
-        if (left > 0) even = fma(load_columns(a, lanes), load_columns(b, lanes), even);
-        store_columns(sums, even + odd, lanes);
+    for_each_segment(x, 0, x.columns(), [&](const Segment& segment) {
+      // A row of the kernel may be one segment: tap by tap.
+      for (std::int64_t done = 0; done < segment.count; done += channels) {
+        const Segment tap{segment.row, segment.begin + done, channels, 0};
+        add_tap(x, at, tap, dy, m.y(0) + segment.place + done);
       }
-    }
+    });
   }
 }
 
