@@ -3,6 +3,7 @@
 #include "backend/cpu/conv.h"
 #include "backend/cpu/planned_kernel.h"
 #include "backend/cpu/prepare.h"
+#include "backend/cpu/winograd.h"
 #include "tensor/conv_geometry.h"
 
 namespace dlt::cpu {
@@ -50,6 +51,9 @@ std::unique_ptr<tensor::Kernel> make_conv2d(const KernelSpec& spec, Isa isa) {
     routines = {avx2::depthwise, avx512::depthwise};
   } else if (conv_direct(plan)) {
     routines = {avx2::conv2d_direct, avx512::conv2d_direct};
+  } else if (conv_winograd(plan)) {
+    routines = {avx2::winograd, avx512::winograd};
+    return make(spec, plan, isa, routines, winograd_scratch_floats(plan));
   }
   return make(spec, plan, isa, routines, conv2d_scratch_floats(plan));
 }
@@ -58,7 +62,12 @@ std::unique_ptr<tensor::Kernel> make_conv2d_input_grad(const KernelSpec& spec, I
   const ConvPlan plan = plan_of(
       conv_geometry("conv2d_input_grad", spec.outputs[0].shape, spec.inputs[1].shape, spec.attrs));
   Routines routines{avx2::conv2d_input_grad, avx512::conv2d_input_grad};
-  if (plan.depthwise()) routines = {avx2::depthwise_input_grad, avx512::depthwise_input_grad};
+  if (plan.depthwise()) {
+    routines = {avx2::depthwise_input_grad, avx512::depthwise_input_grad};
+  } else if (conv_winograd(plan)) {
+    routines = {avx2::winograd_input_grad, avx512::winograd_input_grad};
+    return make(spec, plan, isa, routines, winograd_scratch_floats(plan));
+  }
   return make(spec, plan, isa, routines, conv2d_input_grad_scratch_floats(plan));
 }
 
@@ -70,6 +79,9 @@ std::unique_ptr<tensor::Kernel> make_conv2d_weight_grad(const KernelSpec& spec, 
     routines = {avx2::depthwise_weight_grad, avx512::depthwise_weight_grad};
   } else if (conv_direct(plan)) {
     routines = {avx2::conv2d_direct_weight_grad, avx512::conv2d_direct_weight_grad};
+  } else if (conv_winograd(plan)) {
+    routines = {avx2::winograd_weight_grad, avx512::winograd_weight_grad};
+    return make(spec, plan, isa, routines, winograd_scratch_floats(plan));
   }
   return make(spec, plan, isa, routines, conv2d_weight_grad_scratch_floats(plan));
 }
