@@ -15,9 +15,12 @@ Sampler::Sampler(const SamplerOptions& options) : options_(options) {
             "global_batch_size is out of range");
   DLT_CHECK(options.num_leaves >= 1 && options.num_leaves <= (1 << 20),
             "num_leaves is out of range");
+  DLT_CHECK(!options.streams || (!options.shuffle && options.num_rows >= options.global_batch_size),
+            "streams want rows in their order, one for each sample of a batch");
 }
 
 std::int64_t Sampler::steps_per_epoch() const {
+  if (options_.streams) return options_.num_rows / options_.global_batch_size;
   return (options_.num_rows - 1) / options_.global_batch_size + 1;
 }
 
@@ -36,11 +39,17 @@ std::int64_t Sampler::leaf_rows(std::int64_t step, int leaf, std::span<std::int6
   DLT_CHECK(step >= 0 && leaf >= 0 && leaf < options_.num_leaves, "no such step or leaf");
   const std::int64_t per_epoch = steps_per_epoch();
   const std::int64_t first = step % per_epoch * options_.global_batch_size;
-  const std::int64_t samples = std::min(options_.global_batch_size, options_.num_rows - first);
+  const std::int64_t samples = step_samples(step);
   const std::int64_t begin = leaf * samples / options_.num_leaves;
   const std::int64_t end = (leaf + std::int64_t{1}) * samples / options_.num_leaves;
   const std::int64_t count = end - begin;
   DLT_CHECK(count <= static_cast<std::int64_t>(rows.size()), "rows is shorter than the leaf");
+  if (options_.streams) {
+    for (std::int64_t i = 0; i < count; ++i) {
+      rows[static_cast<std::size_t>(i)] = (begin + i) * per_epoch + step % per_epoch;
+    }
+    return count;
+  }
   if (!options_.shuffle) {
     for (std::int64_t i = 0; i < count; ++i) rows[static_cast<std::size_t>(i)] = first + begin + i;
     return count;

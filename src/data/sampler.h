@@ -11,6 +11,7 @@ struct SamplerOptions {
   std::int64_t global_batch_size = 1;
   int num_leaves = 1;
   bool shuffle = true;
+  bool streams = false;  // not together with shuffle
   std::uint64_t seed = 0;
 };
 
@@ -18,6 +19,8 @@ struct SamplerOptions {
 /// Step s counts from 0 over the whole run; epoch = s / steps_per_epoch(). The last batch of an
 /// epoch may be short. A step's n samples are spread over the leaves by floor(v*n/V) cuts, so
 /// leaves differ by one sample at most; leaf_capacity() = ceil(global_batch_size / num_leaves).
+/// streams: sample i of the batches of an epoch walks through the rows from i · steps_per_epoch()
+/// on, one a step, so that its rows follow each other; what fills no whole batch is left out.
 class Sampler {
  public:
   explicit Sampler(const SamplerOptions& options);

@@ -30,6 +30,17 @@ autodiff::ValueId BuildContext::param(std::string_view suffix, const tensor::Sha
   return graph.param(params.back().name, shape);
 }
 
+autodiff::ValueId BuildContext::carry_in(std::string_view suffix, std::int64_t batch,
+                                         std::int64_t size) {
+  record.carried.push_back({cat("state.", name, ".", suffix), size});
+  if (mode != Mode::training) return {};
+  return graph.input(record.carried.back().name, {{batch, size}, DType::f32});
+}
+
+void BuildContext::carry_out(std::string_view suffix, autodiff::ValueId value) {
+  if (mode == Mode::training) graph.output(cat("state.", name, ".", suffix), value);
+}
+
 void refuse_input(const BuildContext& context, autodiff::ValueId x, const std::string& wanted,
                   const std::string& hint) {
   const std::string from =

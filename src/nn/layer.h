@@ -43,11 +43,19 @@ struct StatisticGradient {
   autodiff::ValueId param, gradient;
 };
 
+/// A state that goes from one step to the next for each sample of the global batch: in training
+/// graphs an input [B, size] and an output of that name.
+struct CarriedSpec {
+  std::string name;  // "state.lstm_1.h"
+  std::int64_t size = 0;
+};
+
 /// What building a model collects beside the graph.
 struct BuildRecord {
   std::vector<ParamSpec> params;
   std::vector<RunningStatistics> running_statistics;   // in both modes
   std::vector<StatisticGradient> statistic_gradients;  // training only
+  std::vector<CarriedSpec> carried;                    // in both modes
   std::vector<LayerRow> rows;
 };
 
@@ -63,6 +71,12 @@ struct BuildContext {
   /// changes or removes the time axis resets it.
   autodiff::ValueId mask = {};
   int depth = 0;
+
+  /// Declares the carried state "state." + name + "." + suffix; in training, its value before the
+  /// step [B, size], else invalid. carry_out() says what it is behind the step.
+  [[nodiscard]] autodiff::ValueId carry_in(std::string_view suffix, std::int64_t batch,
+                                           std::int64_t size);
+  void carry_out(std::string_view suffix, autodiff::ValueId value);
 
   /// Declares the parameter name + "." + suffix.
   [[nodiscard]] autodiff::ValueId param(std::string_view suffix, const tensor::Shape& shape,

@@ -85,6 +85,7 @@ const std::vector<ParamSpec>& Model::params() const { return impl_->record.param
 const std::vector<RunningStatistics>& Model::running_statistics() const {
   return impl_->record.running_statistics;
 }
+const std::vector<CarriedSpec>& Model::carried() const { return impl_->record.carried; }
 std::int64_t Model::num_tokens() const { return impl_->num_tokens(); }
 std::string Model::final_activation() const { return impl_->final_activation; }
 

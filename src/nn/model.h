@@ -45,6 +45,8 @@ class Model {
   [[nodiscard]] const std::vector<LayerRow>& rows() const;
   [[nodiscard]] const std::vector<ParamSpec>& params() const;
   [[nodiscard]] const std::vector<RunningStatistics>& running_statistics() const;
+  /// States that training carries from step to step.
+  [[nodiscard]] const std::vector<CarriedSpec>& carried() const;
   /// The vocabulary of a model that takes token ids (its input is i32), else 0.
   [[nodiscard]] std::int64_t num_tokens() const;
   /// The name of the last activation if the model ends in one ("softmax", "sigmoid", ...), else "".

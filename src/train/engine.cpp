@@ -64,7 +64,8 @@ std::vector<std::string> statistic_names(const nn::Model& model) {
 StateExtras state_extras(const RunConfig& config, std::int64_t steps_per_epoch) {
   return {.averaging = config.averaging.resolved(steps_per_epoch),
           .statistics = statistic_names(*config.model),
-          .plateau = config.schedule.kind == optim::ScheduleKind::reduce_on_plateau};
+          .plateau = config.schedule.kind == optim::ScheduleKind::reduce_on_plateau,
+          .carried = CarriedState(config.model->carried(), config.global_batch_size)};
 }
 
 void load_for_use(const RunConfig& config, const checkpoint::Checkpoint& checkpoint,
@@ -194,6 +195,12 @@ std::unique_ptr<data::Dataset> open_dataset(const RunConfig& config, const DataS
 }
 
 std::int64_t steps_per_epoch(const RunConfig& config, std::int64_t num_rows) {
+  if (config.streams) {
+    if (num_rows >= config.global_batch_size) return num_rows / config.global_batch_size;
+    throw Error(Exit::config,
+                cat("data.train: ", num_rows, " rows, expected at least ", config.global_batch_size,
+                    " (data.global_batch_size) for data.streams"));
+  }
   return (num_rows + config.global_batch_size - 1) / config.global_batch_size;
 }
 

@@ -110,6 +110,10 @@ std::string run_check(const Surroundings& around, const CheckOptions& options) {
   const std::int64_t flat_bytes = train->layout().total * static_cast<std::int64_t>(sizeof(float));
   const auto states = static_cast<std::int64_t>(config.optimizer->state_names().size());
   e.model_bytes = flat_bytes * (1 + states + (config.averaging.active() ? 1 : 0));
+  for (const nn::CarriedSpec& spec : config.model->carried()) {
+    e.model_bytes +=
+        config.global_batch_size * spec.size * static_cast<std::int64_t>(sizeof(float));
+  }
   const ddp::ReducerOptions reducer{
       .total = train->layout().total,
       .buckets = ddp::plan_buckets(train->layout(), config.bucket_bytes),

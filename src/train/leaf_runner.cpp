@@ -3,6 +3,9 @@
 
 #include <algorithm>
 
+#include "base/error.h"
+#include "base/text.h"
+
 namespace dlt::train {
 
 template <typename F>
@@ -52,7 +55,40 @@ LeafRunner::LeafRunner(const autodiff::Program& program, tensor::Backend& backen
       seed_(seed),
       has_loss_(program.graph().outputs().contains("loss")),
       has_mask_(program.graph().outputs().contains("mask")),
-      sums_(static_cast<std::size_t>(sums.size())) {}
+      sums_(static_cast<std::size_t>(sums.size())) {
+  bind_carried(program);
+}
+
+/// All other inputs are bound anew for each leaf.
+void LeafRunner::bind_carried(const autodiff::Program& program) {
+  const autodiff::Graph& graph = program.graph();
+  for (const autodiff::ValueId id : graph.inputs()) {
+    const autodiff::Value& value = graph.value(id);
+    if (!value.name.starts_with("state.")) continue;
+    const auto numel = static_cast<std::size_t>(value.type.shape.numel());
+    carried_.push_back({value.name, std::vector<float>(numel, 0.0F)});
+    executor_.bind_input(value.name, carried_.back().values.data());
+  }
+}
+
+void LeafRunner::carry_in(const CarriedState* state, std::int64_t first_row, std::int64_t count) {
+  for (std::size_t i = 0; i < carried_.size(); ++i) {
+    std::vector<float>& values = carried_[i].values;
+    std::fill(values.begin(), values.end(), 0.0F);
+    if (state == nullptr) continue;
+    const nn::CarriedSpec& spec = state->specs()[i];
+    DLT_CHECK(spec.name == carried_[i].name, cat(spec.name, " is input ", carried_[i].name));
+    std::copy_n(state->row(i, first_row), count * spec.size, values.begin());
+  }
+}
+
+void LeafRunner::carry_out(CarriedState& state, std::int64_t first_row, std::int64_t count) const {
+  for (std::size_t i = 0; i < carried_.size(); ++i) {
+    const nn::CarriedSpec& spec = state.specs()[i];
+    std::copy_n(executor_.output(spec.name).as<const float>(), count * spec.size,
+                state.row(i, first_row));
+  }
+}
 
 void LeafRunner::begin(const data::LeafBatch& batch, float* gradients) {
   executor_.bind_input("input", batch.inputs);

@@ -12,6 +12,7 @@
 #include "data/loader.h"
 #include "nn/loss.h"
 #include "observe/events.h"
+#include "train/carried_state.h"
 #include "train/metrics.h"
 
 namespace dlt::train {
@@ -58,10 +59,20 @@ class LeafRunner {
   std::span<const double> end(const data::LeafBatch& batch);
   /// This leaf's part behind a segment, to be replaced by the sum over all leaves.
   [[nodiscard]] float* sync_values(int segment) { return executor_.sync_view(segment).as<float>(); }
+  /// Sets the states before the next run: those of `count` rows of the global batch (null: zeros).
+  void carry_in(const CarriedState* state, std::int64_t first_row, std::int64_t count);
+  /// Puts the states behind the last run there.
+  void carry_out(CarriedState& state, std::int64_t first_row, std::int64_t count) const;
+
   /// Output "prediction" of the last run.
   [[nodiscard]] tensor::View prediction() const { return executor_.output("prediction"); }
 
  private:
+  struct CarriedInput {
+    std::string name;
+    std::vector<float> values;  // [samples of the program, size]
+  };
+  void bind_carried(const autodiff::Program& program);
   void add_up(const data::LeafBatch& batch);
 
   autodiff::Executor executor_;
@@ -69,6 +80,7 @@ class LeafRunner {
   std::uint64_t seed_;
   bool has_loss_, has_mask_;
   std::vector<double> sums_;
+  std::vector<CarriedInput> carried_;
 };
 
 }  // namespace dlt::train

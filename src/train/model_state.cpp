@@ -53,8 +53,8 @@ void ModelState::load(const checkpoint::Checkpoint& checkpoint) {
   if (optimizer_ == nullptr) return;
   const std::vector<std::string> names = optimizer_->state_names();
   const bool averages = extras_.averaging.active();
-  const std::size_t expected =
-      (names.size() + (averages ? 1 : 0)) * layout_->entries.size() + (extras_.plateau ? 1 : 0);
+  const std::size_t expected = (names.size() + (averages ? 1 : 0)) * layout_->entries.size() +
+                               (extras_.plateau ? 1 : 0) + extras_.carried.specs().size();
   if (checkpoint.optimizer.size() != expected) {
     throw Error(Exit::data, cat("optimizer.safetensors: ", checkpoint.optimizer.size(),
                                 " tensors, expected ", expected));
@@ -66,6 +66,7 @@ void ModelState::load(const checkpoint::Checkpoint& checkpoint) {
     const std::string name = extras_.averaging.name();
     optim::flatten(*layout_, name, part_of(checkpoint.optimizer, name), average());
   }
+  extras_.carried.load(checkpoint.optimizer);
   if (extras_.plateau) {
     const auto found = checkpoint.optimizer.find(kPlateau);
     if (found == checkpoint.optimizer.end() || found->second.type() != plateau_type()) {
@@ -111,6 +112,7 @@ void ModelState::save(checkpoint::Checkpoint& checkpoint) const {
   if (extras_.averaging.active()) {
     checkpoint.optimizer.merge(optim::unflatten(*layout_, extras_.averaging.name(), average()));
   }
+  extras_.carried.save(checkpoint.optimizer);
   if (extras_.plateau) {
     const tensor::Tensor values(plateau_type().shape, plateau_type().dtype);
     const auto numbers = plateau_.values();

@@ -11,6 +11,7 @@
 #include "optim/plateau.h"
 #include "tensor/flat_layout.h"
 #include "tensor/storage.h"
+#include "train/carried_state.h"
 
 namespace dlt::train {
 
@@ -19,6 +20,7 @@ struct StateExtras {
   optim::Averaging averaging = {};           // resolved
   std::vector<std::string> statistics = {};  // parameters that are running statistics
   bool plateau = false;                      // the schedule has a state
+  CarriedState carried = {};                 // of recurrent layers
 };
 
 /// Parameters and optimiser state of one rank, in flat buffers; with the step, all that a run needs
@@ -45,6 +47,7 @@ class ModelState {
   /// running statistics are always those of the parameters.
   void complete_average(std::int64_t steps_done);
   [[nodiscard]] optim::PlateauState& plateau() { return plateau_; }
+  [[nodiscard]] CarriedState& carried() { return extras_.carried; }
 
   [[nodiscard]] float* params() const { return reinterpret_cast<float*>(params_.data()); }
   [[nodiscard]] const std::vector<float*>& states() const { return states_; }

@@ -40,7 +40,17 @@ void read_data(MapReader data, RunConfig& out) {
     (void)data.child("augment");
   }
   out.global_batch_size = data.integer("global_batch_size", {.min = 1, .max = 1048576});
-  out.shuffle = data.boolean("shuffle", true);
+  out.streams = data.boolean("streams", false);
+  out.shuffle = data.boolean("shuffle", !out.streams);
+  if (out.streams && out.shuffle) {
+    data.error("shuffle", "expected false beside data.streams: true, got 'true'");
+  }
+  if (!out.streams && out.model != nullptr && !out.model->carried().empty()) {
+    data.error("streams",
+               cat("expected true: the model carries ", out.model->carried()[0].name,
+                   " from step to step"),
+               "so that each sample of a batch goes on where it stopped");
+  }
   out.data_workers = data.integer_or_auto("workers", {.min = 0, .max = 256});
   (void)data.choice("on_bad", {"error"}, std::string("error"));
   data.finish();

@@ -40,6 +40,7 @@ struct RunConfig {
   std::optional<DataSource> train_data, eval_data;
   std::int64_t global_batch_size = 0;
   bool shuffle = true;
+  bool streams = false;  // each sample of a batch walks through rows that follow each other
   std::optional<std::int64_t> data_workers;
   data::AugmentOptions augment;  // of training samples
 

@@ -47,7 +47,8 @@ SyncedLeaves::SyncedLeaves(const Options& options, ddp::Reducer& reducer)
     : parts_(options.parts),
       reducer_(&reducer),
       num_leaves_(options.range.num_leaves),
-      num_segments_(options.parts.program.num_segments()) {
+      num_segments_(options.parts.program.num_segments()),
+      carried_(options.carried) {
   const int ranks = parts_.comm.world_size();
   leaves_a_rank_ = (num_leaves_ + ranks - 1) / ranks;
   std::vector<ddp::TreeNode> nodes;
@@ -101,8 +102,9 @@ void SyncedLeaves::each_worker(void (SyncedLeaves::*part)(Worker&)) {
   });
 }
 
-void SyncedLeaves::run(std::uint64_t epoch) {
+void SyncedLeaves::run(std::uint64_t epoch, const CarriedState* before) {
   epoch_ = epoch;
+  before_ = before;
   for (const auto& worker : workers_) worker->failure = nullptr;
   each_worker(&SyncedLeaves::load);
   for (segment_ = 0; segment_ < num_segments_; ++segment_) {
@@ -120,6 +122,7 @@ void SyncedLeaves::load(Worker& worker) {
     Leaf& leaf = *one;
     leaf.batch = &leaf.loader.next();
     if (leaf.batch->count == 0) continue;
+    leaf.runner.carry_in(before_, carried_->first_row(leaf.number, num_leaves_), leaf.batch->count);
     leaf.runner.begin(*leaf.batch, reinterpret_cast<float*>(leaf.gradients.data()));
   }
 }
@@ -183,6 +186,8 @@ void SyncedLeaves::hand_over(Worker& worker) {
                 static_cast<std::size_t>(total) * sizeof(float));
     reducer_->gradients_final(worker.id, index, total);
     reducer_->leaf_sums(worker.id, index, leaf.runner.end(*leaf.batch));
+    leaf.runner.carry_out(*carried_, carried_->first_row(leaf.number, num_leaves_),
+                          leaf.batch->count);
   }
 }
 

@@ -25,14 +25,16 @@ class SyncedLeaves {
     const data::Dataset& dataset;
     const data::Sampler& sampler;
     const float* params = nullptr;
+    CarriedState* carried = nullptr;
     SumLayout sums;
     TrainerRange range;
   };
   SyncedLeaves(const Options& options, ddp::Reducer& reducer);
   ~SyncedLeaves();
 
-  /// One step's leaves, forward and backward. Collective: a failed rank goes through all exchanges.
-  void run(std::uint64_t epoch);
+  /// One step's leaves, forward and backward; before: the states they begin with, null for zeros.
+  /// Collective: a failed rank goes through all exchanges.
+  void run(std::uint64_t epoch, const CarriedState* before);
   /// The first failure of the last run.
   [[nodiscard]] std::exception_ptr failure() const;
   [[nodiscard]] std::int64_t buffer_bytes() const;
@@ -53,6 +55,8 @@ class SyncedLeaves {
   ddp::MergePlan plan_;            // of all leaves
   std::vector<float> mine_, all_;  // parts: [leaf of the rank][n], [leaf of the job][n] padded
   std::vector<float*> by_leaf_;    // into all_
+  CarriedState* carried_;
+  const CarriedState* before_ = nullptr;
   std::uint64_t epoch_ = 0;
   int segment_ = 0;
 };

@@ -265,6 +265,7 @@ void TrainLoop::save() {
         "lower optimizer.learning_rate or set train.clip_norm; the last checkpoint is good");
   }
   saved_step_ = step_;
+  state_->carried().gather(*comm_, division_.num_leaves);
   if (!root()) return;
   const std::int64_t per_epoch = steps_per_epoch(job_->config_, job_->train_data_->num_rows());
   checkpoint::Checkpoint checkpoint;

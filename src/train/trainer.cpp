@@ -80,6 +80,7 @@ Trainer::Trainer(const TrainerParts& parts, const data::Dataset& dataset, ModelS
                 .global_batch_size = parts.config.global_batch_size,
                 .num_leaves = range.num_leaves,
                 .shuffle = parts.config.shuffle,
+                .streams = parts.config.streams,
                 .seed = parts.config.seed}),
       sums_{.metrics = &parts.config.metrics,
             .labels = parts.config.target.labels(),
@@ -90,6 +91,9 @@ Trainer::Trainer(const TrainerParts& parts, const data::Dataset& dataset, ModelS
                updater_options(parts.config)),
       augment_(make_augment(parts.config, dataset)),
       next_step_(range.first_step) {
+  if (!state.carried().specs().empty() && !parts.config.streams) {
+    throw Error(Exit::config, "stateful layers need data.streams: true");
+  }
   workers_.resize(static_cast<std::size_t>(parts_.pool.num_workers()));
   run_worker_task_ = [this](int worker) { run_worker(worker); };
   // Each thread makes what it will use, so that memory is first touched where it is needed.
@@ -105,6 +109,7 @@ Trainer::Trainer(const TrainerParts& parts, const data::Dataset& dataset, ModelS
                                                                  .dataset = dataset,
                                                                  .sampler = sampler_,
                                                                  .params = state.params(),
+                                                                 .carried = &state.carried(),
                                                                  .sums = sums_,
                                                                  .range = range_},
                                            reducer_);
@@ -142,19 +147,27 @@ void Trainer::run_leaves(Worker& worker, int index) {
       reducer_.leaf_empty(index, leaf);
       continue;
     }
+    CarriedState& carried = state_->carried();
+    const std::int64_t first_row =
+        carried.first_row(reducer_.worker_leaves(index).begin + leaf, range_.num_leaves);
+    worker.runner.carry_in(begins_epoch() ? nullptr : &carried, first_row, batch.count);
     const auto sums =
         worker.runner.run(batch, epoch, reducer_.leaf_gradients(index, leaf), &worker);
+    worker.runner.carry_out(carried, first_row, batch.count);
     reducer_.leaf_sums(index, leaf, sums);
   }
 }
 
 void Trainer::run_all_leaves() {
   if (synced_) {
-    synced_->run(static_cast<std::uint64_t>(sampler_.epoch_of(next_step_)));
+    synced_->run(static_cast<std::uint64_t>(sampler_.epoch_of(next_step_)),
+                 begins_epoch() ? nullptr : &state_->carried());
   } else {
     parts_.pool.run(run_worker_task_);
   }
 }
+
+bool Trainer::begins_epoch() const { return next_step_ % sampler_.steps_per_epoch() == 0; }
 
 void Trainer::throw_failure() {
   std::optional<Error> mine;
@@ -219,7 +232,10 @@ void Trainer::update(StepReport& report, double weight_sum) {
       optim::schedule_factor(parts_.config.schedule, report.step, range_.total_steps);
   report.learning_rate =
       parts_.config.optimizer->learning_rate() * factor * state_->plateau().factor;
-  if (!report.finite) return;
+  if (!report.finite) {
+    state_->carried().clear();
+    return;
+  }
   running_statistics_.run(state_->params(), reducer_.reduced(), weight_sum);
   double scale = 1.0 / weight_sum;
   if (parts_.config.clip_norm && report.grad_norm > *parts_.config.clip_norm) {

@@ -86,6 +86,7 @@ class Trainer {
   void run_all_leaves();
   void run_worker(int index);
   void run_leaves(Worker& worker, int index);
+  [[nodiscard]] bool begins_epoch() const;
   void throw_failure();
   void update(StepReport& report, double weight_sum);
 

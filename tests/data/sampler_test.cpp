@@ -92,6 +92,17 @@ TEST(Sampler, WithoutShuffleRowsComeInFileOrder) {
   EXPECT_EQ(leaf(sampler, 3, 0), (std::vector<std::int64_t>{0, 1}));
 }
 
+TEST(Sampler, StreamsGoOnWhereTheyStopped) {
+  const Sampler sampler(
+      {.num_rows = 14, .global_batch_size = 4, .num_leaves = 2, .shuffle = false, .streams = true});
+  EXPECT_EQ(sampler.steps_per_epoch(), 3);  // rows 12 and 13 are left out
+  EXPECT_EQ(leaf(sampler, 0, 0), (std::vector<std::int64_t>{0, 3}));
+  EXPECT_EQ(leaf(sampler, 0, 1), (std::vector<std::int64_t>{6, 9}));
+  EXPECT_EQ(leaf(sampler, 2, 1), (std::vector<std::int64_t>{8, 11}));
+  EXPECT_EQ(leaf(sampler, 3, 0), (std::vector<std::int64_t>{0, 3}));
+  EXPECT_EQ(sampler.step_samples(2), 4);
+}
+
 TEST(Sampler, ShufflesAnewEachEpoch) {
   const Sampler sampler({.num_rows = 50, .global_batch_size = 50, .seed = 3});
   EXPECT_NE(whole_step(sampler, 0, 1), whole_step(sampler, 1, 1));

@@ -83,6 +83,23 @@ TEST(Recurrent, OptionsThatDoNotFitAreMistakes) {
               HasSubstr("layer: {lstm: {units: 32}}"));
 }
 
+TEST(Recurrent, StatefulLayersCarryTheirStatesInTrainingOnly) {
+  const auto model = read_model(
+      "input: [7, 3]\nlayers: [{lstm: {units: 5, stateful: true}}, {dense: {units: 1}}]\n");
+  ASSERT_EQ(model->carried().size(), 2U);
+  EXPECT_EQ(model->carried()[1].name, "state.lstm_1.c");
+  EXPECT_EQ(model->carried()[1].size, 5);
+  const auto loss = read_loss_text("mse");
+  autodiff::Graph training(op_table()), evaluation(op_table());
+  (void)model->build_training(training, 2, *loss);
+  (void)model->build_evaluation(evaluation, 2, *loss);
+  EXPECT_EQ(training.outputs().count("state.lstm_1.h"), 1U);
+  EXPECT_EQ(evaluation.outputs().count("state.lstm_1.h"), 0U);
+  EXPECT_THAT(mistakes("input: [7, 3]\nlayers:\n  - gru: {units: 2, stateful: true, go_backwards: "
+                       "true}\n"),
+              HasSubstr("model.layers.0.gru.stateful: expected false"));
+}
+
 TEST(Masking, StepsOfTheValueLeaveTheStateAsItIs) {
   const auto model =
       read_model("input: [3, 1]\nlayers: [{masking: {value: 9}}, {simple_rnn: {units: 1}}]\n");

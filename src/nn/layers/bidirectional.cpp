@@ -37,7 +37,7 @@ std::unique_ptr<Layer> make_bidirectional(config::MapReader& options, LayerReade
   NamedLayer layer = reader.read_layer(*node, cat(options.path(), ".layer"));
   if (layer.layer == nullptr) return nullptr;
   auto* recurrent = dynamic_cast<Recurrent*>(layer.layer.get());
-  if (recurrent == nullptr || recurrent->bidirectional() || recurrent->go_backwards()) {
+  if (recurrent == nullptr || !recurrent->plain()) {
     options.error("layer",
                   cat("expected gru, lstm or simple_rnn with one direction, forwards, got '",
                       layer.type, "'"));

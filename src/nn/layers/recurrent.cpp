@@ -47,6 +47,11 @@ RecurrentOptions read_options(config::MapReader& options, const Cell& cell) {
   if (both && result.go_backwards) {
     options.error("go_backwards", "expected false beside bidirectional: true, got 'true'");
   }
+  result.stateful = options.boolean("stateful", false);
+  if (result.stateful && (both || result.go_backwards)) {
+    options.error("stateful", "expected false beside bidirectional or go_backwards, got 'true'",
+                  "only a layer that runs forwards can go on where it stopped");
+  }
   result.kernel_init = read_init(options, "kernel_init", InitKind::glorot_uniform);
   result.recurrent_init = read_init(options, "recurrent_init", InitKind::orthogonal);
   result.bias_init = read_init(options, "bias_init", InitKind::zeros);
@@ -86,6 +91,19 @@ ValueId Recurrent::input_product(BuildContext& context, ValueId x,
   return reshaped(graph, sums, {shape[0], shape[1], width});
 }
 
+/// The states before the first step, where they come from the step of training before.
+void Recurrent::add_states(BuildContext& context, std::int64_t batch, std::vector<ValueId>& inputs,
+                           Attrs& attrs) const {
+  if (!options_.stateful) return;
+  inputs.push_back(context.carry_in("h", batch, options_.units));
+  if (options_.cell.gates == 4) inputs.push_back(context.carry_in("c", batch, options_.units));
+  if (inputs.back().valid()) {
+    attrs.set("initial", kYes);
+  } else {  // evaluation begins with zeros
+    std::erase(inputs, ValueId{});
+  }
+}
+
 ValueId Recurrent::one_direction(BuildContext& context, ValueId x, bool reverse,
                                  const std::string& suffix) const {
   const Cell& cell = options_.cell;
@@ -102,12 +120,17 @@ ValueId Recurrent::one_direction(BuildContext& context, ValueId x, bool reverse,
     inputs.push_back(bias(context, "recurrent_bias" + suffix));
     attrs.set("bias", kYes);
   }
+  add_states(context, context.graph.shape(x)[0], inputs, attrs);
   if (context.mask.valid()) {
     inputs.push_back(context.mask);
     attrs.set("masked", kYes);
   }
   if (reverse) attrs.set("reverse", kYes);
   const std::vector<ValueId> outputs = context.graph.add(cell.op, std::move(inputs), attrs);
+  if (options_.stateful) {
+    context.carry_out("h", outputs[sequence_output(cell) + 1]);
+    if (cell.gates == 4) context.carry_out("c", outputs[sequence_output(cell) + 2]);
+  }
   return outputs[sequence_output(cell) + (options_.return_sequences ? 0 : 1)];
 }
 

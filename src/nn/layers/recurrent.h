@@ -27,6 +27,7 @@ struct RecurrentOptions {
   bool use_bias = true;
   bool unit_forget_bias = false;
   bool go_backwards = false;
+  bool stateful = false;
   std::string merge;  // of two directions: concat, sum, mul, ave; empty: one direction
   Init kernel_init, recurrent_init, bias_init;
 };
@@ -42,12 +43,16 @@ class Recurrent final : public Layer {
   [[nodiscard]] autodiff::ValueId build(BuildContext& context, autodiff::ValueId x) const override;
 
   [[nodiscard]] bool bidirectional() const { return !options_.merge.empty(); }
-  [[nodiscard]] bool go_backwards() const { return options_.go_backwards; }
+  [[nodiscard]] bool plain() const {
+    return !bidirectional() && !options_.go_backwards && !options_.stateful;
+  }
   void set_bidirectional(const std::string& merge) { options_.merge = merge; }
 
  private:
   [[nodiscard]] autodiff::ValueId one_direction(BuildContext& context, autodiff::ValueId x,
                                                 bool reverse, const std::string& suffix) const;
+  void add_states(BuildContext& context, std::int64_t batch, std::vector<autodiff::ValueId>& inputs,
+                  tensor::Attrs& attrs) const;
   [[nodiscard]] autodiff::ValueId bias(BuildContext& context, const std::string& name) const;
   [[nodiscard]] autodiff::ValueId input_product(BuildContext& context, autodiff::ValueId x,
                                                 const std::string& suffix) const;
