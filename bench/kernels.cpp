@@ -159,22 +159,42 @@ void add_pointwise(std::vector<Case>& cases) {
                    {{"activation", std::string("relu")}},
                    {}});
   cases.push_back({"mse_loss", "mse_loss", {x, x}, {batch}, {}, {}});
-  for (const std::int64_t classes : {10, 1000}) {
-    const TensorType logits = f32({128, classes}), labels{{128}, DType::i32};
-    const std::string size = "/" + std::to_string(classes);
-    cases.push_back({"softmax_cross_entropy" + size,
-                     "softmax_cross_entropy",
-                     {logits, labels},
-                     {batch, batch},
-                     {},
-                     {}});
-    cases.push_back({"softmax_cross_entropy_grad" + size,
-                     "softmax_cross_entropy_grad",
-                     {logits, labels, batch, batch},
-                     {logits},
-                     {},
-                     {}});
-  }
+}
+
+std::string text(const Shape& shape) {
+  std::string out;
+  for (const std::int64_t size : shape.dims()) out += "/" + std::to_string(size);
+  return out;
+}
+
+void add_cross_entropy(std::vector<Case>& cases, const Shape& shape) {
+  const TensorType logits = f32(shape), batch = f32({shape[0]});
+  const Shape rows(shape.dims().first(shape.dims().size() - 1));
+  const TensorType labels{rows, DType::i32}, lse = f32(rows);
+  const std::string size = text(shape);
+  cases.push_back({"softmax_cross_entropy" + size,
+                   "softmax_cross_entropy",
+                   {logits, labels},
+                   {batch, lse},
+                   {},
+                   {}});
+  cases.push_back({"softmax_cross_entropy_grad" + size,
+                   "softmax_cross_entropy_grad",
+                   {logits, labels, lse, batch},
+                   {logits},
+                   {},
+                   {}});
+}
+
+/// Labels are all one class, so no state may be left out.
+void add_ctc(std::vector<Case>& cases, const Shape& shape, std::int64_t num_labels) {
+  const TensorType logp = f32(shape), labels{{shape[0], num_labels}, DType::i32};
+  const TensorType batch = f32({shape[0]});
+  const Attrs attrs{{"blank", shape.last() - 1}};
+  const std::string size = text(shape) + "/" + std::to_string(num_labels);
+  cases.push_back({"ctc_loss" + size, "ctc_loss", {logp, labels}, {batch}, attrs, {}});
+  cases.push_back(
+      {"ctc_loss_grad" + size, "ctc_loss_grad", {logp, labels, batch}, {logp}, attrs, {}});
 }
 
 /// FLOPs of the two forward products and the four of the derivative; what a causal mask hides is
@@ -199,12 +219,6 @@ void add_attention(std::vector<Case>& cases, std::int64_t batch, std::int64_t le
                      {},
                      4 * product});
   }
-}
-
-std::string text(const Shape& shape) {
-  std::string out;
-  for (const std::int64_t size : shape.dims()) out += "/" + std::to_string(size);
-  return out;
 }
 
 /// batch_norm and relu as one op, beside a copy of the same memory.
@@ -354,6 +368,11 @@ std::vector<Case> all_cases() {
   add_max_pool(cases, {64, 10, 10, 16});
   add_max_pool(cases, {32, 32, 32, 64});
   add_pointwise(cases);
+  for (const Shape& shape :
+       {Shape{128, 10}, Shape{128, 1000}, Shape{12, 64, 65}, Shape{1, 256, 50257}}) {
+    add_cross_entropy(cases, shape);
+  }
+  add_ctc(cases, {8, 100, 32}, 20);
   add_updates(cases, 669706, "670k");
   add_updates(cases, 50'000'000, "50M");
   return cases;

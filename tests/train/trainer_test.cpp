@@ -61,6 +61,10 @@ TEST(Trainer, StepsAllocateNothing) {
                                  {"optimizer={name: lamb, groups: [{match: '*.bias', l2: 0.1}]}",
                                   "train.ema={}", "train.clip_value=1", "train.clip_norm=1"}),
             0);
+  EXPECT_EQ(allocations_in_steps(files, 1, 2,
+                                 {"data.augment={mixup: {}}",
+                                  "metrics=[accuracy, f1, confusion_matrix, perplexity]"}),
+            0);
 }
 
 TEST(Trainer, CountingAllocatorCounts) {

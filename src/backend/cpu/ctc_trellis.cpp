@@ -8,25 +8,62 @@
 namespace dlt::cpu::DLT_ISA {
 namespace {
 
-typedef double vd __attribute__((vector_size(kLanes * 8)));
-typedef double vd_any __attribute__((vector_size(kLanes * 8), aligned(8), may_alias));
+/// kLanes doubles, as two vectors: compilers take wider ones apart, element by element.
+#ifdef __AVX512F__
+typedef __m512d Half;
+DLT_INLINE Half half_of(double x) { return _mm512_set1_pd(x); }
+DLT_INLINE Half larger(Half a, Half b) { return _mm512_max_pd(a, b); }
+DLT_INLINE Half load_half(const double* p) { return _mm512_loadu_pd(p); }
+DLT_INLINE void store_half(double* p, Half x) { _mm512_storeu_pd(p, x); }
+DLT_INLINE vf join(Half low, Half high) {
+  const __m512 first = _mm512_castps256_ps512(_mm512_cvtpd_ps(low));
+  return _mm512_insertf32x8(first, _mm512_cvtpd_ps(high), 1);
+}
+DLT_INLINE Half low_half(vf x) { return _mm512_cvtps_pd(lower(x)); }
+DLT_INLINE Half high_half(vf x) { return _mm512_cvtps_pd(upper(x)); }
+#else
+typedef __m256d Half;
+DLT_INLINE Half half_of(double x) { return _mm256_set1_pd(x); }
+DLT_INLINE Half larger(Half a, Half b) { return _mm256_max_pd(a, b); }
+DLT_INLINE Half load_half(const double* p) { return _mm256_loadu_pd(p); }
+DLT_INLINE void store_half(double* p, Half x) { _mm256_storeu_pd(p, x); }
+DLT_INLINE vf join(Half low, Half high) {
+  return _mm256_set_m128(_mm256_cvtpd_ps(high), _mm256_cvtpd_ps(low));
+}
+DLT_INLINE Half low_half(vf x) { return _mm256_cvtps_pd(_mm256_castps256_ps128(x)); }
+DLT_INLINE Half high_half(vf x) { return _mm256_cvtps_pd(_mm256_extractf128_ps(x, 1)); }
+#endif
 
-DLT_INLINE vd load_d(const double* p) { return *reinterpret_cast<const vd_any*>(p); }
-DLT_INLINE void store_d(double* p, vd x) { *reinterpret_cast<vd_any*>(p) = x; }
-DLT_INLINE vd to_double(vf x) { return __builtin_convertvector(x, vd); }
-DLT_INLINE vf to_single(vd x) { return __builtin_convertvector(x, vf); }
-DLT_INLINE vd larger(vd a, vd b) { return a > b ? a : b; }
+struct vd {
+  Half low, high;
+};
+DLT_INLINE vd operator+(const vd& a, const vd& b) { return {a.low + b.low, a.high + b.high}; }
+DLT_INLINE vd operator-(const vd& a, const vd& b) { return {a.low - b.low, a.high - b.high}; }
+DLT_INLINE vd all_of(double x) { return {half_of(x), half_of(x)}; }
+DLT_INLINE vd larger(const vd& a, const vd& b) {
+  return {larger(a.low, b.low), larger(a.high, b.high)};
+}
+DLT_INLINE vd load_d(const double* p) { return {load_half(p), load_half(p + kLanes / 2)}; }
+DLT_INLINE void store_d(double* p, const vd& x) {
+  store_half(p, x.low);
+  store_half(p + kLanes / 2, x.high);
+}
+DLT_INLINE vd to_double(vf x) { return {low_half(x), high_half(x)}; }
+DLT_INLINE vf to_single(const vd& x) { return join(x.low, x.high); }
+
+/// exp(x) for x <= 0, from -80 on: what is less adds nothing to 1, and numbers below the normal
+/// ones are slow.
+DLT_INLINE vf exp_of(const vd& x) { return exp(max(set1(-80.0f), to_single(x))); }
 
 /// log(exp(a) + exp(b) + exp(c))
-DLT_INLINE vd log_sum(vd a, vd b, vd c) {
+DLT_INLINE vd log_sum(const vd& a, const vd& b, const vd& c) {
   const vd high = larger(larger(a, b), c);
-  const vf total = exp(to_single(a - high)) + exp(to_single(b - high)) + exp(to_single(c - high));
+  const vf total = exp_of(a - high) + exp_of(b - high) + exp_of(c - high);
   return high + to_double(log(total));
 }
 
 double log_sum(double a, double b) {
-  const vd never = vd{} + CtcTrellis::kNever;
-  return log_sum(vd{} + a, vd{} + b, never)[0];
+  return log_sum(all_of(a), all_of(b), all_of(CtcTrellis::kNever)).low[0];
 }
 
 /// The log-probability of each state's class at step t; a probability of 0 is very small.
@@ -89,7 +126,8 @@ void ctc_backward(const CtcTrellis& c, double total, float scale, float* gradien
     for (std::int64_t s = 0; s < n; ++s) next[s] = beta[s] + static_cast<double>(c.emitted[s]);
     float* row = gradient + t * c.classes;
     for (std::int64_t s = 0; s < width; s += kLanes) {
-      const vf share = exp(to_single(load_d(alpha + s) + load_d(beta + s) - total)) * scale;
+      const vf x = to_single(load_d(alpha + s) + load_d(beta + s) - all_of(total));
+      const vf share = select(x < -80.0f, vf{}, exp(max(set1(-80.0f), x)) * scale);
       for (std::int64_t i = 0; i < kLanes && s + i < n; ++i) row[c.states[s + i]] -= share[i];
     }
   }
