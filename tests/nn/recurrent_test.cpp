@@ -119,7 +119,8 @@ TEST(Masking, EndsWhereTheStepsEnd) {
 }
 
 TEST(Orthogonal, RowsOrColumnsAreOrthonormal) {
-  for (const auto& [rows, cols] : {std::pair{5, 20}, std::pair{20, 5}, std::pair{9, 9}}) {
+  for (const auto& sizes : {std::pair{5, 20}, std::pair{20, 5}, std::pair{9, 9}}) {
+    const int rows = sizes.first, cols = sizes.second;
     tensor::FlatLayout layout;
     layout.append("w", {rows, cols});
     std::vector<float> w(static_cast<std::size_t>(layout.total));

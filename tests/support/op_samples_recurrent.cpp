@@ -54,7 +54,7 @@ void add_forward(std::vector<OpSample>& samples, const Sizes& s, const Options& 
   lstm.input({s.units, 4 * s.units});
   lstm.option(options.initial, "initial", {state, state});
   lstm.option(options.masked, "masked", {mask(s)});
-  for (const std::size_t output : {1, 2, 3}) {
+  for (const std::size_t output : {1U, 2U, 3U}) {
     samples.push_back(lstm.sample);
     samples.back().output = output;
   }
@@ -64,7 +64,7 @@ void add_forward(std::vector<OpSample>& samples, const Sizes& s, const Options& 
   gru.option(!options.initial || options.masked, "bias", {{{3 * s.units}}});
   gru.option(options.initial, "initial", {state});
   gru.option(options.masked, "masked", {mask(s)});
-  for (const std::size_t output : {1, 2}) {
+  for (const std::size_t output : {1U, 2U}) {
     samples.push_back(gru.sample);
     samples.back().output = output;
   }
@@ -73,7 +73,7 @@ void add_forward(std::vector<OpSample>& samples, const Sizes& s, const Options& 
   simple.input({s.units, s.units});
   simple.option(options.initial, "initial", {state});
   simple.option(options.masked, "masked", {mask(s)});
-  for (const std::size_t output : {0, 1}) {
+  for (const std::size_t output : {0U, 1U}) {
     samples.push_back(simple.sample);
     samples.back().output = output;
   }
