@@ -52,7 +52,7 @@ Division assumed_division(const RunConfig& config, int ranks) {
 std::string cost_table(const Estimate& e) {
   std::ostringstream out;
   const auto row = [&](const std::string& name, const std::string& text) {
-    out << std::left << std::setw(20) << name << text << "\n";
+    out << std::left << std::setw(28) << name << text << "\n";
   };
   row("parameters", grouped(e.params));
   row("steps", cat(grouped(e.steps), ", ", grouped(e.steps_per_epoch), " an epoch"));
@@ -73,13 +73,13 @@ std::string cost_table(const Estimate& e) {
 
 std::string model_table(const nn::Model& model) {
   std::ostringstream out;
-  out << std::left << std::setw(20) << "layer" << std::setw(18) << "output" << std::right
+  out << std::left << std::setw(28) << "layer" << std::setw(18) << "output" << std::right
       << std::setw(14) << "parameters"
       << "\n";
-  out << std::left << std::setw(20) << "input" << std::setw(18) << model.input_shape().text()
+  out << std::left << std::setw(28) << "input" << std::setw(18) << model.input_shape().text()
       << std::right << std::setw(14) << 0 << "\n";
   for (const nn::LayerRow& row : model.rows()) {
-    out << std::left << std::setw(20)
+    out << std::left << std::setw(28)
         << std::string(2 * static_cast<std::size_t>(row.depth), ' ') + row.name << std::setw(18)
         << row.output.text() << std::right << std::setw(14) << grouped(row.num_params) << "\n";
   }
