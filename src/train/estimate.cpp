@@ -52,7 +52,7 @@ Division assumed_division(const RunConfig& config, int ranks) {
 std::string cost_table(const Estimate& e) {
   std::ostringstream out;
   const auto row = [&](const std::string& name, const std::string& text) {
-    out << std::left << std::setw(28) << name << text << "\n";
+    out << std::left << std::setw(20) << name << text << "\n";
   };
   row("parameters", grouped(e.params));
   row("steps", cat(grouped(e.steps), ", ", grouped(e.steps_per_epoch), " an epoch"));
