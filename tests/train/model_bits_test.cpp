@@ -18,9 +18,10 @@ const std::map<std::string, std::string>& models() {
       {"Lstm",
        "[{reshape: {shape: [3, 2]}}, {lstm: {units: 8, return_sequences: true}}, {dropout: {rate: "
        "0.2}}, {gru: {units: 6}}, {dense: {units: 3}}]"},
-      {"SyncBatchNorm",
-       "[{dense: {units: 8}}, {batch_norm: {sync: true}}, relu, {dense: {units: 8}}, {batch_norm: "
-       "{sync: true}}, {dense: {units: 3}}]"},
+      {"SyncBatchNorm",  // biases before a batch_norm would have no gradient but rounding
+       "[{dense: {units: 8, use_bias: false}}, {batch_norm: {sync: true}}, relu, {dense: {units: "
+       "8, "
+       "use_bias: false}}, {batch_norm: {sync: true}}, {dense: {units: 3}}]"},
       {"Transformer",
        "[{reshape: {shape: [3, 2]}}, {dense: {units: 8}}, {positional_embedding: {max_length: 3}}, "
        "{transformer_block: {heads: 2, causal: true, dropout: 0.1}}, flatten, {dense: {units: "
