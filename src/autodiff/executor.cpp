@@ -19,6 +19,7 @@ struct Call {
   std::uint32_t first_view = 0;
   std::uint16_t num_inputs = 0;
   std::uint16_t num_outputs = 0;
+  std::int64_t kept_offset_bytes = -1;
   std::int64_t final_prefix = -1;  // told to the sink behind this call; -1: it has not risen
 };
 
@@ -37,9 +38,10 @@ struct FlatView {
 }  // namespace
 
 struct Executor::Impl {
-  Impl(const Program::Impl& program_impl, tensor::Backend& backend, const float* params_buffer)
+  Impl(const Program::Impl& program_impl, tensor::Backend& device, const float* params_buffer)
       : program(program_impl),
-        arena(backend.allocate(program_impl.plan.arena_bytes)),
+        backend(device),
+        arena(device.allocate(program_impl.plan.arena_bytes)),
         params(reinterpret_cast<std::byte*>(const_cast<float*>(params_buffer))) {
     const std::vector<ValueId> ids = program.graph.inputs();
     for (const ValueId id : ids) inputs.push_back({program.graph.value(id).name, {}, false});
@@ -90,6 +92,7 @@ struct Executor::Impl {
     call.num_outputs = static_cast<std::uint16_t>(node.outputs.size());
     call.final_prefix = prefix;
     const std::int64_t scratch_offset = program.plan.scratch_offset_bytes[node_index];
+    call.kept_offset_bytes = program.kept_offset_bytes[node_index];
     if (scratch_offset >= 0) call.scratch = arena.data() + scratch_offset;
     for (const ValueId id : node.inputs) add_view(id);
     for (const ValueId id : node.outputs) add_view(id);
@@ -126,7 +129,11 @@ struct Executor::Impl {
   }
 
   const Program::Impl& program;
+  tensor::Backend& backend;
   tensor::Storage arena;
+  tensor::Storage kept;  // of all kernels, once keep_copies was asked for
+  bool keeps = false;
+  bool kept_valid = false;  // since the last whole run the parameters have not changed
   std::byte* params = nullptr;
   std::byte* gradients = nullptr;
   std::vector<tensor::View> views;
@@ -166,6 +173,14 @@ void Executor::bind_gradients(float* gradients) {
   impl_->ready = false;
 }
 
+void Executor::keep_copies() {
+  if (impl_->keeps || impl_->program.kept_bytes == 0) return;
+  impl_->kept = impl_->backend.allocate(impl_->program.kept_bytes);
+  impl_->keeps = true;
+}
+
+void Executor::params_changed() { impl_->kept_valid = false; }
+
 void Executor::run(const tensor::RunContext& context, GradientSink* sink) {
   const int segments = static_cast<int>(impl_->segment_ends.size()) + 1;
   for (int segment = 0; segment < segments; ++segment) run_segment(segment, context, sink);
@@ -179,15 +194,20 @@ void Executor::run_segment(int segment, const tensor::RunContext& context, Gradi
   const std::size_t end =
       index < impl.segment_ends.size() ? impl.segment_ends[index] : impl.calls.size();
   const tensor::View* views = impl.views.data();
+  std::byte* kept = impl.keeps ? impl.kept.data() : nullptr;
   for (std::size_t i = begin; i < end; ++i) {
     const Call& call = impl.calls[i];
     const tensor::View* inputs = views + call.first_view;
-    call.kernel->run({{inputs, call.num_inputs},
-                      {inputs + call.num_inputs, call.num_outputs},
-                      call.scratch,
-                      context});
+    call.kernel->run(
+        {{inputs, call.num_inputs},
+         {inputs + call.num_inputs, call.num_outputs},
+         call.scratch,
+         context,
+         kept != nullptr && call.kept_offset_bytes >= 0 ? kept + call.kept_offset_bytes : nullptr,
+         impl.kept_valid});
     if (call.final_prefix >= 0 && sink != nullptr) sink->gradients_final(call.final_prefix);
   }
+  if (end == impl.calls.size()) impl.kept_valid = impl.keeps;
 }
 
 tensor::View Executor::sync_view(int segment) const {

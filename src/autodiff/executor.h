@@ -30,6 +30,8 @@ class Program {
   [[nodiscard]] const tensor::FlatLayout& layout() const;
   /// Floating-point operations of one run.
   [[nodiscard]] std::int64_t flops() const;
+  /// Memory that Executor::keep_copies takes.
+  [[nodiscard]] std::int64_t kept_bytes() const;
   /// Ops that run the host kernel because the device has none.
   [[nodiscard]] std::vector<std::string> host_fallbacks() const;
   /// Stretches of a run between the places where all leaves of a step wait for each other: one more
@@ -72,6 +74,11 @@ class Executor {
   /// A run writes every gradient (zeros for a parameter that has none) but not the gaps between
   /// them: whoever allocates the buffer gives it zeroed, and so they stay.
   void bind_gradients(float* gradients);
+  /// Lets kernels keep what they make of parameters from run to run, for which memory is taken now:
+  /// worth it where several leaves run one after the other with the same parameters.
+  void keep_copies();
+  /// The parameters have changed since the last run.
+  void params_changed();
   /// Runs all kernels on the calling thread. The sink is called each time the final prefix rises,
   /// never otherwise. errors  Exit::internal if an input or the gradient buffer is not bound
   void run(const tensor::RunContext& context, GradientSink* sink = nullptr);

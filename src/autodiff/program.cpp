@@ -25,7 +25,11 @@ std::unique_ptr<tensor::Kernel> make_kernel(const Graph& graph, const Node& node
                                             std::set<std::string>& fallbacks) {
   const std::vector<tensor::TensorType> inputs = types_of(graph, node.inputs);
   const std::vector<tensor::TensorType> outputs = types_of(graph, node.outputs);
-  const tensor::KernelSpec spec{inputs, outputs, node.attrs};
+  std::uint32_t params = 0;
+  for (std::size_t i = 0; i < node.inputs.size(); ++i) {
+    if (graph.value(node.inputs[i]).kind == ValueKind::param) params |= 1U << i;
+  }
+  const tensor::KernelSpec spec{inputs, outputs, node.attrs, params};
   const tensor::KernelFactory device = backend.find(node.op->name);
   std::unique_ptr<tensor::Kernel> kernel = device != nullptr ? device(spec) : nullptr;
   if (kernel != nullptr) return kernel;
@@ -64,6 +68,12 @@ void Program::Impl::make_kernels(const tensor::Backend& backend) {
     kernels.push_back(node.op->alias ? nullptr : make_kernel(graph, node, backend, fallbacks));
   }
   host_fallbacks.assign(fallbacks.begin(), fallbacks.end());
+  constexpr std::int64_t kLine = 64;
+  for (const auto& kernel : kernels) {
+    const std::int64_t bytes = kernel != nullptr ? kernel->kept_bytes() : 0;
+    kept_offset_bytes.push_back(bytes > 0 ? kept_bytes : -1);
+    kept_bytes += (bytes + kLine - 1) / kLine * kLine;
+  }
 }
 
 void Program::Impl::find_final_prefixes() {
@@ -145,6 +155,7 @@ std::int64_t Program::max_sync_numel() const {
   const auto& sizes = impl_->sync_numel;
   return sizes.empty() ? 0 : *std::max_element(sizes.begin(), sizes.end());
 }
+std::int64_t Program::kept_bytes() const { return impl_->kept_bytes; }
 std::int64_t Program::flops() const { return impl_->flops; }
 std::vector<std::string> Program::host_fallbacks() const { return impl_->host_fallbacks; }
 std::uint64_t Program::hash() const { return impl_->hash; }

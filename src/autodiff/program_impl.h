@@ -20,6 +20,8 @@ struct Program::Impl {
   MemoryPlan plan;
   tensor::FlatLayout layout;
   std::vector<std::unique_ptr<tensor::Kernel>> kernels;  // one for each node; null: nothing to run
+  std::vector<std::int64_t> kept_offset_bytes;           // of each node; -1: keeps nothing
+  std::int64_t kept_bytes = 0;
   std::vector<std::string> host_fallbacks;
   /// For each position of the order: elements of the flat gradient buffer that are final behind it.
   std::vector<std::int64_t> final_prefix;

@@ -64,12 +64,15 @@ struct KernelArgs {
       outputs;  // an output may alias input 0 where the op allows it (OpDef::in_place)
   std::byte* scratch = nullptr;  // 64-byte aligned, scratch_bytes() long
   const RunContext& run;
+  std::byte* kept = nullptr;  // 64-byte aligned, kept_bytes() long; null: nothing may be kept
+  bool kept_valid = false;  // kept is as the last run left it, and the parameters have not changed
 };
 
 struct KernelSpec {
   std::span<const TensorType> inputs;
   std::span<const TensorType> outputs;
   const Attrs& attrs;
+  std::uint32_t params = 0;  // bit i: input i is a parameter, the same from run to run of a step
 };
 
 /// One operation on fixed shapes and dtypes. run() is const, allocates nothing and may be called
@@ -78,6 +81,9 @@ class Kernel {
  public:
   virtual ~Kernel() = default;
   [[nodiscard]] virtual std::int64_t scratch_bytes() const { return 0; }
+  /// Memory for what run() makes of parameters and may use again while they stay the same, as
+  /// packed copies. The result is the same without it.
+  [[nodiscard]] virtual std::int64_t kept_bytes() const { return 0; }
   virtual void run(const KernelArgs& args) const = 0;
 };
 

@@ -125,9 +125,12 @@ std::string run_check(const Surroundings& around, const CheckOptions& options) {
   e.gradient_bytes = cost.buffer_bytes;
   e.bytes_per_step = cost.sent_bytes;
   e.activation_bytes = train->plan().arena_bytes * division.num_workers;
+  if (division.num_leaves > options.ranks * division.num_workers) {  // a worker has several
+    e.activation_bytes += train->kept_bytes() * division.num_workers;
+  }
   if (eval_data) {
     const auto eval = evaluation_program(config, around.table, around.backend, &train->layout());
-    e.activation_bytes += eval->plan().arena_bytes * division.num_workers;
+    e.activation_bytes += (eval->plan().arena_bytes + eval->kept_bytes()) * division.num_workers;
   }
   // What this process holds now is a rank's own, but for the buffers it has not made.
   e.program_bytes =

@@ -36,6 +36,8 @@ Evaluator::Evaluator(const TrainerParts& parts, const data::Dataset& dataset, co
     parts_.backend.enter_thread();
     runners_[static_cast<std::size_t>(worker)] = std::make_unique<LeafRunner>(
         parts_.program, parts_.backend, params, sums_, parts_.config.seed);
+    const Range chunks = worker_chunks(worker);
+    if (chunks.end - chunks.begin > 1) runners_[static_cast<std::size_t>(worker)]->keep_copies();
   });
 }
 
@@ -59,6 +61,7 @@ void Evaluator::run_chunks(const Use& use) {
     const Range range = worker_chunks(worker);
     if (range.begin == range.end) return;
     LeafRunner& runner = *runners_[static_cast<std::size_t>(worker)];
+    runner.params_changed();
     try {
       data::Loader loader(
           *dataset_, sampler_,

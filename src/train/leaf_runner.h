@@ -48,6 +48,10 @@ class LeafRunner {
   LeafRunner(const autodiff::Program& program, tensor::Backend& backend, const float* params,
              SumLayout sums, std::uint64_t seed);
 
+  /// For several leaves with the same parameters: what kernels make of these is kept.
+  void keep_copies() { executor_.keep_copies(); }
+  /// The parameters have changed since the last leaf.
+  void params_changed() { executor_.params_changed(); }
   /// gradients and sink: null for evaluation. Returns the leaf's sums, valid until the next run.
   std::span<const double> run(const data::LeafBatch& batch, std::uint64_t epoch, float* gradients,
                               autodiff::GradientSink* sink);

@@ -58,7 +58,9 @@ struct Trainer::Worker final : autodiff::GradientSink {
                 .first_step = owner.range_.first_step,
                 .end_step = owner.range_.end_step,
                 .num_threads = static_cast<int>(owner.parts_.config.data_workers.value_or(-1)),
-                .augment = owner.augment_ ? &*owner.augment_ : nullptr}) {}
+                .augment = owner.augment_ ? &*owner.augment_ : nullptr}) {
+    if (owner.reducer_.worker_leaves(worker).size() > 1) runner.keep_copies();
+  }
 
   void gradients_final(std::int64_t prefix) override { reducer->gradients_final(id, leaf, prefix); }
 
@@ -138,6 +140,7 @@ void Trainer::run_worker(int index) {
 void Trainer::run_leaves(Worker& worker, int index) {
   const int num_leaves = reducer_.worker_leaves(index).size();
   const auto epoch = static_cast<std::uint64_t>(sampler_.epoch_of(next_step_));
+  worker.runner.params_changed();
   for (int leaf = 0; leaf < num_leaves; ++leaf) {
     worker.leaf = leaf;
     const double before = parts_.clock.monotonic_s();

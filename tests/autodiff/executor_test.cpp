@@ -346,5 +346,66 @@ TEST_F(ExecutorTest, AnOpWithoutAnyKernelIsNamedBeforeTheFirstRun) {
   }
 }
 
+/// Doubles its input, a parameter, by way of a copy it keeps; counts how often that is made.
+class KeepingKernel final : public tensor::Kernel {
+ public:
+  explicit KeepingKernel(int* num_copies) : num_copies_(num_copies) {}
+  [[nodiscard]] std::int64_t kept_bytes() const override { return 3 * sizeof(double); }
+  void run(const tensor::KernelArgs& args) const override {
+    double own[3];
+    auto* copy = args.kept != nullptr ? reinterpret_cast<double*>(args.kept) : own;
+    if (args.kept == nullptr || !args.kept_valid) {
+      std::memcpy(copy, args.inputs[0].data, sizeof own);
+      ++*num_copies_;
+    }
+    for (int i = 0; i < 3; ++i) args.outputs[0].as<double>()[i] = 2 * copy[i];
+  }
+
+ private:
+  int* num_copies_;
+};
+
+int num_copies = 0;  // of KeepingKernel
+
+class KeepingBackend final : public support::HostBackend {
+ public:
+  [[nodiscard]] tensor::KernelFactory find(std::string_view kernel) const override {
+    if (kernel != "tanh") return nullptr;
+    return [](const tensor::KernelSpec& spec) -> std::unique_ptr<tensor::Kernel> {
+      EXPECT_EQ(spec.params, 1u);
+      return std::make_unique<KeepingKernel>(&num_copies);
+    };
+  }
+};
+
+TEST(ExecutorKeeps, CopiesOfParametersUntilTheyChange) {
+  const OpTable ops = ops::make_op_table();
+  Graph graph(ops);
+  const ValueId w = graph.param("w", {3}, DType::f64);
+  graph.output("y", graph.add_one("tanh", {w}));
+  KeepingBackend backend;
+  const Program program(std::move(graph), backend);
+  EXPECT_EQ(program.kept_bytes(), 64);
+  std::vector<double> params(8, 1.0);
+  Executor executor(program, backend, reinterpret_cast<const float*>(params.data()));
+  const auto runs = [&] {
+    executor.run({});
+    return executor.output("y").as<double>()[0];
+  };
+  num_copies = 0;
+  (void)runs();
+  (void)runs();
+  EXPECT_EQ(num_copies, 2);  // nothing is kept unless asked for
+  executor.keep_copies();
+  (void)runs();
+  (void)runs();
+  EXPECT_EQ(num_copies, 3);
+  params[0] = 5;
+  executor.params_changed();
+  EXPECT_EQ(runs(), 10.0);
+  EXPECT_EQ(runs(), 10.0);
+  EXPECT_EQ(num_copies, 4);
+}
+
 }  // namespace
 }  // namespace dlt::autodiff

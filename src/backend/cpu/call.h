@@ -40,6 +40,8 @@ struct Call {
   const std::int64_t* sample_ids = nullptr;
   const double* scalars = nullptr;
   float* scratch = nullptr;
+  float* kept = nullptr;  // of a product: its second operand packed, made by a run where not valid
+  bool kept_valid = false;
 
   [[nodiscard]] const float* x(int i) const { return static_cast<const float*>(in[i]); }
   [[nodiscard]] float* y(int i) const { return static_cast<float*>(out[i]); }

@@ -36,6 +36,7 @@ class RoutineKernel final : public tensor::Kernel {
     if (!plan_.table.empty()) plan_.call.table = plan_.table.data();
   }
   [[nodiscard]] std::int64_t scratch_bytes() const override { return plan_.scratch_bytes; }
+  [[nodiscard]] std::int64_t kept_bytes() const override { return plan_.kept_bytes; }
   void run(const KernelArgs& args) const override {
     DLT_CHECK(args.inputs.size() == num_inputs_ && args.outputs.size() == num_outputs_,
               "other operands than in the spec");
@@ -52,6 +53,8 @@ class RoutineKernel final : public tensor::Kernel {
     call.epoch = args.run.epoch;
     call.scalars = args.run.scalars.data();
     call.scratch = reinterpret_cast<float*>(args.scratch);
+    call.kept = reinterpret_cast<float*>(args.kept);
+    call.kept_valid = args.kept_valid;
     routine_(call);
   }
 

@@ -297,7 +297,9 @@ bool is_thin(const GemmArgs& g) {
          g.alpha == 1.0f && !g.accumulate;
 }
 
-bool uses_unit(const GemmArgs& g) {
+}  // namespace
+
+bool uses_bf16_unit(const GemmArgs& g) {
 #ifdef __AVX512F__
   return g.precision == Precision::bf16 && bf16_unit() != Bf16Unit::none;
 #else
@@ -306,10 +308,8 @@ bool uses_unit(const GemmArgs& g) {
 #endif
 }
 
-}  // namespace
-
 void gemm(const GemmArgs& args) {
-  if (uses_unit(args)) return avx512_bf16::bf16_gemm(args, bf16_unit());
+  if (uses_bf16_unit(args)) return avx512_bf16::bf16_gemm(args, bf16_unit());
   if (is_thin(args)) return thin_gemm(args);
   if (args.m == 0 || args.n == 0) return;
   const GemmArgs plain = with_strides(args);
@@ -342,7 +342,7 @@ void gemm_batch(const GemmBatch& batch) {
 }
 
 void pack_b(const GemmArgs& args, float* packed) {
-  if (uses_unit(args)) return avx512_bf16::bf16_pack_b(args, packed);
+  if (uses_bf16_unit(args)) return avx512_bf16::bf16_pack_b(args, packed);
   GemmArgs g = with_strides(args);
   g.m = 0;  // packed for any number of rows
   const Cuts cuts(g);

@@ -65,6 +65,7 @@ struct GemmBatch {
   /* Copies b of g (n, k, trans_b, b, ldb, precision are read) into the order in which        \
      products read it, for use many times: gemm_packed_b_floats() floats, 64-byte aligned. */ \
   void pack_b(const GemmArgs& g, float* packed);                                              \
+  bool uses_bf16_unit(const GemmArgs& g);                                                     \
   void thin_gemm(const GemmArgs& g); /* m == 1 or n == 1; dense, f32, alpha 1, no accumulate */
 namespace avx2 {
 DLT_GEMM_ROUTINES
@@ -100,6 +101,11 @@ constexpr std::int64_t whole(std::int64_t x, std::int64_t unit) {
 /// Enough in each precision.
 constexpr std::int64_t gemm_packed_b_floats(std::int64_t n, std::int64_t k) {
   return gemm_size::whole(n, 16) * gemm_size::whole(k, 32);
+}
+
+/// What pack_b() writes where uses_bf16_unit().
+constexpr std::int64_t gemm_packed_bf16_bytes(std::int64_t n, std::int64_t k) {
+  return gemm_size::whole(n, 16) * gemm_size::whole(k, 32) * 2;
 }
 
 /// f32: a block of a, and a panel or a block of b. bf16: blocks of both at half the size, a panel

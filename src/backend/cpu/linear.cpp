@@ -20,6 +20,10 @@ GemmArgs product_of(const Call& c) {
   g.precision = c.precision;
   g.c = c.y(0);
   g.scratch = c.scratch;
+  if (c.kept != nullptr && uses_bf16_unit(g)) {
+    if (!c.kept_valid) pack_b(g, c.kept);
+    g.packed_b = c.kept;
+  }
   return g;
 }
 

@@ -190,6 +190,12 @@ bool product(const KernelSpec& spec, Plan& plan) {
     plan.scratch_bytes = gemm_scratch_floats(sizes.m, sizes.n, sizes.k, call.precision) *
                          static_cast<std::int64_t>(sizeof(float));
   }
+  // In f32 a kept copy is no faster than packing on the way (docs/performance.md).
+  constexpr std::uint32_t kSecond = 2;
+  if (call.precision == Precision::bf16 && bf16_unit() != Bf16Unit::none &&
+      (spec.params & kSecond) != 0) {
+    plan.kept_bytes = gemm_packed_bf16_bytes(sizes.n, sizes.k);
+  }
   return all_f32(spec);
 }
 

@@ -13,6 +13,7 @@ namespace dlt::cpu {
 struct Plan {
   Call call;
   std::int64_t scratch_bytes = 0;
+  std::int64_t kept_bytes = 0;
   std::vector<float> table;  // what call.table will point to
 };
 
