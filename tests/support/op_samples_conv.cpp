@@ -92,6 +92,9 @@ void add_fused(std::vector<OpSample>& samples) {
   attrs.set("activation", std::string("leaky_relu"));
   attrs.set("alpha", 0.3);
   samples.push_back({"conv2d", {x, weight, bias}, attrs});
+  const SampleInput many{{2, 30, 20, 6}, Fill::positive};  // as many rows as images have places
+  samples.push_back({"activation_bias_grad", {many, many}, {{"activation", std::string("relu")}}});
+  samples.push_back({"bias_grad", {many}, {}});
   samples.push_back({"activation_bias_grad",
                      {{{2, 3, 4, 5}}, {{2, 3, 4, 5}}},
                      {{"activation", std::string("tanh")}}});

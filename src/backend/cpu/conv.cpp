@@ -128,93 +128,6 @@ void run_phase(const InputGrad& d, float* dx) {
   }
 }
 
-void gather_input_grad(const ConvPlan& p, const Memory& m) {
-  float* scratch = m.scratch;
-  float* turned = scratch;
-  if (conv_turns_weight(p)) scratch += p.taps() * p.group_out * conv_padded(p.group_in);
-  for (std::int64_t group = 0; group < p.groups; ++group) {
-    const float* dy = m.x(0) + group * p.group_out;
-    for (std::int64_t y = 0; y < p.h.stride; ++y) {
-      for (std::int64_t x = 0; x < p.w.stride; ++x) {
-        const Phase h = phase_of(p.h, y), w = phase_of(p.w, x);
-        const Gather gather{dy, p.out_channels(), p.group_out, h.gather, w.gather};
-        run_phase({p, m.x(1) + group * p.group_out, h, w, gather, turned, scratch},
-                  m.y(0) + group * p.group_in);
-      }
-    }
-  }
-}
-
-DLT_INLINE void add_floats(const float* from, float* to, std::int64_t n) {
-  for (; n >= kLanes; n -= kLanes, from += kLanes, to += kLanes) store(to, load(to) + load(from));
-  if (n > 0) store_first(to, load_first(to, n) + load_first(from, n), n);
-}
-
-/// Rows [r, r + taps) of the kernel.
-struct KernelRows {
-  std::int64_t r, taps;
-};
-
-/// Adds what some lines of outputs, from p on, give to the inputs that rows of the kernel read:
-/// `from` has a row for each output, in the order of those rows' columns. Neighbouring outputs of a
-/// line share inputs, and adding to what was just stored would wait for it; so outputs below each
-/// other follow each other.
-void scatter_lines(const Gather& x, const GridPoint& first, std::int64_t lines,
-                   const KernelRows& rows, const float* from) {
-  const std::int64_t width = x.w.size * x.pixel, columns = rows.taps * x.line();
-  const std::int64_t step = x.w.step * x.pixel;
-  for_each_segment(x, rows.r * x.line(), columns, [&](const Segment& segment) {
-    float* to[kConvScatterPositions];  // where a line of outputs adds; null outside of the image
-    GridPoint p = first;
-    for (std::int64_t i = 0; i < lines; ++i, p.advance(x, x.w.grid)) {
-      to[i] = const_cast<float*>(place_of(x, p, segment).line);
-    }
-    for (std::int64_t j = 0; j < x.w.grid; ++j) {
-      const std::int64_t begin = j * step + segment.begin;
-      const std::int64_t low = clamp(-begin, 0, segment.count);
-      const std::int64_t high = clamp(width - begin, low, segment.count);
-      const float* row = from + j * columns + segment.place + low;
-      for (std::int64_t i = 0; i < lines; ++i, row += x.w.grid * columns) {
-        if (to[i] != nullptr) add_floats(row, to[i] + begin + low, high - low);
-      }
-    }
-  });
-}
-
-/// dy · weight^T for some lines of outputs and some rows of the kernel at a time, added to the
-/// inputs they read.
-void scatter_input_grad(const ConvPlan& p, const Memory& m) {
-  zero_floats(m.y(0), p.in_pixels() * p.in_channels());
-  const std::int64_t some = conv_scatter_lines(p), lines = p.batch * p.h.out;
-  const std::int64_t taps = conv_scatter_taps(p), line = p.w.kernel * p.group_in;
-  const std::int64_t packed_tap = p.group_out * conv_padded(taps * line);
-  GemmArgs g;
-  g.k = p.group_out;
-  g.trans_b = true;
-  g.lda = g.ldb = p.out_channels();
-  float* packed = m.scratch + conv_padded(some * p.w.out * taps * line);
-  g.scratch = packed + p.h.kernel * packed_tap;
-  g.c = m.scratch;
-  for (std::int64_t group = 0; group < p.groups; ++group) {
-    const Gather x = forward_gather(p, m.y(0), group);
-    for (std::int64_t first = 0; first < lines; first += some) {
-      const std::int64_t count = lesser(some, lines - first);
-      g.m = count * p.w.out;
-      g.a = m.x(0) + first * p.w.out * p.out_channels() + group * p.group_out;
-      for (std::int64_t r = 0; r < p.h.kernel; r += taps) {
-        const KernelRows rows{r, lesser(taps, p.h.kernel - r)};
-        float* room = packed + r * packed_tap;
-        g.n = rows.taps * line;
-        g.b = m.x(1) + r * line * p.out_channels() + group * p.group_out;
-        if (first == 0) pack_b(g, room);
-        g.packed_b = room;
-        gemm(g);
-        scatter_lines(x, GridPoint(x, first * p.w.out), count, rows, m.scratch);
-      }
-    }
-  }
-}
-
 }  // namespace
 
 void conv2d(const ConvPlan& p, const Memory& m) {
@@ -243,7 +156,20 @@ void conv2d(const ConvPlan& p, const Memory& m) {
 }
 
 void conv2d_input_grad(const ConvPlan& p, const Memory& m) {
-  conv_scatters(p) ? scatter_input_grad(p, m) : gather_input_grad(p, m);
+  float* scratch = m.scratch;
+  float* turned = scratch;
+  if (conv_turns_weight(p)) scratch += p.taps() * p.group_out * conv_padded(p.group_in);
+  for (std::int64_t group = 0; group < p.groups; ++group) {
+    const float* dy = m.x(0) + group * p.group_out;
+    for (std::int64_t y = 0; y < p.h.stride; ++y) {
+      for (std::int64_t x = 0; x < p.w.stride; ++x) {
+        const Phase h = phase_of(p.h, y), w = phase_of(p.w, x);
+        const Gather gather{dy, p.out_channels(), p.group_out, h.gather, w.gather};
+        run_phase({p, m.x(1) + group * p.group_out, h, w, gather, turned, scratch},
+                  m.y(0) + group * p.group_in);
+      }
+    }
+  }
 }
 
 void conv2d_weight_grad(const ConvPlan& p, const Memory& m) {

@@ -61,24 +61,11 @@ constexpr bool conv_direct(const ConvPlan& p) {
 
 constexpr std::int64_t conv_padded(std::int64_t n) { return (n + 15) / 16 * 16; }
 
-/// Few input channels would leave many lanes of a product empty: then the product's columns are the
-/// taps of the kernel, and its rows are added where they belong.
-constexpr bool conv_scatters(const ConvPlan& p) {
-  return p.group_in < 32 && 4 * p.group_in < 3 * conv_padded(p.group_in);
-}
-
-/// Lines of outputs at a time, where it scatters.
-constexpr std::int64_t kConvScatterPositions = 128;
-constexpr std::int64_t conv_scatter_lines(const ConvPlan& p) {
-  return p.w.out >= kConvScatterPositions ? 1 : kConvScatterPositions / p.w.out;
-}
-
-/// Rows of the kernel at a time, where it scatters: what they give stays in the first-level cache.
-constexpr std::int64_t conv_scatter_taps(const ConvPlan& p) {
-  constexpr std::int64_t kFloats = 8192;
-  const std::int64_t row = conv_scatter_lines(p) * p.w.out * p.w.kernel * p.group_in;
-  const std::int64_t rows = row >= kFloats ? 1 : kFloats / row;
-  return rows < p.h.kernel ? rows : p.h.kernel;
+/// Few input channels would leave many lanes of a product that makes their gradient empty: then its
+/// columns are those of a row of the kernel, and its rows are added where they belong.
+constexpr bool conv_direct_input_grad(const ConvPlan& p) {
+  return p.groups == 1 && p.group_in < 32 && 4 * p.group_in < 3 * conv_padded(p.group_in) &&
+         p.out_pixels() > 0;
 }
 
 constexpr std::int64_t kConvChunkRows = 1008;  // of inputs at a time, where the stride is not 1
@@ -97,6 +84,11 @@ constexpr std::int64_t conv_direct_packed_floats(const ConvPlan& p) {
   return p.taps() * p.group_in * ((p.group_out + 31) / 32 * 32);
 }
 
+/// Runs of the weight's rows as panels: each run is at most one kernel row, at least one tap.
+constexpr std::int64_t conv_direct_runs_floats(const ConvPlan& p) {
+  return p.taps() * p.group_out * ((p.group_in + 31) / 32 * 32);
+}
+
 constexpr std::int64_t conv2d_scratch_floats(const ConvPlan& p) {
   if (p.depthwise()) return 0;
   if (conv_direct(p)) return conv_direct_packed_floats(p) + conv_frame_floats(p);
@@ -112,12 +104,7 @@ constexpr std::int64_t conv2d_weight_grad_scratch_floats(const ConvPlan& p) {
 constexpr std::int64_t conv2d_input_grad_scratch_floats(const ConvPlan& p) {
   const std::int64_t inner = p.taps() * p.group_out;
   if (p.depthwise()) return 0;
-  if (conv_scatters(p)) {
-    const std::int64_t rows = conv_scatter_lines(p) * p.w.out;
-    const std::int64_t n = conv_scatter_taps(p) * p.w.kernel * p.group_in;
-    return conv_padded(rows * n) + p.h.kernel * gemm_packed_b_floats(n, p.group_out) +
-           gemm_scratch_floats(rows, n, p.group_out);
-  }
+  if (conv_direct_input_grad(p)) return conv_direct_runs_floats(p) + conv_frame_floats(p);
   const bool strided = p.h.stride != 1 || p.w.stride != 1;
   const std::int64_t rows = strided ? kConvChunkRows : p.in_pixels();
   return (conv_turns_weight(p) ? inner * conv_padded(p.group_in) : 0) +
@@ -131,6 +118,7 @@ constexpr std::int64_t conv2d_input_grad_scratch_floats(const ConvPlan& p) {
   void conv2d_input_grad(const ConvPlan& plan, const Memory& m);  /* dy, weight */      \
   void conv2d_weight_grad(const ConvPlan& plan, const Memory& m); /* x, dy */           \
   void conv2d_direct(const ConvPlan& plan, const Memory& m);                            \
+  void conv2d_direct_input_grad(const ConvPlan& plan, const Memory& m);                 \
   void conv2d_direct_weight_grad(const ConvPlan& plan, const Memory& m);                \
   void depthwise(const ConvPlan& plan, const Memory& m);                                \
   void depthwise_input_grad(const ConvPlan& plan, const Memory& m);                     \

@@ -64,6 +64,8 @@ std::unique_ptr<tensor::Kernel> make_conv2d_input_grad(const KernelSpec& spec, I
   Routines routines{avx2::conv2d_input_grad, avx512::conv2d_input_grad};
   if (plan.depthwise()) {
     routines = {avx2::depthwise_input_grad, avx512::depthwise_input_grad};
+  } else if (conv_direct_input_grad(plan)) {
+    routines = {avx2::conv2d_direct_input_grad, avx512::conv2d_direct_input_grad};
   } else if (conv_winograd(plan)) {
     routines = {avx2::winograd_input_grad, avx512::winograd_input_grad};
     return make(spec, plan, isa, routines, winograd_scratch_floats(plan));

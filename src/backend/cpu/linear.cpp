@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // matmul, linear, and what goes with a bias.
 #include "backend/cpu/activate.h"
+#include "backend/cpu/column_sums.h"
 #include "backend/cpu/gemm.h"
 #include "backend/cpu/onednn.h"
 #include "backend/cpu/routines.h"
@@ -27,35 +28,16 @@ GemmArgs product_of(const Call& c) {
   return g;
 }
 
-/// dx = f(y, dy) and its column sums, kWidth vectors of columns at a time: one pass over memory.
+/// dx = f(y, dy) and its column sums: one pass over memory.
 template <typename F>
 DLT_INLINE void grad_and_sums(const Call& c, F f) {
-  constexpr std::int64_t kWidth = 4;
-  const std::int64_t n = c.cols;
   const float *y = c.x(0), *dy = c.x(1);
-  float *dx = c.y(0), *db = c.y(1);
-  std::int64_t j = 0;
-  for (; j + kWidth * kLanes <= n; j += kWidth * kLanes) {
-    vf sums[kWidth] = {};
-    for (std::int64_t i = 0; i < c.rows; ++i) {
-      const std::int64_t at = i * n + j;
-      for (std::int64_t u = 0; u < kWidth; ++u) {
-        const vf d = f(load(y + at + u * kLanes), load(dy + at + u * kLanes));
-        store(dx + at + u * kLanes, d);
-        sums[u] += d;
-      }
-    }
-    for (std::int64_t u = 0; u < kWidth; ++u) store(db + j + u * kLanes, sums[u]);
-  }
-  for (; j < n; j += kLanes) {
-    vf sums{};
-    for (std::int64_t i = 0; i < c.rows; ++i) {
-      const vf d = f(load_some(y + i * n + j, n - j), load_some(dy + i * n + j, n - j));
-      store_some(dx + i * n + j, d, n - j);
-      sums += d;
-    }
-    store_some(db + j, sums, n - j);
-  }
+  float* dx = c.y(0);
+  column_sums(c.rows, c.cols, c.y(1), [=](std::int64_t at, std::int64_t count) {
+    const vf d = f(load_columns(y + at, count), load_columns(dy + at, count));
+    store_columns(dx + at, d, count);
+    return d;
+  });
 }
 
 }  // namespace
@@ -83,23 +65,9 @@ void run_bias_add(const Call& c) {
 }
 
 void run_bias_grad(const Call& c) {
-  constexpr std::int64_t kWidth = 4;
-  const std::int64_t n = c.cols;
   const float* dy = c.x(0);
-  float* db = c.y(0);
-  std::int64_t j = 0;
-  for (; j + kWidth * kLanes <= n; j += kWidth * kLanes) {
-    vf sums[kWidth] = {};
-    for (std::int64_t i = 0; i < c.rows; ++i) {
-      for (std::int64_t u = 0; u < kWidth; ++u) sums[u] += load(dy + i * n + j + u * kLanes);
-    }
-    for (std::int64_t u = 0; u < kWidth; ++u) store(db + j + u * kLanes, sums[u]);
-  }
-  for (; j < n; j += kLanes) {
-    vf sums{};
-    for (std::int64_t i = 0; i < c.rows; ++i) sums += load_some(dy + i * n + j, n - j);
-    store_some(db + j, sums, n - j);
-  }
+  column_sums(c.rows, c.cols, c.y(0),
+              [dy](std::int64_t at, std::int64_t count) { return load_columns(dy + at, count); });
 }
 
 void run_activation_bias_grad(const Call& c) {
