@@ -28,7 +28,8 @@ DLT_INLINE void filter_positions(const Filter& f, const GridPoint& p, std::int64
                                  std::int64_t c, std::int64_t lanes) {
   vf sums[kPositions];
   const vf start = f.bias != nullptr ? load_columns(f.bias + c, lanes) : vf{};
-  for (vf& sum : sums) sum = start;
+#pragma GCC unroll 8
+  for (std::int64_t u = 0; u < kPositions; ++u) sums[u] = start;
   const Gather& x = f.x;
   for (std::int64_t r = 0; r < x.h.taps; ++r) {
     const std::int64_t y = p.i * x.h.step + x.h.first + r * x.h.spread;
@@ -53,30 +54,48 @@ DLT_INLINE void filter_positions(const Filter& f, const GridPoint& p, std::int64
     }
   }
   float* to = f.out + p.b * f.out_b + p.i * f.out_h + p.j * f.out_w + c;
+  if (inner) {
+#pragma GCC unroll 8
+    for (std::int64_t u = 0; u < kPositions; ++u) store(to + u * f.out_w, sums[u]);
+    return;
+  }
   for (std::int64_t u = 0; u < count; ++u) store_columns(to + u * f.out_w, sums[u], lanes);
 }
 
-void run_filter(const Filter& f, std::int64_t batch) {
-  const Gather& x = f.x;
-  GridPoint p(x, 0);
-  for (std::int64_t line = 0; line < batch * x.h.grid; ++line) {
-    for (std::int64_t j = 0; j < x.w.grid; j += kPositions) {
-      p.j = j;
-      const std::int64_t count = lesser(kPositions, x.w.grid - j);
-      const std::int64_t low = j * x.w.step + x.w.first;
-      const std::int64_t high = low + (count - 1) * x.w.step + (x.w.taps - 1) * x.w.spread;
-      const bool inner = count == kPositions && low >= 0 && high < x.w.size;
-      for (std::int64_t c = 0; c < x.channels; c += kLanes) {
-        const std::int64_t lanes = x.channels - c;
-        if (inner && lanes >= kLanes) {
-          filter_positions<true>(f, p, kPositions, c, kLanes);
-        } else {
-          filter_positions<false>(f, p, count, c, lanes);
-        }
-      }
+/// Up to kPositions positions from p on, all channels.
+template <bool inner>
+void filter_block(const Filter& f, const GridPoint& p, std::int64_t count) {
+  for (std::int64_t c = 0; c < f.x.channels; c += kLanes) {
+    const std::int64_t lanes = f.x.channels - c;
+    if (inner && lanes >= kLanes) {
+      filter_positions<true>(f, p, kPositions, c, kLanes);
+    } else {
+      filter_positions<false>(f, p, count, c, lanes);
     }
-    p.j = x.w.grid - 1;
-    p.advance(x, 1);
+  }
+}
+
+void run_filter(const Filter& f, std::int64_t batch) {
+  const GatherAxis& w = f.x.w;
+  // Positions [low, high) of a line read nothing outside of it.
+  const std::int64_t right = w.size - 1 - w.first - (w.taps - 1) * w.spread;
+  std::int64_t low = clamp((-w.first + w.step - 1) / w.step, 0, w.grid);
+  std::int64_t high = right < 0 ? low : clamp(right / w.step + 1, low, w.grid);
+  if (high - low < kPositions) low = high = w.grid;
+  GridPoint p(f.x, 0);
+  for (std::int64_t line = 0; line < batch * f.x.h.grid; ++line) {
+    for (p.j = 0; p.j < low; p.j += kPositions) {
+      filter_block<false>(f, p, lesser(kPositions, low - p.j));
+    }
+    for (std::int64_t j = low; j < high; j += kPositions) {
+      p.j = lesser(j, high - kPositions);  // the last block does some positions again
+      filter_block<true>(f, p, kPositions);
+    }
+    for (p.j = high; p.j < w.grid; p.j += kPositions) {
+      filter_block<false>(f, p, lesser(kPositions, w.grid - p.j));
+    }
+    p.j = w.grid - 1;
+    p.advance(f.x, 1);
   }
 }
 
