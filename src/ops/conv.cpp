@@ -42,6 +42,7 @@ TypeList infer_conv2d(Types inputs, const Attrs& attrs) {
   DLT_CHECK(inputs.size() == 2 || inputs.size() == 3, cat("conv2d: ", inputs.size()));
   const TensorType &x = inputs[0], &w = inputs[1];
   expect_float("conv2d", "x", x);
+  expect_precision("conv2d", attrs);
   expect_rank("conv2d", "x", x, kImage);
   expect_rank("conv2d", "weight", w, kWeight);
   expect_dtype("conv2d", "x", x, "weight", w);
@@ -60,6 +61,7 @@ TypeList infer_input_grad(Types inputs, const Attrs& attrs) {
   expect_inputs("conv2d_input_grad", inputs, 2);
   const TensorType &dy = inputs[0], &w = inputs[1];
   expect_float("conv2d_input_grad", "dy", dy);
+  expect_precision("conv2d_input_grad", attrs);
   expect_rank("conv2d_input_grad", "dy", dy, kImage);
   expect_rank("conv2d_input_grad", "weight", w, kWeight);
   expect_dtype("conv2d_input_grad", "dy", dy, "weight", w);
@@ -77,6 +79,7 @@ TypeList infer_weight_grad(Types inputs, const Attrs& attrs) {
   expect_inputs("conv2d_weight_grad", inputs, 2);
   const TensorType &x = inputs[0], &dy = inputs[1];
   expect_float("conv2d_weight_grad", "x", x);
+  expect_precision("conv2d_weight_grad", attrs);
   expect_rank("conv2d_weight_grad", "x", x, kImage);
   expect_rank("conv2d_weight_grad", "dy", dy, kImage);
   expect_dtype("conv2d_weight_grad", "x", x, "dy", dy);
@@ -136,16 +139,20 @@ std::vector<double> zeros(const Shape& shape) {
   return std::vector<double>(static_cast<std::size_t>(shape.numel()));
 }
 
+bool rounds_operands(const ConvGeometry& g, const Attrs& attrs) {
+  return ops::rounds_operands(attrs) && g.rounds();
+}
+
 template <typename T>
 void conv2d_host(const KernelArgs& args, const Attrs& attrs) {
   const ConvGeometry g =
       conv_geometry("conv2d", args.inputs[0].type.shape, args.inputs[1].type.shape, attrs);
   const T* x = args.inputs[0].as<const T>();
   const T* weight = args.inputs[1].as<const T>();
+  const bool bf16 = rounds_operands(g, attrs);
   std::vector<double> sums = zeros(g.output());
   for_each_term(g, [&](const Term& t) {
-    sums[static_cast<std::size_t>(t.y)] +=
-        static_cast<double>(x[t.x]) * static_cast<double>(weight[t.weight]);
+    sums[static_cast<std::size_t>(t.y)] += operand(x[t.x], bf16) * operand(weight[t.weight], bf16);
   });
   const Activation& activation = activation_of("conv2d", attrs);
   const double alpha = activation_alpha(attrs);
@@ -165,10 +172,10 @@ void input_grad_host(const KernelArgs& args, const Attrs& attrs) {
                                        args.inputs[1].type.shape, attrs);
   const T* dy = args.inputs[0].as<const T>();
   const T* weight = args.inputs[1].as<const T>();
+  const bool bf16 = rounds_operands(g, attrs);
   std::vector<double> sums = zeros(g.input());
   for_each_term(g, [&](const Term& t) {
-    sums[static_cast<std::size_t>(t.x)] +=
-        static_cast<double>(dy[t.y]) * static_cast<double>(weight[t.weight]);
+    sums[static_cast<std::size_t>(t.x)] += operand(dy[t.y], bf16) * operand(weight[t.weight], bf16);
   });
   store(sums, args.outputs[0].as<T>());
 }
@@ -179,10 +186,10 @@ void weight_grad_host(const KernelArgs& args, const Attrs& attrs) {
                                        args.outputs[0].type.shape, attrs);
   const T* x = args.inputs[0].as<const T>();
   const T* dy = args.inputs[1].as<const T>();
+  const bool bf16 = rounds_operands(g, attrs);
   std::vector<double> sums = zeros(g.weight());
   for_each_term(g, [&](const Term& t) {
-    sums[static_cast<std::size_t>(t.weight)] +=
-        static_cast<double>(x[t.x]) * static_cast<double>(dy[t.y]);
+    sums[static_cast<std::size_t>(t.weight)] += operand(x[t.x], bf16) * operand(dy[t.y], bf16);
   });
   store(sums, args.outputs[0].as<T>());
 }
@@ -273,7 +280,8 @@ autodiff::OpDef make_conv2d() {
           .infer = infer_conv2d,
           .host = host_kernel<conv2d_host<float>, conv2d_host<double>>,
           .vjp = conv2d_vjp,
-          .flops = conv2d_flops};
+          .flops = conv2d_flops,
+          .product = true};
 }
 
 autodiff::OpDef make_conv2d_input_grad() {
@@ -281,7 +289,8 @@ autodiff::OpDef make_conv2d_input_grad() {
           .infer = infer_input_grad,
           .host = host_kernel<input_grad_host<float>, input_grad_host<double>>,
           .vjp = input_grad_vjp,
-          .flops = input_grad_flops};
+          .flops = input_grad_flops,
+          .product = true};
 }
 
 autodiff::OpDef make_conv2d_weight_grad() {
@@ -289,7 +298,8 @@ autodiff::OpDef make_conv2d_weight_grad() {
           .infer = infer_weight_grad,
           .host = host_kernel<weight_grad_host<float>, weight_grad_host<double>>,
           .vjp = weight_grad_vjp,
-          .flops = weight_grad_flops};
+          .flops = weight_grad_flops,
+          .product = true};
 }
 
 }  // namespace dlt::ops

@@ -23,6 +23,11 @@ struct ConvGeometry {
 
   [[nodiscard]] std::int64_t group_in() const { return in_channels / groups; }
   [[nodiscard]] std::int64_t group_out() const { return out_channels / groups; }
+  /// Whether attribute precision applies: with few channels, bf16 has nothing to gain.
+  [[nodiscard]] bool rounds() const {
+    constexpr std::int64_t kFewest = 16;
+    return group_in() >= kFewest && group_out() >= kFewest;
+  }
   [[nodiscard]] Shape input() const { return {batch, in_h, in_w, in_channels}; }
   [[nodiscard]] Shape output() const { return {batch, out_h, out_w, out_channels}; }
   [[nodiscard]] Shape weight() const { return {kernel_h, kernel_w, group_in(), out_channels}; }

@@ -317,7 +317,7 @@ const std::vector<Sizes>& bf16_shapes() {
           }
         }
         out.push_back({530, 20, 1030, trans_a, trans_b});  // two blocks of rows, three of k
-        out.push_back({20, 2070, 40, trans_a, trans_b});   // two blocks of columns
+        out.push_back({20, 1050, 40, trans_a, trans_b});   // two blocks of columns
       }
     }
     return out;

@@ -80,6 +80,22 @@ void add_wide(std::vector<OpSample>& samples) {
   add_conv(samples, {{1, 4, 5, 32}, {2, 2, 16, 34}, grouped(pads(0, 1, 1, 0), 2)});
 }
 
+/// Rounded to bf16, but for the last, which has few channels.
+void add_rounded(std::vector<OpSample>& samples) {
+  for (const char* precision : {"bf16", "bf16_emulated"}) {
+    const auto rounded = [&](Attrs attrs) {
+      attrs.set("precision", std::string(precision));
+      return attrs;
+    };
+    add_conv(samples, {{1, 4, 4, 19}, {2, 2, 19, 35}, rounded(pads(1, 0, 0, 1))});
+    add_conv(samples,
+             {{1, 5, 3, 16}, {3, 3, 16, 16}, rounded(with(pads(1, 1, 1, 1), "stride", 2, 2))});
+    add_conv(samples, {{2, 3, 3, 33}, {1, 1, 33, 49}, rounded({})});
+    add_conv(samples, {{1, 4, 5, 32}, {2, 2, 16, 34}, rounded(grouped(pads(0, 1, 1, 0), 2))});
+    add_conv(samples, {{2, 5, 6, 5}, {3, 3, 1, 5}, rounded(grouped(pads(1, 1, 1, 1), 5))});
+  }
+}
+
 void add_fused(std::vector<OpSample>& samples) {
   const SampleInput x{{2, 4, 5, 2}}, weight{{3, 3, 2, 3}}, bias{{3}};
   Attrs attrs = pads(1, 1, 1, 1);
@@ -106,6 +122,7 @@ void add_conv_samples(std::vector<OpSample>& samples) {
   add_options(samples);
   add_wide(samples);
   add_fused(samples);
+  add_rounded(samples);
 }
 
 }  // namespace dlt::support

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Products whose operands are rounded to bf16 while they are packed and whose sums are f32. A block
-// of rows of a and a panel of b are packed for 512 numbers of k at a time; corners of 32 by 32 of c
-// are then summed in the registers of the unit that this processor has (bf16_unit.h).
+// Products whose operands are rounded to bf16 while they are packed and whose sums are f32. b is
+// packed for some numbers of k at a time, then 32 rows of a (many rows, where they lie across) that
+// stay in the first-level cache while b passes by; corners of 32 by 32 of c are summed in the
+// registers of the unit that this processor has (bf16_unit.h).
 #include "backend/cpu/bf16_pack.h"
 #include "backend/cpu/bf16_tile.h"
 #include "backend/cpu/bf16_unit.h"
@@ -18,6 +19,12 @@ std::int64_t least(std::int64_t x, std::int64_t y) { return x < y ? x : y; }
 std::int64_t blocks_of(std::int64_t size, std::int64_t side) { return (size + side - 1) / side; }
 
 using Bits = std::uint16_t;
+
+/// Numbers of k at a time: nearly equal pieces, in whole blocks.
+std::int64_t piece_of(std::int64_t k) {
+  const std::int64_t pieces = blocks_of(k, kDepth);
+  return pieces > 0 ? blocks_of(blocks_of(k, pieces), kBlockDepth) * kBlockDepth : kDepth;
+}
 
 /// A part of a product: columns [j0, j1) and k in [k0, k0 + depth).
 struct Part {
@@ -120,13 +127,14 @@ void run_part(const Part& part, const Bits* packed_b, bool amx) {
   const GemmArgs& g = *part.g;
   const std::int64_t strip = part.blocks() * kBlock;
   if (g.packed_b == nullptr) pack_b_columns(g, part.j0, part.j1, part.k0, part.depth, part.b);
-  for (std::int64_t i0 = 0; i0 < g.m; i0 += kRows) {
-    const std::int64_t i1 = least(i0 + kRows, g.m);
+  const std::int64_t most = g.trans_a && g.find_a_panel == nullptr ? kRows : kCorner;
+  for (std::int64_t i0 = 0; i0 < g.m; i0 += most) {
+    const std::int64_t i1 = least(i0 + most, g.m);
     pack_a_rows(part, i0, i1);
-    for (std::int64_t j = part.j0; j < part.j1; j += kCorner) {
-      const Bits* b = packed_b + (j - part.j0) / kSide * strip;
-      for (std::int64_t i = i0; i < i1; i += kCorner) {
-        multiply(part, part.a + (i - i0) / kSide * strip, b, i, least(i1 - i, kCorner), j,
+    for (std::int64_t i = i0; i < i1; i += kCorner) {
+      const Bits* a = part.a + (i - i0) / kSide * strip;
+      for (std::int64_t j = part.j0; j < part.j1; j += kCorner) {
+        multiply(part, a, packed_b + (j - part.j0) / kSide * strip, i, least(i1 - i, kCorner), j,
                  least(part.j1 - j, kCorner), amx);
       }
     }
@@ -162,15 +170,15 @@ void bf16_gemm(const GemmArgs& args, Bf16Unit unit) {
   auto* a = reinterpret_cast<Bits*>(bias + kWidth);
   Bits* b = a + blocks_of(least(g.m, kRows), kSide) * kSide *
                     (blocks_of(least(g.k, kDepth), kBlockDepth) * kBlockDepth);
-  const std::int64_t column_blocks = blocks_of(g.n, kSide);
+  const std::int64_t column_blocks = blocks_of(g.n, kSide), piece = piece_of(g.k);
   for (std::int64_t j = 0; j < g.n; j += kWidth) {
     if (g.bias != nullptr) pad_bias(g.bias + j, g.n - j, bias);
-    for (std::int64_t k = 0; k < g.k || k == 0; k += kDepth) {
+    for (std::int64_t k = 0; k < g.k || k == 0; k += piece) {
       const Part part{&g,
                       j,
                       least(j + kWidth, g.n),
                       k,
-                      least(g.k - k, kDepth),
+                      least(g.k - k, piece),
                       a,
                       b,
                       g.bias != nullptr ? bias : nullptr,
@@ -188,10 +196,10 @@ void bf16_gemm(const GemmArgs& args, Bf16Unit unit) {
 
 void bf16_pack_b(const GemmArgs& args, float* packed) {
   const GemmArgs g = with_strides(args);
-  const std::int64_t column_blocks = blocks_of(g.n, kSide);
+  const std::int64_t column_blocks = blocks_of(g.n, kSide), piece = piece_of(g.k);
   auto* dst = reinterpret_cast<Bits*>(packed);
-  for (std::int64_t k = 0; k < g.k; k += kDepth) {
-    const std::int64_t depth = least(g.k - k, kDepth);
+  for (std::int64_t k = 0; k < g.k; k += piece) {
+    const std::int64_t depth = least(g.k - k, piece);
     pack_b_columns(g, 0, g.n, k, depth, dst + k * column_blocks * kSide);
   }
 }

@@ -69,6 +69,7 @@ void multiply_rows(const InputGrad& d, std::int64_t begin, std::int64_t rows, fl
   g.n = d.p.group_in;
   g.c = c;
   g.ldc = ldc;
+  g.precision = d.p.precision;
   g.find_a_panel = shifted_panel;
   g.scratch = d.scratch;
   if (conv_turns_weight(d.p)) {
@@ -132,6 +133,7 @@ void run_phase(const InputGrad& d, float* dx) {
 
 void conv2d(const ConvPlan& p, const Memory& m) {
   GemmArgs g;
+  g.precision = p.precision;
   g.m = p.out_pixels();
   g.n = p.group_out;
   g.k = p.taps() * p.group_in;
@@ -174,6 +176,7 @@ void conv2d_input_grad(const ConvPlan& p, const Memory& m) {
 
 void conv2d_weight_grad(const ConvPlan& p, const Memory& m) {
   GemmArgs g;
+  g.precision = p.precision;
   g.m = p.taps() * p.group_in;
   g.n = p.group_out;
   g.k = p.out_pixels();

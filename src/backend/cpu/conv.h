@@ -22,6 +22,7 @@ struct ConvPlan {
   bool biased = false;
   Activation activation = Activation::none;
   float alpha = 0;
+  Precision precision = Precision::f32;
 
   [[nodiscard]] constexpr std::int64_t in_channels() const { return groups * group_in; }
   [[nodiscard]] constexpr std::int64_t out_channels() const { return groups * group_out; }
@@ -47,7 +48,8 @@ constexpr ConvFrame conv_frame(const ConvPlan& p) {
   return {frame.height, frame.width, padded};
 }
 
-// Which way is taken: fixed rules on the shape, measured by bench/kernels.
+// Which way is taken: fixed rules on the shape, measured by bench/kernels. Whatever is rounded is a
+// product of gathered panels.
 
 /// Few channels: the image is read where it lies, one after the other. Padded images of grouped
 /// convolutions are not: the frame holds the channels of a group only.
@@ -55,8 +57,8 @@ constexpr bool conv_direct(const ConvPlan& p) {
   constexpr std::int64_t kMostWeights = 32768, kMostFilters = 64, kMostChannels = 32;
   const bool plain = p.taps() == 1 && p.h.stride == 1 && p.w.stride == 1;
   const std::int64_t weights = p.taps() * p.group_in * p.group_out;
-  return !plain && p.groups == 1 && p.group_in <= kMostChannels && p.group_out <= kMostFilters &&
-         weights <= kMostWeights && p.out_pixels() > 0;
+  return p.precision == Precision::f32 && !plain && p.groups == 1 && p.group_in <= kMostChannels &&
+         p.group_out <= kMostFilters && weights <= kMostWeights && p.out_pixels() > 0;
 }
 
 constexpr std::int64_t conv_padded(std::int64_t n) { return (n + 15) / 16 * 16; }
@@ -64,8 +66,8 @@ constexpr std::int64_t conv_padded(std::int64_t n) { return (n + 15) / 16 * 16; 
 /// Few input channels would leave many lanes of a product that makes their gradient empty: then its
 /// columns are those of a row of the kernel, and its rows are added where they belong.
 constexpr bool conv_direct_input_grad(const ConvPlan& p) {
-  return p.groups == 1 && p.group_in < 32 && 4 * p.group_in < 3 * conv_padded(p.group_in) &&
-         p.out_pixels() > 0;
+  return p.precision == Precision::f32 && p.groups == 1 && p.group_in < 32 &&
+         4 * p.group_in < 3 * conv_padded(p.group_in) && p.out_pixels() > 0;
 }
 
 constexpr std::int64_t kConvChunkRows = 1008;  // of inputs at a time, where the stride is not 1
@@ -92,13 +94,13 @@ constexpr std::int64_t conv_direct_runs_floats(const ConvPlan& p) {
 constexpr std::int64_t conv2d_scratch_floats(const ConvPlan& p) {
   if (p.depthwise()) return 0;
   if (conv_direct(p)) return conv_direct_packed_floats(p) + conv_frame_floats(p);
-  return gemm_scratch_floats(p.out_pixels(), p.group_out, p.taps() * p.group_in);
+  return gemm_scratch_floats(p.out_pixels(), p.group_out, p.taps() * p.group_in, p.precision);
 }
 
 constexpr std::int64_t conv2d_weight_grad_scratch_floats(const ConvPlan& p) {
   if (p.depthwise()) return 0;
   if (conv_direct(p)) return conv_frame_floats(p);
-  return gemm_scratch_floats(p.taps() * p.group_in, p.group_out, p.out_pixels());
+  return gemm_scratch_floats(p.taps() * p.group_in, p.group_out, p.out_pixels(), p.precision);
 }
 
 constexpr std::int64_t conv2d_input_grad_scratch_floats(const ConvPlan& p) {
@@ -109,7 +111,7 @@ constexpr std::int64_t conv2d_input_grad_scratch_floats(const ConvPlan& p) {
   const std::int64_t rows = strided ? kConvChunkRows : p.in_pixels();
   return (conv_turns_weight(p) ? inner * conv_padded(p.group_in) : 0) +
          (strided ? conv_padded(kConvChunkRows * p.group_in) : 0) +
-         gemm_scratch_floats(rows, p.group_in, inner);
+         gemm_scratch_floats(rows, p.group_in, inner, p.precision);
 }
 
 #define DLT_CONV_ROUTINES(isa)                                                          \

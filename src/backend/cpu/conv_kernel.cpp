@@ -13,7 +13,7 @@ using tensor::ConvGeometry;
 using tensor::KernelSpec;
 using ConvRoutine = PlannedKernel<ConvPlan>::Run;
 
-ConvPlan plan_of(const ConvGeometry& g) {
+ConvPlan plan_of(const ConvGeometry& g, const tensor::Attrs& attrs) {
   ConvPlan plan;
   plan.batch = g.batch;
   plan.h = {g.in_h, g.out_h, g.kernel_h, g.stride_h, g.dilation_h, g.pad_top};
@@ -21,6 +21,7 @@ ConvPlan plan_of(const ConvGeometry& g) {
   plan.groups = g.groups;
   plan.group_in = g.group_in();
   plan.group_out = g.group_out();
+  if (g.rounds()) plan.precision = prepare::precision_of(attrs);
   return plan;
 }
 
@@ -39,8 +40,8 @@ std::unique_ptr<tensor::Kernel> make(const KernelSpec& spec, const ConvPlan& pla
 }  // namespace
 
 std::unique_ptr<tensor::Kernel> make_conv2d(const KernelSpec& spec, Isa isa) {
-  ConvPlan plan =
-      plan_of(conv_geometry("conv2d", spec.inputs[0].shape, spec.inputs[1].shape, spec.attrs));
+  ConvPlan plan = plan_of(
+      conv_geometry("conv2d", spec.inputs[0].shape, spec.inputs[1].shape, spec.attrs), spec.attrs);
   Call call;
   prepare::set_activation(spec.attrs, call);
   plan.activation = call.activation;
@@ -60,7 +61,8 @@ std::unique_ptr<tensor::Kernel> make_conv2d(const KernelSpec& spec, Isa isa) {
 
 std::unique_ptr<tensor::Kernel> make_conv2d_input_grad(const KernelSpec& spec, Isa isa) {
   const ConvPlan plan = plan_of(
-      conv_geometry("conv2d_input_grad", spec.outputs[0].shape, spec.inputs[1].shape, spec.attrs));
+      conv_geometry("conv2d_input_grad", spec.outputs[0].shape, spec.inputs[1].shape, spec.attrs),
+      spec.attrs);
   Routines routines{avx2::conv2d_input_grad, avx512::conv2d_input_grad};
   if (plan.depthwise()) {
     routines = {avx2::depthwise_input_grad, avx512::depthwise_input_grad};
@@ -75,7 +77,8 @@ std::unique_ptr<tensor::Kernel> make_conv2d_input_grad(const KernelSpec& spec, I
 
 std::unique_ptr<tensor::Kernel> make_conv2d_weight_grad(const KernelSpec& spec, Isa isa) {
   const ConvPlan plan = plan_of(
-      conv_geometry("conv2d_weight_grad", spec.inputs[0].shape, spec.outputs[0].shape, spec.attrs));
+      conv_geometry("conv2d_weight_grad", spec.inputs[0].shape, spec.outputs[0].shape, spec.attrs),
+      spec.attrs);
   Routines routines{avx2::conv2d_weight_grad, avx512::conv2d_weight_grad};
   if (plan.depthwise()) {
     routines = {avx2::depthwise_weight_grad, avx512::depthwise_weight_grad};

@@ -87,9 +87,9 @@ constexpr std::int64_t kGemmBlockRows = 504;  // rows at a time: a block of a st
 constexpr std::int64_t kGemmBlockDepth = 1152;  // of b that is packed at a time, where
 constexpr std::int64_t kGemmBlockWidth = 1008;  // more than one block of rows needs it
 
-constexpr std::int64_t kBf16Depth = 512;   // the same of products in bf16: k,
+constexpr std::int64_t kBf16Depth = 384;   // the same of products in bf16: k,
 constexpr std::int64_t kBf16Rows = 512;    // rows of a
-constexpr std::int64_t kBf16Width = 2048;  // and columns of b at a time
+constexpr std::int64_t kBf16Width = 1024;  // and columns of b at a time
 
 namespace gemm_size {
 constexpr std::int64_t least(std::int64_t x, std::int64_t y) { return x < y ? x : y; }

@@ -21,8 +21,9 @@ constexpr bool conv_winograd(const ConvPlan& p) {
   const auto fits = [](const ConvAxis& a) {
     return a.kernel == 3 && a.stride == 1 && a.dilation == 1 && a.pad <= 2;
   };
-  return fits(p.h) && fits(p.w) && p.groups == 1 && p.group_in >= kFewestChannels &&
-         p.group_out >= kFewestChannels && winograd_tiles(p, p.h.out, p.w.out) >= kFewestTiles;
+  return p.precision == Precision::f32 && fits(p.h) && fits(p.w) && p.groups == 1 &&
+         p.group_in >= kFewestChannels && p.group_out >= kFewestChannels &&
+         winograd_tiles(p, p.h.out, p.w.out) >= kFewestTiles;
 }
 
 /// Tiles at a time: with few channels all that belongs to them stays in the second-level cache,
