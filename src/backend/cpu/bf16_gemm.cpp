@@ -13,7 +13,7 @@ namespace {
 
 constexpr std::int64_t kDepth = kBf16Depth, kRows = kBf16Rows, kWidth = kBf16Width;
 constexpr std::int64_t kCorner = 2 * kSide;
-constexpr std::int64_t kPanelRows = 8;  // of a caller's panel of a
+static_assert(kSide <= kGemmRows);
 
 std::int64_t least(std::int64_t x, std::int64_t y) { return x < y ? x : y; }
 std::int64_t blocks_of(std::int64_t size, std::int64_t side) { return (size + side - 1) / side; }
@@ -45,12 +45,11 @@ void pack_a_rows(const Part& part, std::int64_t i0, std::int64_t i1) {
     return pack_a_strips({src, g.lda, g.trans_a, i1 - i0, part.depth}, part.a);
   }
   const std::int64_t strip = part.blocks() * kBlock;
-  for (std::int64_t i = 0; i < blocks_of(i1 - i0, kSide) * kSide; i += kPanelRows) {
-    const std::int64_t left = i1 - i0 - i, rows = left < 0 ? 0 : least(left, kPanelRows);
-    APanel panel{part.room, part.depth, false};
-    if (rows > 0) panel = g.find_a_panel(g.context, i0 + i, rows, part.k0, part.depth, part.room);
-    pack_a_half({panel.a, panel.stride, panel.across, rows, part.depth}, i % kSide,
-                part.a + i / kSide * strip);
+  for (std::int64_t i = i0; i < i1; i += kSide) {
+    const std::int64_t rows = least(i1 - i, kSide);
+    const APanel panel = g.find_a_panel(g.context, i, rows, part.k0, part.depth, part.room);
+    pack_a_strips({panel.a, panel.stride, panel.across, rows, part.depth},
+                  part.a + (i - i0) / kSide * strip);
   }
 }
 
@@ -166,7 +165,7 @@ void bf16_gemm(const GemmArgs& args, Bf16Unit unit) {
     _tile_loadconfig(&config);
   }
   float* room = g.scratch;
-  float* bias = room + kPanelRows * kDepth;
+  float* bias = room + kGemmRows * kDepth;
   auto* a = reinterpret_cast<Bits*>(bias + kWidth);
   Bits* b = a + blocks_of(least(g.m, kRows), kSide) * kSide *
                     (blocks_of(least(g.k, kDepth), kBlockDepth) * kBlockDepth);

@@ -91,10 +91,10 @@ DLT_INLINE void transpose(Square& s) {
   }
 }
 
-DLT_INLINE void write(const Square& s, std::int64_t rows, std::uint16_t* dst) {
+DLT_INLINE void write(const Square& s, std::uint16_t* dst) {
 #pragma GCC unroll 16
   for (std::int64_t r = 0; r < kSide; ++r) {
-    if (r < rows) _mm512_storeu_si512(dst + r * kBlockDepth, s.row[r]);
+    _mm512_storeu_si512(dst + r * kBlockDepth, s.row[r]);
   }
 }
 
@@ -108,9 +108,7 @@ struct Strips {
   [[nodiscard]] std::int64_t blocks() const { return (depth + kBlockDepth - 1) / kBlockDepth; }
 };
 
-/// One block: of a its rows from `at` on, `most` of them.
-DLT_INLINE void pack_a_block(const Strips& s, std::int64_t i, std::int64_t k, std::int64_t at,
-                             std::int64_t most, std::uint16_t* dst) {
+DLT_INLINE void pack_a_block(const Strips& s, std::int64_t i, std::int64_t k, std::uint16_t* dst) {
   Square square;
   if (s.across) {
     read_pairs(s.src + k * s.ld + i, s.ld, s.count - i, s.depth - k, square);
@@ -118,7 +116,7 @@ DLT_INLINE void pack_a_block(const Strips& s, std::int64_t i, std::int64_t k, st
   } else {
     read_rows(s.src + i * s.ld + k, s.ld, s.count - i, s.depth - k, square);
   }
-  write(square, most, dst + at * kBlockDepth);
+  write(square, dst);
 }
 
 DLT_INLINE void pack_b_block(const Strips& s, std::int64_t i, std::int64_t k, std::uint16_t* dst) {
@@ -129,7 +127,7 @@ DLT_INLINE void pack_b_block(const Strips& s, std::int64_t i, std::int64_t k, st
     read_rows(s.src + i * s.ld + k, s.ld, s.count - i, s.depth - k, square);
     transpose(square);
   }
-  write(square, kSide, dst);
+  write(square, dst);
 }
 
 /// All blocks, in the order in which the operand lies in memory: strips one after the other in dst.
@@ -152,16 +150,8 @@ DLT_INLINE void for_each_block(const Strips& s, F f) {
 }
 
 __attribute__((noinline)) void pack_a_strips(const Strips& s, std::uint16_t* dst) {
-  for_each_block(s, [&](std::int64_t i, std::int64_t k, std::int64_t to) {
-    pack_a_block(s, i, k, 0, kSide, dst + to);
-  });
-}
-
-/// Half a strip, from row `at` on, of a strip at dst: s has up to 8 rows.
-__attribute__((noinline)) void pack_a_half(const Strips& s, std::int64_t at, std::uint16_t* dst) {
-  for (std::int64_t k = 0; k < s.depth; k += kBlockDepth, dst += kBlock) {
-    pack_a_block(s, 0, k, at, kSide / 2, dst);
-  }
+  for_each_block(
+      s, [&](std::int64_t i, std::int64_t k, std::int64_t to) { pack_a_block(s, i, k, dst + to); });
 }
 
 __attribute__((noinline)) void pack_b_strips(const Strips& s, std::uint16_t* dst) {

@@ -79,7 +79,7 @@ void bf16_gemm(const GemmArgs& g, Bf16Unit unit);
 void bf16_pack_b(const GemmArgs& g, float* packed);
 }  // namespace avx512_bf16
 
-constexpr std::int64_t kGemmRows = 9;         // rows of the highest tile
+constexpr std::int64_t kGemmRows = 16;        // most rows of a panel of a
 constexpr std::int64_t kGemmWidest = 48;      // columns of the widest tile
 constexpr std::int64_t kGemmDepth = 264;      // longest run along k at a time,
 constexpr std::int64_t kGemmDeepest = 384;    // or this where c is large
@@ -122,7 +122,7 @@ constexpr std::int64_t gemm_scratch_floats(std::int64_t m, std::int64_t n, std::
   if (precision == Precision::f32) return f32;
   const std::int64_t deep = whole(least(k, kBf16Depth), 32);
   const std::int64_t blocks = (least(whole(m, 16), kBf16Rows) + least(wide, kBf16Width)) * deep / 2;
-  const std::int64_t bf16 = blocks + 8 * kBf16Depth + kBf16Width + 64;
+  const std::int64_t bf16 = blocks + kGemmRows * kBf16Depth + kBf16Width + 64;
   return bf16 < f32 ? f32 : bf16;
 }
 
