@@ -9,7 +9,8 @@ namespace dlt::ddp {
 
 Cost planned_cost(const ReducerOptions& options, int world_size, int rank) {
   const std::int64_t flat_bytes = options.total * static_cast<std::int64_t>(sizeof(float));
-  const LeafRange mine = split({0, options.num_leaves}, world_size, rank);
+  const LeafDivision division = options.division(world_size);
+  const LeafRange mine = division.of(rank);
   Cost cost;
   for (int worker = 0; worker < options.num_workers; ++worker) {
     const WorkerPlan plan =
@@ -22,7 +23,7 @@ Cost planned_cost(const ReducerOptions& options, int world_size, int rank) {
     cost.sent_bytes = 2 * flat_bytes * (world_size - 1) / world_size;
     return cost;
   }
-  const CrossRankPlan plan(world_size, options.num_leaves);
+  const CrossRankPlan plan(division);
   cost.buffer_bytes += plan.received_bytes(options.buckets, rank);
   for (const Bucket& bucket : options.buckets) cost.sent_bytes += plan.sent_bytes(bucket, rank);
   return cost;

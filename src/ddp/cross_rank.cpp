@@ -22,10 +22,11 @@ std::int64_t round_up(std::int64_t count) { return (count + kGrain - 1) / kGrain
 
 }  // namespace
 
-CrossRankPlan::CrossRankPlan(int world_size, int num_leaves) : world_size_(world_size) {
+CrossRankPlan::CrossRankPlan(const LeafDivision& division) : world_size_(division.world_size()) {
+  const int num_leaves = division.num_leaves();
   std::vector<TreeNode> all;
-  for (int r = 0; r < world_size; ++r) {
-    const std::vector<TreeNode> nodes = cover(split({0, num_leaves}, world_size, r), num_leaves);
+  for (int r = 0; r < world_size_; ++r) {
+    const std::vector<TreeNode> nodes = cover(division.of(r), num_leaves);
     all.insert(all.end(), nodes.begin(), nodes.end());
     owners_.insert(owners_.end(), nodes.size(), r);
   }
@@ -71,13 +72,13 @@ std::int64_t CrossRankPlan::received_bytes(const std::vector<Bucket>& buckets, i
   return longest * num_received * kElement_bytes;
 }
 
-CrossRank::CrossRank(Options options)
-    : options_(std::move(options)), plan_(options_.world_size, options_.num_leaves) {
+CrossRank::CrossRank(BucketReductionOptions options)
+    : options_(std::move(options)), plan_(options_.division) {
   DLT_CHECK(plan_.num_nodes(options_.rank) == static_cast<std::int64_t>(options_.nodes.size()),
             "this rank's buffers are the nodes that cover its leaves");
   received_ = tensor::Storage::allocate(plan_.received_bytes(options_.buckets, options_.rank));
   sources_.resize(plan_.owners().size());
-  const auto world_size = static_cast<std::size_t>(options_.world_size);
+  const auto world_size = static_cast<std::size_t>(options_.division.world_size());
   sends_.reserve(world_size * std::max<std::size_t>(1, options_.nodes.size()));
   receives_.reserve(std::max(world_size, sources_.size()));
 }
@@ -93,7 +94,7 @@ void CrossRank::gather_nodes(comm::Communicator& comm, const Bucket& bucket) {
   const Bucket mine = plan_.slice(bucket, options_.rank);
   sends_.clear();
   receives_.clear();
-  for (int r = 0; r < options_.world_size; ++r) {
+  for (int r = 0; r < options_.division.world_size(); ++r) {
     if (r == options_.rank) continue;
     const Bucket theirs = plan_.slice(bucket, r);
     for (const float* node : options_.nodes) {
@@ -139,7 +140,7 @@ void CrossRank::gather_slices(comm::Communicator& comm, const Bucket& bucket) {
   const Bucket mine = plan_.slice(bucket, options_.rank);
   sends_.clear();
   receives_.clear();
-  for (int r = 0; r < options_.world_size; ++r) {
+  for (int r = 0; r < options_.division.world_size(); ++r) {
     if (r == options_.rank) continue;
     const Bucket theirs = plan_.slice(bucket, r);
     sends_.push_back({.peer = r,

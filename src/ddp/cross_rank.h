@@ -6,6 +6,7 @@
 
 #include "comm/communicator.h"
 #include "ddp/bucket_plan.h"
+#include "ddp/bucket_reduction.h"
 #include "ddp/leaf_tree.h"
 #include "tensor/storage.h"
 
@@ -14,7 +15,7 @@ namespace dlt::ddp {
 /// What each rank brings and finishes, and what that takes. Pure; the same on every rank.
 class CrossRankPlan {
  public:
-  CrossRankPlan(int world_size, int num_leaves);
+  explicit CrossRankPlan(const LeafDivision& division);
   /// The rank that holds each of all ranks' covering nodes, left to right.
   [[nodiscard]] const std::vector<int>& owners() const { return owners_; }
   [[nodiscard]] const std::vector<Addition>& additions() const { return additions_; }
@@ -37,27 +38,19 @@ class CrossRankPlan {
 /// each rank sends slice s of its tree nodes to rank s, which finishes the tree there, and then all
 /// collect the finished slices. A small bucket goes whole to everybody, in one round instead of
 /// two. Allocates in the constructor only.
-class CrossRank {
+class CrossRank final : public BucketReduction {
  public:
-  struct Options {
-    int rank = 0;
-    int world_size = 1;
-    int num_leaves = 1;
-    std::vector<Bucket> buckets;
-    std::vector<float*> nodes;  // flat buffers that hold cover(this rank's leaves), left to right
-    float* reduced = nullptr;   // flat buffer of the result; may be nodes[0]
-  };
-  explicit CrossRank(Options options);
+  explicit CrossRank(BucketReductionOptions options);
   /// Destroys the content of the nodes' buffers within the bucket. Collective.
-  void reduce(comm::Communicator& comm, std::size_t bucket);
-  [[nodiscard]] std::int64_t buffer_bytes() const { return received_.size_bytes(); }
+  void reduce(comm::Communicator& comm, std::size_t bucket) override;
+  [[nodiscard]] std::int64_t buffer_bytes() const override { return received_.size_bytes(); }
 
  private:
   void gather_nodes(comm::Communicator& comm, const Bucket& bucket);
   void finish_tree(const Bucket& mine);
   void gather_slices(comm::Communicator& comm, const Bucket& bucket);
 
-  Options options_;
+  BucketReductionOptions options_;
   CrossRankPlan plan_;
   tensor::Storage received_;
   // Memory of a call, kept between calls.

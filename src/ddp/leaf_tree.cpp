@@ -74,6 +74,28 @@ LeafRange split(LeafRange range, int parts, int index) {
   return {cut(index), cut(index + 1)};
 }
 
+LeafDivision::LeafDivision(int num_leaves, int world_size) {
+  cuts_.push_back(0);
+  for (int r = 0; r < world_size; ++r) cuts_.push_back(split({0, num_leaves}, world_size, r).end);
+}
+
+LeafDivision::LeafDivision(std::vector<int> cuts) : cuts_(std::move(cuts)) {
+  DLT_CHECK(cuts_.size() > 1 && cuts_.front() == 0 && std::is_sorted(cuts_.begin(), cuts_.end()),
+            cat("leaf division: ", cuts_.size(), " cuts that do not rise from 0"));
+}
+
+LeafRange LeafDivision::of(int rank) const {
+  const auto r = static_cast<std::size_t>(rank);
+  DLT_CHECK(rank >= 0 && r + 1 < cuts_.size(), cat("leaf division: no rank ", rank));
+  return {cuts_[r], cuts_[r + 1]};
+}
+
+int LeafDivision::most_leaves() const {
+  int most = 0;
+  for (int r = 0; r < world_size(); ++r) most = std::max(most, of(r).size());
+  return most;
+}
+
 std::vector<TreeNode> cover(LeafRange range, int num_leaves) {
   DLT_CHECK(range.begin >= 0 && range.begin <= range.end && range.end <= num_leaves,
             cat("cover: leaves ", range.begin, " to ", range.end, " of ", num_leaves));

@@ -19,6 +19,26 @@ struct LeafRange {
 /// cuts.
 [[nodiscard]] LeafRange split(LeafRange range, int parts, int index);
 
+/// Which leaves each rank runs: contiguous ranges in rank order that make up [0, num_leaves). The
+/// sum's bits do not depend on it.
+class LeafDivision {
+ public:
+  /// Balanced: what split() gives.
+  LeafDivision(int num_leaves, int world_size);
+  /// Rank r runs leaves [cuts[r], cuts[r + 1]). errors  Exit::internal if the cuts fall
+  explicit LeafDivision(std::vector<int> cuts);
+  [[nodiscard]] int num_leaves() const { return cuts_.back(); }
+  [[nodiscard]] int world_size() const { return static_cast<int>(cuts_.size()) - 1; }
+  [[nodiscard]] LeafRange of(int rank) const;
+  /// Leaves of the rank that has most.
+  [[nodiscard]] int most_leaves() const;
+  [[nodiscard]] const std::vector<int>& cuts() const { return cuts_; }
+  friend bool operator==(const LeafDivision&, const LeafDivision&) = default;
+
+ private:
+  std::vector<int> cuts_;
+};
+
 /// A node covers the leaves [index << level, min((index + 1) << level, num_leaves)). Its value is
 /// the left child plus the right child, or the left child alone where there is no right one.
 struct TreeNode {

@@ -12,7 +12,6 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/text.h"
-#include "ddp/cross_rank.h"
 #include "ddp/local_sums.h"
 #include "ddp/step_message.h"
 
@@ -34,11 +33,11 @@ void check_options(const ReducerOptions& options) {
             cat("reducer: buckets end at ", at, " of ", options.total, " elements"));
 }
 
-LocalSums::Options local_options(const ReducerOptions& options, const comm::Communicator& comm) {
+LocalSums::Options local_options(const ReducerOptions& options, const LeafRange& leaves) {
   return {.total = options.total,
           .buckets = options.buckets,
           .num_leaves = options.num_leaves,
-          .leaves = split({0, options.num_leaves}, comm.world_size(), comm.rank()),
+          .leaves = leaves,
           .num_workers = options.num_workers,
           .one_sum = options.reduction == Reduction::fast};
 }
@@ -62,7 +61,6 @@ struct Reducer::Impl {
   static void communicate(Impl* impl);
   void carry_steps();
   void carry_step(std::unique_lock<std::mutex>& lock);
-  void reduce(std::size_t bucket);
   template <typename Ready>
   bool wait_until(std::unique_lock<std::mutex>& lock, Ready ready);
   template <typename Call>
@@ -70,6 +68,7 @@ struct Reducer::Impl {
 
   ReducerOptions options_;
   int rank_;
+  LeafDivision division_;
   LeafRange leaves_;
   LocalSums local_;
   StepMessage message_;
@@ -77,8 +76,9 @@ struct Reducer::Impl {
   tensor::Storage own_reduced_;  // of a rank without leaves
   float* reduced_ = nullptr;
   double exposed_s_ = 0;
-  std::unique_ptr<comm::Communicator> comm_;  // the communication thread's; null with one rank
-  std::unique_ptr<CrossRank> cross_rank_;     // null with one rank and in fast mode
+  // The communication thread's; null with one rank.
+  std::unique_ptr<comm::Communicator> comm_;
+  std::unique_ptr<BucketReduction> reduction_;
   std::thread thread_;
 
   std::mutex mutex_;
@@ -100,9 +100,10 @@ struct Reducer::Impl {
 Reducer::Impl::Impl(comm::Communicator& comm, ReducerOptions options)
     : options_(std::move(options)),
       rank_(comm.rank()),
-      leaves_(split({0, options_.num_leaves}, comm.world_size(), rank_)),
-      local_(local_options(options_, comm)),
-      message_(rank_, comm.world_size(), options_.num_leaves, options_.num_sums),
+      division_(options_.division(comm.world_size())),
+      leaves_(division_.of(rank_)),
+      local_(local_options(options_, leaves_)),
+      message_(rank_, division_, options_.num_sums),
       ready_(options_.buckets.size(), 0) {
   if (!local_.results().empty()) {
     reduced_ = local_.results()[0];
@@ -113,14 +114,11 @@ Reducer::Impl::Impl(comm::Communicator& comm, ReducerOptions options)
   }
   if (comm.world_size() == 1) return;
   comm_ = comm.duplicate();
-  if (options_.reduction == Reduction::exact) {
-    cross_rank_ = std::make_unique<CrossRank>(CrossRank::Options{.rank = rank_,
-                                                                 .world_size = comm.world_size(),
-                                                                 .num_leaves = options_.num_leaves,
-                                                                 .buckets = options_.buckets,
-                                                                 .nodes = local_.results(),
-                                                                 .reduced = reduced_});
-  }
+  reduction_ = make_bucket_reduction(options_.reduction, {.rank = rank_,
+                                                          .division = division_,
+                                                          .buckets = options_.buckets,
+                                                          .nodes = local_.results(),
+                                                          .reduced = reduced_});
 }
 
 void Reducer::Impl::check_worker(int worker, int index) const {
@@ -215,7 +213,7 @@ void Reducer::Impl::carry_step(std::unique_lock<std::mutex>& lock) {
     if (!wait_until(lock, [&] { return ready_[bucket] != 0 && (options_.overlap || closing_); })) {
       return;
     }
-    call(lock, [&] { reduce(bucket); });
+    call(lock, [&] { reduction_->reduce(*comm_, bucket); });
     stage_ = b + 1;
     moved_.notify_one();
   }
@@ -224,15 +222,6 @@ void Reducer::Impl::carry_step(std::unique_lock<std::mutex>& lock) {
   carrying_ = false;
   done_ = true;
   moved_.notify_one();
-}
-
-void Reducer::Impl::reduce(std::size_t bucket) {
-  if (cross_rank_) return cross_rank_->reduce(*comm_, bucket);
-  const Bucket& range = options_.buckets[bucket];
-  float* data = reduced_ + range.begin;
-  const std::int64_t count = range.end - range.begin;
-  if (!local_.any_leaves()) std::memset(data, 0, static_cast<std::size_t>(count) * sizeof(float));
-  comm_->allreduce({.data = data, .count = count, .dtype = DType::f32}, comm::ReduceOp::sum);
 }
 
 /// False: the reducer is being destroyed.
@@ -331,7 +320,7 @@ double Reducer::exposed_s() const { return impl_->exposed_s_; }
 
 std::int64_t Reducer::buffer_bytes() const {
   return impl_->local_.buffer_bytes() + impl_->own_reduced_.size_bytes() +
-         (impl_->cross_rank_ ? impl_->cross_rank_->buffer_bytes() : 0);
+         (impl_->reduction_ ? impl_->reduction_->buffer_bytes() : 0);
 }
 
 }  // namespace dlt::ddp

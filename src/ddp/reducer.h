@@ -9,21 +9,24 @@
 
 #include "comm/communicator.h"
 #include "ddp/bucket_plan.h"
+#include "ddp/bucket_reduction.h"
 #include "ddp/leaf_tree.h"
 
 namespace dlt::ddp {
-
-enum class Reduction : std::uint8_t { exact, fast };
 
 struct ReducerOptions {
   std::int64_t total = 0;  // elements of the flat gradient buffer
   std::vector<Bucket> buckets;
   int num_leaves = 1;
-  int num_workers = 1;  // threads of this rank that run leaves
-  int num_sums = 2;     // doubles each leaf adds to the step's message
+  std::vector<int> leaf_cuts;  // as LeafDivision's; empty: balanced
+  int num_workers = 1;         // threads of this rank that run leaves
+  int num_sums = 2;            // doubles each leaf adds to the step's message
   Reduction reduction = Reduction::exact;
   bool overlap = true;    // false: buckets move only after the whole backward pass
   double timeout_s = 30;  // longest wait for one of a step's messages once the workers are done
+  [[nodiscard]] LeafDivision division(int world_size) const {
+    return leaf_cuts.empty() ? LeafDivision(num_leaves, world_size) : LeafDivision(leaf_cuts);
+  }
 };
 
 /// What all ranks decide together at the end of a step. Flags are combined by maximum over ranks.

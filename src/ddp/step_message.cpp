@@ -10,16 +10,13 @@
 
 namespace dlt::ddp {
 
-StepMessage::StepMessage(int rank, int world_size, int num_leaves, int num_sums)
-    : rank_(rank),
-      world_size_(world_size),
-      num_leaves_(num_leaves),
-      num_sums_(static_cast<std::size_t>(num_sums)) {
+StepMessage::StepMessage(int rank, const LeafDivision& division, int num_sums)
+    : rank_(rank), division_(division), num_sums_(static_cast<std::size_t>(num_sums)) {
   static_assert(sizeof(Header) % sizeof(double) == 0);
-  const auto most_leaves = static_cast<std::size_t>((num_leaves + world_size - 1) / world_size);
-  stride_ = kHeader_doubles + most_leaves * num_sums_;
+  const int num_leaves = division_.num_leaves();
+  stride_ = kHeader_doubles + static_cast<std::size_t>(division_.most_leaves()) * num_sums_;
   send_.resize(stride_);
-  all_.resize(stride_ * static_cast<std::size_t>(world_size));
+  all_.resize(stride_ * static_cast<std::size_t>(division_.world_size()));
   leaves_.resize(static_cast<std::size_t>(num_leaves) * num_sums_);
   result_.sums.resize(num_sums_);
   std::vector<TreeNode> nodes;
@@ -60,7 +57,7 @@ void StepMessage::combine_control() {
   result_.control = {};
   result_.error_rank = -1;
   const Header mine = header_of(send_.data());
-  for (int r = 0; r < world_size_; ++r) {
+  for (int r = 0; r < division_.world_size(); ++r) {
     const Header header = header_of(all_.data() + static_cast<std::size_t>(r) * stride_);
     DLT_CHECK(header.step == mine.step, cat("rank ", r, " is at step ", header.step, ", rank ",
                                             rank_, " at step ", mine.step));
@@ -71,8 +68,8 @@ void StepMessage::combine_control() {
 }
 
 void StepMessage::combine_sums() {
-  for (int r = 0; r < world_size_; ++r) {
-    const LeafRange range = split({0, num_leaves_}, world_size_, r);
+  for (int r = 0; r < division_.world_size(); ++r) {
+    const LeafRange range = division_.of(r);
     const double* from = all_.data() + static_cast<std::size_t>(r) * stride_ + kHeader_doubles;
     std::copy_n(from, static_cast<std::size_t>(range.size()) * num_sums_,
                 leaves_.data() + static_cast<std::size_t>(range.begin) * num_sums_);

@@ -15,7 +15,7 @@ namespace dlt::ddp {
 /// are added along the leaf tree. Allocates in the constructor only.
 class StepMessage {
  public:
-  StepMessage(int rank, int world_size, int num_leaves, int num_sums);
+  StepMessage(int rank, const LeafDivision& division, int num_sums);
   /// All sums of this rank's leaves to zero.
   void clear();
   /// Sums of a leaf of this rank; leaf counts from the rank's first.
@@ -37,8 +37,7 @@ class StepMessage {
   void combine_sums();
 
   int rank_;
-  int world_size_;
-  int num_leaves_;
+  LeafDivision division_;
   std::size_t num_sums_;
   std::size_t stride_;  // doubles of one rank's message
   std::vector<double> send_;
