@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstring>
+#include <limits>
 #include <utility>
 
 #include "autodiff/program_impl.h"
@@ -21,6 +22,7 @@ struct Call {
   std::uint16_t num_outputs = 0;
   std::int64_t kept_offset_bytes = -1;
   std::int64_t final_prefix = -1;  // told to the sink behind this call; -1: it has not risen
+  std::int64_t params_from = -1;   // asked of the gate before this call; -1: nothing new
 };
 
 /// A graph input and the views that show it.
@@ -94,13 +96,25 @@ struct Executor::Impl {
     const std::int64_t scratch_offset = program.plan.scratch_offset_bytes[node_index];
     call.kept_offset_bytes = program.kept_offset_bytes[node_index];
     if (scratch_offset >= 0) call.scratch = arena.data() + scratch_offset;
-    for (const ValueId id : node.inputs) add_view(id);
+    for (const ValueId id : node.inputs) {
+      add_view(id);
+      note_param(id, call);
+    }
     for (const ValueId id : node.outputs) add_view(id);
     calls.push_back(call);
     if (node.op->sync) {
       sync_views.push_back(call.first_view + call.num_inputs);
       segment_ends.push_back(calls.size());
     }
+  }
+
+  void note_param(ValueId id, Call& call) {
+    const Slot& slot = program.plan.slots[static_cast<std::size_t>(id.index)];
+    if (slot.place != Place::param) return;
+    const auto element_bytes =
+        static_cast<std::int64_t>(size_bytes(program.graph.value(id).type.dtype));
+    const std::int64_t from = slot.offset_bytes / element_bytes;
+    if (from < params_from) params_from = call.params_from = from;
   }
 
   void tell_behind_last_call(std::int64_t prefix) {
@@ -135,6 +149,8 @@ struct Executor::Impl {
   bool keeps = false;
   bool kept_valid = false;  // since the last whole run the parameters have not changed
   std::byte* params = nullptr;
+  std::int64_t params_from = std::numeric_limits<std::int64_t>::max();  // read by the calls so far
+  ParamGate* gate = nullptr;
   std::byte* gradients = nullptr;
   std::vector<tensor::View> views;
   std::vector<Call> calls;
@@ -173,6 +189,8 @@ void Executor::bind_gradients(float* gradients) {
   impl_->ready = false;
 }
 
+void Executor::bind_gate(ParamGate* gate) { impl_->gate = gate; }
+
 void Executor::keep_copies() {
   if (impl_->keeps || impl_->program.kept_bytes == 0) return;
   impl_->kept = impl_->backend.allocate(impl_->program.kept_bytes);
@@ -197,6 +215,9 @@ void Executor::run_segment(int segment, const tensor::RunContext& context, Gradi
   std::byte* kept = impl.keeps ? impl.kept.data() : nullptr;
   for (std::size_t i = begin; i < end; ++i) {
     const Call& call = impl.calls[i];
+    if (call.params_from >= 0 && impl.gate != nullptr) {
+      impl.gate->wait_for_params(call.params_from);
+    }
     const tensor::View* inputs = views + call.first_view;
     call.kernel->run(
         {{inputs, call.num_inputs},

@@ -30,6 +30,13 @@ class Program {
   [[nodiscard]] const tensor::FlatLayout& layout() const;
   /// Floating-point operations of one run.
   [[nodiscard]] std::int64_t flops() const;
+  /// Floating-point operations until the elements [0, prefix) of the gradients are final, for each
+  /// prefix that a run reports; empty without gradients.
+  struct FinalPoint {
+    std::int64_t prefix = 0;
+    std::int64_t flops = 0;
+  };
+  [[nodiscard]] const std::vector<FinalPoint>& final_points() const;
   /// Memory that Executor::keep_copies takes.
   [[nodiscard]] std::int64_t kept_bytes() const;
   /// Ops that run the host kernel because the device has none.
@@ -58,6 +65,14 @@ class GradientSink {
   virtual void gradients_final(std::int64_t prefix) = 0;
 };
 
+/// Asked, during a run, for parameters that are still on their way.
+class ParamGate {
+ public:
+  virtual ~ParamGate() = default;
+  /// Returns once elements [from, total) of the flat parameter buffer may be read.
+  virtual void wait_for_params(std::int64_t from) = 0;
+};
+
 /// Runs a program in an arena of its own: a flat list of kernel calls. Allocates only when made.
 /// One executor belongs to one thread at a time.
 class Executor {
@@ -74,6 +89,9 @@ class Executor {
   /// A run writes every gradient (zeros for a parameter that has none) but not the gaps between
   /// them: whoever allocates the buffer gives it zeroed, and so they stay.
   void bind_gradients(float* gradients);
+  /// Asked in the following runs, before the first kernel that reads parameters further to the
+  /// front of the flat buffer than any before it. Null: all parameters may be read at once.
+  void bind_gate(ParamGate* gate);
   /// Lets kernels keep what they make of parameters from run to run, for which memory is taken now:
   /// worth it where several leaves run one after the other with the same parameters.
   void keep_copies();

@@ -100,8 +100,13 @@ void Program::Impl::find_final_prefixes() {
     return next < final_at.size() ? layout.entries[next].offset : layout.total;
   };
   start_prefix = prefix_behind(-1);
+  std::int64_t told = start_prefix, flops_done = 0;
   for (std::size_t i = 0; i < plan.order.size(); ++i) {
     final_prefix.push_back(prefix_behind(static_cast<std::int32_t>(i)));
+    flops_done += flops_of(graph, graph.nodes()[static_cast<std::size_t>(plan.order[i])]);
+    if (final_prefix.back() <= told) continue;
+    told = final_prefix.back();
+    final_points.push_back({.prefix = told, .flops = flops_done});
   }
 }
 
@@ -154,6 +159,9 @@ std::int64_t Program::sync_numel(int segment) const {
 std::int64_t Program::max_sync_numel() const {
   const auto& sizes = impl_->sync_numel;
   return sizes.empty() ? 0 : *std::max_element(sizes.begin(), sizes.end());
+}
+const std::vector<Program::FinalPoint>& Program::final_points() const {
+  return impl_->final_points;
 }
 std::int64_t Program::kept_bytes() const { return impl_->kept_bytes; }
 std::int64_t Program::flops() const { return impl_->flops; }

@@ -29,6 +29,7 @@ struct Program::Impl {
   std::int64_t start_prefix = 0;
   /// (offset, size) in the flat gradient buffer of parameters without a gradient.
   std::vector<std::pair<std::int64_t, std::int64_t>> zero_ranges_bytes;
+  std::vector<Program::FinalPoint> final_points;
   std::vector<std::int64_t> sync_numel;  // of each sync node, in the order of execution
   std::int64_t flops = 0;
   std::uint64_t hash = 0;

@@ -47,4 +47,34 @@ std::vector<Bucket> plan_buckets(const tensor::FlatLayout& layout, std::int64_t 
   return buckets;
 }
 
+double finish_time_s(const std::vector<Bucket>& buckets, const std::vector<ReadyPoint>& ready,
+                     const Link& link) {
+  double now_s = 0;
+  for (const Bucket& bucket : buckets) {
+    const auto point = std::lower_bound(
+        ready.begin(), ready.end(), bucket.end,
+        [](const ReadyPoint& candidate, std::int64_t end) { return candidate.prefix < end; });
+    DLT_CHECK(point != ready.end(), cat("element ", bucket.end, " is never final"));
+    now_s =
+        std::max(now_s, point->time_s) + link.seconds((bucket.end - bucket.begin) * kElement_bytes);
+  }
+  return now_s;
+}
+
+std::vector<Bucket> plan_buckets(const tensor::FlatLayout& layout,
+                                 const std::vector<ReadyPoint>& ready, const Link& link) {
+  constexpr std::int64_t kLeast_bytes = 32 << 10, kMost_bytes = std::int64_t{64} << 20;
+  constexpr double kTolerance = 1.02;
+  std::vector<std::vector<Bucket>> candidates;
+  for (std::int64_t bytes = kLeast_bytes; bytes <= kMost_bytes; bytes *= 2) {
+    candidates.push_back(plan_buckets(layout, bytes));
+  }
+  std::vector<double> finish_s;
+  for (const auto& buckets : candidates) finish_s.push_back(finish_time_s(buckets, ready, link));
+  const double best_s = *std::min_element(finish_s.begin(), finish_s.end());
+  std::size_t chosen = candidates.size() - 1;
+  while (finish_s[chosen] > best_s * kTolerance) --chosen;
+  return candidates[chosen];
+}
+
 }  // namespace dlt::ddp

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "ddp/link_probe.h"
 #include "tensor/flat_layout.h"
 
 namespace dlt::ddp {
@@ -22,5 +23,22 @@ struct Bucket {
 /// own. bucket_bytes 0 means auto: an eighth of the buffer, within 1 to 16 MiB.
 [[nodiscard]] std::vector<Bucket> plan_buckets(const tensor::FlatLayout& layout,
                                                std::int64_t bucket_bytes);
+
+/// How far the gradients are final, and when in a backward pass that is.
+struct ReadyPoint {
+  std::int64_t prefix = 0;  // elements [0, prefix) are final
+  double time_s = 0;
+};
+
+/// When the last bucket's sum is there if each moves, one behind the other, once it is final.
+/// ready: ascending, ends with the whole buffer.
+[[nodiscard]] double finish_time_s(const std::vector<Bucket>& buckets,
+                                   const std::vector<ReadyPoint>& ready, const Link& link);
+
+/// The buckets whose sums are there first: many small ones pay for many messages, few large ones
+/// leave much to be moved behind the backward pass. Of those within 2 % of the best, the fewest.
+[[nodiscard]] std::vector<Bucket> plan_buckets(const tensor::FlatLayout& layout,
+                                               const std::vector<ReadyPoint>& ready,
+                                               const Link& link);
 
 }  // namespace dlt::ddp

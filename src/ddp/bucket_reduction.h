@@ -4,11 +4,13 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "comm/communicator.h"
 #include "ddp/bucket_plan.h"
 #include "ddp/leaf_tree.h"
+#include "ddp/shard_plan.h"
 
 namespace dlt::ddp {
 
@@ -19,7 +21,8 @@ enum class Reduction : std::uint8_t { exact, fast };
 class BucketReduction {
  public:
   virtual ~BucketReduction() = default;
-  /// From the bucket of all ranks' nodes to its sum in every rank's `reduced`. Collective.
+  /// From the bucket of all ranks' nodes to its sum in every rank's `reduced`; with shards, that of
+  /// the rank's own slice at least. Collective.
   virtual void reduce(comm::Communicator& comm, std::size_t bucket) = 0;
   /// Memory it holds beside the nodes.
   [[nodiscard]] virtual std::int64_t buffer_bytes() const = 0;
@@ -32,6 +35,7 @@ struct BucketReductionOptions {
   std::vector<float*> nodes;  // flat buffers that hold cover(this rank's leaves), left to right;
                               // Reduction::fast: one that holds their sum, or none
   float* reduced = nullptr;   // flat buffer of the result; may be nodes[0]
+  std::optional<ShardPlan> shards = {};  // a rank needs the sum of its own slices alone
 };
 
 [[nodiscard]] std::unique_ptr<BucketReduction> make_bucket_reduction(

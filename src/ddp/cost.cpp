@@ -1,11 +1,30 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ddp/cost.h"
 
+#include <algorithm>
+
 #include "ddp/cross_rank.h"
 #include "ddp/leaf_tree.h"
 #include "ddp/local_sums.h"
 
 namespace dlt::ddp {
+
+namespace {
+
+/// Of the buffers of workers with a leaf each where reduced buckets are given back: those that may
+/// be under way at once, and the rank's slices.
+std::int64_t kept_bytes(const ReducerOptions& options, int rank, int num_buffers) {
+  constexpr std::size_t kUnder_way = kBuckets_ahead + 1;
+  std::int64_t most = 0;
+  for (std::size_t b = 0; b < options.buckets.size(); ++b) {
+    const std::size_t last = std::min(b + kUnder_way, options.buckets.size()) - 1;
+    most = std::max(most, options.buckets[last].end - options.buckets[b].begin);
+  }
+  return (most * num_buffers + options.shards->elements(rank)) *
+         static_cast<std::int64_t>(sizeof(float));
+}
+
+}  // namespace
 
 Cost planned_cost(const ReducerOptions& options, int world_size, int rank) {
   const std::int64_t flat_bytes = options.total * static_cast<std::int64_t>(sizeof(float));
@@ -19,13 +38,21 @@ Cost planned_cost(const ReducerOptions& options, int world_size, int rank) {
   }
   if (mine.size() == 0) cost.buffer_bytes += flat_bytes;
   if (world_size == 1) return cost;
+  const bool written_once = mine.size() <= options.num_workers;
+  if (options.release && options.overlap && written_once && mine.size() > 0) {
+    cost.buffer_bytes = std::min(cost.buffer_bytes, kept_bytes(options, rank, mine.size()));
+  }
   if (options.reduction == Reduction::fast) {
     cost.sent_bytes = 2 * flat_bytes * (world_size - 1) / world_size;
     return cost;
   }
-  const CrossRankPlan plan(division);
+  const CrossRankPlan plan(division, options.shards);
   cost.buffer_bytes += plan.received_bytes(options.buckets, rank);
   for (const Bucket& bucket : options.buckets) cost.sent_bytes += plan.sent_bytes(bucket, rank);
+  if (options.shards) {  // the new parameters
+    cost.sent_bytes +=
+        options.shards->elements(rank) * (world_size - 1) * std::int64_t{sizeof(float)};
+  }
   return cost;
 }
 

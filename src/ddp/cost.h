@@ -9,7 +9,9 @@ namespace dlt::ddp {
 
 /// What a rank's reducer will hold and send, known before any rank is started.
 struct Cost {
-  std::int64_t buffer_bytes = 0;  // as Reducer::buffer_bytes()
+  // As Reducer::buffer_bytes(); where reduced buckets are released, the most that is in use at
+  // once.
+  std::int64_t buffer_bytes = 0;
   // Gradients sent in one step. exact: to the byte; fast: that of a ring, the library may differ.
   std::int64_t sent_bytes = 0;
 };

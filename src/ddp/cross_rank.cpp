@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "base/error.h"
 #include "ddp/sum.h"
@@ -22,7 +23,8 @@ std::int64_t round_up(std::int64_t count) { return (count + kGrain - 1) / kGrain
 
 }  // namespace
 
-CrossRankPlan::CrossRankPlan(const LeafDivision& division) : world_size_(division.world_size()) {
+CrossRankPlan::CrossRankPlan(const LeafDivision& division, std::optional<ShardPlan> shards)
+    : world_size_(division.world_size()), shards_(std::move(shards)) {
   const int num_leaves = division.num_leaves();
   std::vector<TreeNode> all;
   for (int r = 0; r < world_size_; ++r) {
@@ -36,11 +38,13 @@ CrossRankPlan::CrossRankPlan(const LeafDivision& division) : world_size_(divisio
 }
 
 bool CrossRankPlan::whole(const Bucket& bucket) const {
+  if (shards_) return false;
   const auto num_received = static_cast<std::int64_t>(owners_.size()) - 1;
   return size(bucket) * num_received * kElement_bytes <= kWhole_bytes;
 }
 
 Bucket CrossRankPlan::slice(const Bucket& bucket, int rank) const {
+  if (shards_) return shards_->slice(bucket, rank);
   if (whole(bucket)) return bucket;
   const std::int64_t num_grains = round_up(size(bucket)) / kGrain;
   const auto cut = [&](std::int64_t i) {
@@ -58,7 +62,7 @@ std::int64_t CrossRankPlan::sent_bytes(const Bucket& bucket, int rank) const {
   for (int r = 0; r < world_size_; ++r) {
     if (r == rank) continue;
     elements += num_nodes(rank) * size(slice(bucket, r));
-    if (!whole(bucket)) elements += size(slice(bucket, rank));
+    if (!whole(bucket) && !shards_) elements += size(slice(bucket, rank));
   }
   return elements * kElement_bytes;
 }
@@ -73,7 +77,7 @@ std::int64_t CrossRankPlan::received_bytes(const std::vector<Bucket>& buckets, i
 }
 
 CrossRank::CrossRank(BucketReductionOptions options)
-    : options_(std::move(options)), plan_(options_.division) {
+    : options_(std::move(options)), plan_(options_.division, options_.shards) {
   DLT_CHECK(plan_.num_nodes(options_.rank) == static_cast<std::int64_t>(options_.nodes.size()),
             "this rank's buffers are the nodes that cover its leaves");
   received_ = tensor::Storage::allocate(plan_.received_bytes(options_.buckets, options_.rank));
@@ -87,7 +91,7 @@ void CrossRank::reduce(comm::Communicator& comm, std::size_t bucket) {
   const Bucket& range = options_.buckets[bucket];
   gather_nodes(comm, range);
   finish_tree(plan_.slice(range, options_.rank));
-  if (!plan_.whole(range)) gather_slices(comm, range);
+  if (!plan_.whole(range) && !options_.shards) gather_slices(comm, range);
 }
 
 void CrossRank::gather_nodes(comm::Communicator& comm, const Bucket& bucket) {

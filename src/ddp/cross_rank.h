@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "comm/communicator.h"
@@ -15,11 +16,12 @@ namespace dlt::ddp {
 /// What each rank brings and finishes, and what that takes. Pure; the same on every rank.
 class CrossRankPlan {
  public:
-  explicit CrossRankPlan(const LeafDivision& division);
+  explicit CrossRankPlan(const LeafDivision& division, std::optional<ShardPlan> shards = {});
   /// The rank that holds each of all ranks' covering nodes, left to right.
   [[nodiscard]] const std::vector<int>& owners() const { return owners_; }
   [[nodiscard]] const std::vector<Addition>& additions() const { return additions_; }
-  /// The elements that `rank` finishes: a part of the bucket, or all of a small one.
+  /// The elements that `rank` finishes: its shard; without shards a part of the bucket, or all of a
+  /// small one.
   [[nodiscard]] Bucket slice(const Bucket& bucket, int rank) const;
   [[nodiscard]] bool whole(const Bucket& bucket) const;
   [[nodiscard]] std::int64_t num_nodes(int rank) const;
@@ -30,6 +32,7 @@ class CrossRankPlan {
 
  private:
   int world_size_;
+  std::optional<ShardPlan> shards_;
   std::vector<int> owners_;
   std::vector<Addition> additions_;
 };
@@ -37,7 +40,7 @@ class CrossRankPlan {
 /// Finishes the leaf tree across ranks, bucket by bucket. A bucket is cut into one slice a rank:
 /// each rank sends slice s of its tree nodes to rank s, which finishes the tree there, and then all
 /// collect the finished slices. A small bucket goes whole to everybody, in one round instead of
-/// two. Allocates in the constructor only.
+/// two. With shards the finished slices stay where they are. Allocates in the constructor only.
 class CrossRank final : public BucketReduction {
  public:
   explicit CrossRank(BucketReductionOptions options);

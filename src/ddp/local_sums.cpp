@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ddp/local_sums.h"
 
+#include <algorithm>
+
+#include <sys/mman.h>
+#include <unistd.h>
+
 #include "base/error.h"
 #include "base/text.h"
 #include "ddp/sum.h"
@@ -14,6 +19,18 @@ std::int64_t buffer_stride_bytes(std::int64_t total) {
   const std::int64_t used_bytes = total * static_cast<std::int64_t>(sizeof(float));
   return (used_bytes + kPage_bytes - 1) / kPage_bytes * kPage_bytes + 2 * tensor::kAlignment_bytes;
 }
+
+namespace {
+
+void release_pages(float* begin, float* end) {
+  const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
+  const std::uintptr_t first = (reinterpret_cast<std::uintptr_t>(begin) + page - 1) / page * page;
+  const std::uintptr_t last = reinterpret_cast<std::uintptr_t>(end) / page * page;
+  // Advice only: where it fails, the memory stays.
+  if (first < last) (void)::madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);
+}
+
+}  // namespace
 
 LocalSums::LocalSums(Options options) : options_(std::move(options)) {
   workers_.resize(static_cast<std::size_t>(options_.num_workers));
@@ -34,6 +51,11 @@ void LocalSums::plan_worker_buffers(int worker) {
   w.plan = plan_worker(leaves, options_.num_leaves);
   const std::int64_t stride_bytes = buffer_stride_bytes(options_.total);
   w.memory = tensor::Storage::allocate(stride_bytes * w.plan.num_buffers);
+  if (options_.releases) {
+    // A huge page of which a part is given back would be filled up again behind our back.
+    (void)::madvise(w.memory.data(), static_cast<std::size_t>(w.memory.size_bytes()),
+                    MADV_NOHUGEPAGE);
+  }
   for (int b = 0; b < w.plan.num_buffers; ++b) {
     w.buffers.push_back(reinterpret_cast<float*>(w.memory.data() + stride_bytes * b));
   }
@@ -101,6 +123,22 @@ bool LocalSums::worker_bucket_final(std::size_t bucket) {
   if (workers_left_[bucket].fetch_sub(1, std::memory_order_acq_rel) != 1) return false;
   run_additions(nodes_, join_, options_.buckets[bucket].begin, options_.buckets[bucket].end);
   return true;
+}
+
+bool LocalSums::written_once() const {
+  return std::all_of(workers_.begin(), workers_.end(),
+                     [](const Worker& w) { return w.plan.steps.size() <= 1; });
+}
+
+void LocalSums::release(std::size_t bucket, const Bucket& keep) {
+  const Bucket& range = options_.buckets[bucket];
+  for (const Worker& w : workers_) {
+    for (float* buffer : w.buffers) {
+      const bool keeps = !results_.empty() && buffer == results_[0];
+      release_pages(buffer + range.begin, buffer + (keeps ? keep.begin : range.end));
+      if (keeps) release_pages(buffer + keep.end, buffer + range.end);
+    }
+  }
 }
 
 bool LocalSums::finished(int worker) const {

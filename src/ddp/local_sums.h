@@ -25,7 +25,8 @@ class LocalSums {
     int num_leaves = 1;
     LeafRange leaves;  // of this rank
     int num_workers = 1;
-    bool one_sum = false;  // add up the covering nodes, too, if there are several
+    bool releases = false;  // release() will be called
+    bool one_sum = false;   // add up the covering nodes, too, if there are several
   };
   explicit LocalSums(Options options);
 
@@ -67,6 +68,12 @@ class LocalSums {
     w.leaf = w.plan.steps.size();
   }
   [[nodiscard]] bool finished(int worker) const;
+
+  /// No worker has more than one leaf: what is reduced of a step is not written again.
+  [[nodiscard]] bool written_once() const;
+  /// Gives the memory of a bucket back to the system, but for `keep` of the first result; it reads
+  /// as zeros afterwards. Whole pages only.
+  void release(std::size_t bucket, const Bucket& keep);
 
  private:
   struct Worker {

@@ -2,6 +2,7 @@
 #include "ddp/reducer.h"
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <cstring>
@@ -13,6 +14,7 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "ddp/local_sums.h"
+#include "ddp/shard_gather.h"
 #include "ddp/step_message.h"
 
 namespace dlt::ddp {
@@ -29,6 +31,7 @@ void check_options(const ReducerOptions& options) {
     DLT_CHECK(bucket.begin == at && bucket.end > at, cat("reducer: no bucket begins at ", at));
     at = bucket.end;
   }
+  DLT_CHECK(!options.release || options.shards, "reducer: only shards leave memory to be released");
   DLT_CHECK(at == options.total,
             cat("reducer: buckets end at ", at, " of ", options.total, " elements"));
 }
@@ -39,6 +42,7 @@ LocalSums::Options local_options(const ReducerOptions& options, const LeafRange&
           .num_leaves = options.num_leaves,
           .leaves = leaves,
           .num_workers = options.num_workers,
+          .releases = options.release,
           .one_sum = options.reduction == Reduction::fast};
 }
 
@@ -53,14 +57,23 @@ struct Reducer::Impl {
   [[nodiscard]] int num_buckets() const { return static_cast<int>(options_.buckets.size()); }
   void check_worker(int worker, int index) const;
   void rank_final(std::size_t bucket);
-  const StepResult& finish_step(const ControlWord& control);
-  void wait_for_messages();
-  [[noreturn]] void throw_timeout();
+  void keep_back(int worker, std::int64_t prefix);
+  void close_step(const ControlWord& control);
+  std::size_t wait_for_bucket(std::size_t bucket);
+  const StepResult& finish_step();
+  template <typename Moved>
+  void wait(std::unique_lock<std::mutex>& lock, Moved moved);
+  void add_up(std::span<double> values);
+  void begin_gather(tensor::Storage flat);
+  double wait_gathered(std::int64_t from);
+  [[noreturn]] void throw_timeout(const std::string& what);
+  [[nodiscard]] double since_begin_s() const { return clock_.monotonic_s() - begin_s_; }
 
   // Communication thread.
   static void communicate(Impl* impl);
   void carry_steps();
   void carry_step(std::unique_lock<std::mutex>& lock);
+  void gather_bucket(std::unique_lock<std::mutex>& lock);
   template <typename Ready>
   bool wait_until(std::unique_lock<std::mutex>& lock, Ready ready);
   template <typename Call>
@@ -75,25 +88,36 @@ struct Reducer::Impl {
   SystemClock clock_;
   tensor::Storage own_reduced_;  // of a rank without leaves
   float* reduced_ = nullptr;
-  double exposed_s_ = 0;
+  double begin_s_ = 0;    // of the step
+  double exposed_s_ = 0;  // so far in the step
   // The communication thread's; null with one rank.
   std::unique_ptr<comm::Communicator> comm_;
   std::unique_ptr<BucketReduction> reduction_;
+  std::unique_ptr<ShardGather> gather_;  // null without shards
+  tensor::Storage gathered_;             // what is gathered, or was last
+  std::vector<double> numbers_;          // to be added up
   std::thread thread_;
 
   std::mutex mutex_;
   std::condition_variable work_;   // wakes the communication thread
-  std::condition_variable moved_;  // wakes the main thread
+  std::condition_variable moved_;  // wakes the main thread, and workers that wait for parameters
   std::int64_t step_ = 0;
-  bool open_ = false;      // from begin_step to the end of finish_step
-  bool carrying_ = false;  // the communication thread has messages of the step to carry
-  bool closing_ = false;   // the workers are done
-  bool done_ = false;      // all of the step's messages are through
+  bool open_ = false;             // from begin_step to the end of finish_step
+  bool carrying_ = false;         // the communication thread has messages of the step to carry
+  bool closing_ = false;          // the workers are done, the control word is known
+  bool done_ = false;             // all of the step's messages are through
+  bool adding_ = false;           // numbers_ are to be added up
+  std::size_t gathers_left_ = 0;  // buckets [0, this) are to be gathered
+  std::atomic<std::int64_t> gathered_from_{
+      0};  // elements from here on are; atomic to look in passing
   bool stop_ = false;
   bool in_call_ = false;   // the communication thread may be waiting for another rank
   bool orphaned_ = false;  // the reducer is gone: the communication thread owns this object
   int stage_ = 0;          // bucket under way; behind the last one: the message
   std::vector<char> ready_;
+  std::vector<BucketTimes> times_;
+  std::vector<double> stalled_s_;  // of each worker, which alone writes it
+  bool releases_ = false;
   std::exception_ptr failure_;
 };
 
@@ -113,12 +137,17 @@ Reducer::Impl::Impl(comm::Communicator& comm, ReducerOptions options)
     reduced_ = reinterpret_cast<float*>(own_reduced_.data());
   }
   if (comm.world_size() == 1) return;
+  times_.resize(options_.buckets.size());
   comm_ = comm.duplicate();
   reduction_ = make_bucket_reduction(options_.reduction, {.rank = rank_,
                                                           .division = division_,
                                                           .buckets = options_.buckets,
                                                           .nodes = local_.results(),
-                                                          .reduced = reduced_});
+                                                          .reduced = reduced_,
+                                                          .shards = options_.shards});
+  stalled_s_.assign(static_cast<std::size_t>(options_.num_workers), 0.0);
+  releases_ = options_.release && options_.overlap && local_.written_once();
+  if (options_.shards) gather_ = std::make_unique<ShardGather>(*options_.shards, rank_);
 }
 
 void Reducer::Impl::check_worker(int worker, int index) const {
@@ -134,12 +163,37 @@ void Reducer::Impl::rank_final(std::size_t bucket) {
   {
     const std::lock_guard lock(mutex_);
     ready_[bucket] = 1;
+    times_[bucket].ready_s = since_begin_s();
   }
   if (options_.overlap) work_.notify_one();
 }
 
-const StepResult& Reducer::Impl::finish_step(const ControlWord& control) {
-  DLT_CHECK(open_, "reducer: finish_step without begin_step");
+/// A worker may go on once few enough of the buckets it has finished wait for their reduction. The
+/// one that is furthest behind never waits, on any rank, so there is always one that moves.
+void Reducer::Impl::keep_back(int worker, std::int64_t prefix) {
+  int finished = 0;
+  while (finished < num_buckets() &&
+         options_.buckets[static_cast<std::size_t>(finished)].end <= prefix) {
+    ++finished;
+  }
+  if (finished == num_buckets()) return;  // nothing comes behind it
+  std::unique_lock lock(mutex_);
+  const auto room = [&] { return failure_ || finished - stage_ <= kBuckets_ahead; };
+  if (room()) return;
+  const double from_s = clock_.monotonic_s();
+  const std::chrono::duration<double> timeout(std::min(options_.timeout_s, kLongest_wait_s));
+  while (!room()) {
+    const int stage = stage_;
+    if (!moved_.wait_for(lock, timeout, [&] { return failure_ || stage_ != stage; })) {
+      throw_timeout(cat("bucket ", stage, " of step ", step_));
+    }
+  }
+  stalled_s_[static_cast<std::size_t>(worker)] += clock_.monotonic_s() - from_s;
+  if (failure_) std::rethrow_exception(failure_);
+}
+
+void Reducer::Impl::close_step(const ControlWord& control) {
+  DLT_CHECK(open_ && !closing_, "reducer: close_step without begin_step");
   ControlWord word = control;
   for (int w = 0; w < options_.num_workers; ++w) {
     if (local_.finished(w)) continue;
@@ -147,39 +201,102 @@ const StepResult& Reducer::Impl::finish_step(const ControlWord& control) {
     if (word.error == 0) word.error = static_cast<std::int32_t>(Exit::internal);
   }
   message_.set_control(step_, word);
-  exposed_s_ = 0;
+  const std::lock_guard lock(mutex_);
+  closing_ = true;
+  work_.notify_one();
+}
+
+std::size_t Reducer::Impl::wait_for_bucket(std::size_t bucket) {
+  DLT_CHECK(closing_, "reducer: wait_for_bucket before close_step");
+  if (!comm_) return options_.buckets.size();
+  std::unique_lock lock(mutex_);
+  wait(lock, [&] { return static_cast<std::size_t>(stage_) > bucket; });
+  return static_cast<std::size_t>(stage_);
+}
+
+const StepResult& Reducer::Impl::finish_step() {
+  DLT_CHECK(closing_, "reducer: finish_step before close_step");
   if (comm_) {
-    wait_for_messages();
+    std::unique_lock lock(mutex_);
+    wait(lock, [this] { return done_; });
   } else {
     message_.exchange(nullptr);
   }
-  open_ = false;
+  open_ = closing_ = false;
   return message_.result();
 }
 
-void Reducer::Impl::wait_for_messages() {
-  const double start_s = clock_.monotonic_s();
-  std::unique_lock lock(mutex_);
-  closing_ = true;
-  work_.notify_one();
+/// Waits as long as something moves at least every timeout_s. What it takes is charged to the
+/// bucket under way.
+template <typename Moved>
+void Reducer::Impl::wait(std::unique_lock<std::mutex>& lock, Moved moved) {
   const std::chrono::duration<double> timeout(std::min(options_.timeout_s, kLongest_wait_s));
-  while (!done_ && !failure_) {
+  while (!moved() && !failure_) {
     const int stage = stage_;
-    const bool moved =
-        moved_.wait_for(lock, timeout, [&] { return done_ || failure_ || stage_ != stage; });
-    if (!moved) throw_timeout();
+    const double from_s = clock_.monotonic_s();
+    const bool in_time =
+        moved_.wait_for(lock, timeout, [&] { return moved() || failure_ || stage_ != stage; });
+    if (!in_time) {
+      throw_timeout(cat(stage < num_buckets() ? cat("bucket ", stage) : std::string("the sums"),
+                        " of step ", step_));
+    }
+    const double waited_s = clock_.monotonic_s() - from_s;
+    exposed_s_ += waited_s;
+    if (stage < num_buckets()) times_[static_cast<std::size_t>(stage)].waited_s += waited_s;
   }
-  exposed_s_ = clock_.monotonic_s() - start_s;
   if (failure_) std::rethrow_exception(failure_);
 }
 
-void Reducer::Impl::throw_timeout() {
-  const std::string what =
-      stage_ < num_buckets() ? cat("bucket ", stage_) : std::string("the sums");
-  const Error error(
-      Exit::peer_lost,
-      cat("rank ", rank_, ": waited ", options_.timeout_s, " s for ", what, " of step ", step_),
-      "another rank is stuck, stopped or cut off");
+void Reducer::Impl::add_up(std::span<double> values) {
+  if (!comm_) return;
+  std::unique_lock lock(mutex_);
+  if (failure_) std::rethrow_exception(failure_);
+  DLT_CHECK(!open_, "reducer: add_up within a step");
+  numbers_.assign(values.begin(), values.end());
+  adding_ = true;
+  work_.notify_one();
+  const double from_s = clock_.monotonic_s();
+  const std::chrono::duration<double> timeout(std::min(options_.timeout_s, kLongest_wait_s));
+  if (!moved_.wait_for(lock, timeout, [this] { return !adding_ || failure_; })) {
+    throw_timeout(cat("the norms of step ", step_));
+  }
+  if (failure_) std::rethrow_exception(failure_);
+  exposed_s_ += clock_.monotonic_s() - from_s;
+  std::copy(numbers_.begin(), numbers_.end(), values.begin());
+}
+
+void Reducer::Impl::begin_gather(tensor::Storage flat) {
+  if (!gather_) return;
+  const std::lock_guard lock(mutex_);
+  if (failure_) std::rethrow_exception(failure_);
+  DLT_CHECK(!open_ && gathers_left_ == 0, "reducer: begin_gather within a step or a gather");
+  gathered_ = std::move(flat);
+  gathers_left_ = options_.buckets.size();
+  gathered_from_.store(options_.total, std::memory_order_relaxed);
+  work_.notify_one();
+}
+
+double Reducer::Impl::wait_gathered(std::int64_t from) {
+  const auto there = [&] { return gathered_from_.load(std::memory_order_acquire) <= from; };
+  if (there()) return 0;
+  const double begin_s = clock_.monotonic_s();
+  const std::chrono::duration<double> timeout(std::min(options_.timeout_s, kLongest_wait_s));
+  std::unique_lock lock(mutex_);
+  while (!there() && !failure_) {
+    const std::size_t left = gathers_left_;
+    if (!moved_.wait_for(lock, timeout, [&] { return failure_ || gathers_left_ != left; })) {
+      throw_timeout(cat("the parameters of bucket ", left - 1, " behind step ", step_));
+    }
+  }
+  if (failure_) std::rethrow_exception(failure_);
+  return clock_.monotonic_s() - begin_s;
+}
+
+/// With mutex_ locked.
+void Reducer::Impl::throw_timeout(const std::string& what) {
+  const Error error(Exit::peer_lost,
+                    cat("rank ", rank_, ": waited ", options_.timeout_s, " s for ", what),
+                    "another rank is stuck, stopped or cut off");
   failure_ = std::make_exception_ptr(error);
   throw error;
 }
@@ -191,7 +308,7 @@ void Reducer::Impl::communicate(Impl* impl) {
     const std::lock_guard lock(impl->mutex_);
     impl->in_call_ = false;
     if (!impl->failure_) impl->failure_ = std::current_exception();
-    impl->moved_.notify_one();
+    impl->moved_.notify_all();
   }
   bool orphaned = false;
   {
@@ -203,7 +320,32 @@ void Reducer::Impl::communicate(Impl* impl) {
 
 void Reducer::Impl::carry_steps() {
   std::unique_lock lock(mutex_);
-  while (wait_until(lock, [this] { return carrying_; })) carry_step(lock);
+  while (wait_until(lock, [this] { return carrying_ || adding_ || gathers_left_ > 0; })) {
+    if (gathers_left_ > 0) {
+      gather_bucket(lock);
+    } else if (adding_) {
+      call(lock, [this] {
+        comm_->allreduce({.data = numbers_.data(),
+                          .count = static_cast<std::int64_t>(numbers_.size()),
+                          .dtype = DType::f64},
+                         comm::ReduceOp::sum);
+      });
+      adding_ = false;
+      moved_.notify_all();
+    } else {
+      carry_step(lock);
+    }
+  }
+}
+
+/// Forward passes of the next step may be waiting for what it brings.
+void Reducer::Impl::gather_bucket(std::unique_lock<std::mutex>& lock) {
+  const std::size_t bucket = gathers_left_ - 1;
+  auto* flat = reinterpret_cast<float*>(gathered_.data());
+  call(lock, [&] { gather_->run(*comm_, flat, bucket); });
+  gathers_left_ = bucket;
+  gathered_from_.store(options_.buckets[bucket].begin, std::memory_order_release);
+  moved_.notify_all();
 }
 
 /// Buckets in index order, then the message: the same order on every rank, whatever happens there.
@@ -213,15 +355,23 @@ void Reducer::Impl::carry_step(std::unique_lock<std::mutex>& lock) {
     if (!wait_until(lock, [&] { return ready_[bucket] != 0 && (options_.overlap || closing_); })) {
       return;
     }
-    call(lock, [&] { reduction_->reduce(*comm_, bucket); });
+    times_[bucket].started_s = since_begin_s();
+    call(lock, [&] {
+      reduction_->reduce(*comm_, bucket);
+      if (releases_) local_.release(bucket, options_.shards->slice(bucket, rank_));
+    });
+    times_[bucket].finished_s = since_begin_s();
     stage_ = b + 1;
-    moved_.notify_one();
+    moved_.notify_all();
   }
   if (!wait_until(lock, [this] { return closing_; })) return;
+  if (gather_ && !options_.everywhere.empty()) {
+    call(lock, [this] { gather_->run(*comm_, reduced_, options_.everywhere); });
+  }
   call(lock, [this] { message_.exchange(comm_.get()); });
   carrying_ = false;
   done_ = true;
-  moved_.notify_one();
+  moved_.notify_all();
 }
 
 /// False: the reducer is being destroyed.
@@ -272,6 +422,10 @@ void Reducer::begin_step(std::int64_t step) {
   impl.local_.begin_step();
   impl.message_.clear();
   impl.step_ = step;
+  impl.begin_s_ = impl.clock_.monotonic_s();
+  impl.exposed_s_ = 0;
+  std::fill(impl.times_.begin(), impl.times_.end(), BucketTimes{});
+  std::fill(impl.stalled_s_.begin(), impl.stalled_s_.end(), 0.0);
   impl.stage_ = 0;
   impl.open_ = impl.carrying_ = true;
   impl.closing_ = impl.done_ = false;
@@ -290,6 +444,7 @@ void Reducer::gradients_final(int worker, int index, std::int64_t prefix) {
   impl_->check_worker(worker, index);
   impl_->local_.gradients_final(worker, index, prefix,
                                 [this](std::size_t bucket) { impl_->rank_final(bucket); });
+  if (impl_->releases_) impl_->keep_back(worker, prefix);
 }
 
 void Reducer::leaf_empty(int worker, int index) {
@@ -310,13 +465,28 @@ void Reducer::worker_failed(int worker) {
   impl_->local_.give_up(worker, [this](std::size_t bucket) { impl_->rank_final(bucket); });
 }
 
-const StepResult& Reducer::finish_step(const ControlWord& control) {
-  return impl_->finish_step(control);
-}
+void Reducer::close_step(const ControlWord& control) { impl_->close_step(control); }
+
+std::size_t Reducer::wait_for_bucket(std::size_t bucket) { return impl_->wait_for_bucket(bucket); }
+
+const StepResult& Reducer::finish_step() { return impl_->finish_step(); }
+
+void Reducer::add_up(std::span<double> values) { impl_->add_up(values); }
+
+void Reducer::begin_gather(tensor::Storage flat) { impl_->begin_gather(std::move(flat)); }
+
+double Reducer::wait_gathered(std::int64_t from) { return impl_->wait_gathered(from); }
 
 float* Reducer::reduced() const { return impl_->reduced_; }
 
 double Reducer::exposed_s() const { return impl_->exposed_s_; }
+
+double Reducer::stalled_s() const {
+  const std::vector<double>& of = impl_->stalled_s_;
+  return of.empty() ? 0 : *std::max_element(of.begin(), of.end());
+}
+
+std::span<const BucketTimes> Reducer::times() const { return impl_->times_; }
 
 std::int64_t Reducer::buffer_bytes() const {
   return impl_->local_.buffer_bytes() + impl_->own_reduced_.size_bytes() +

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -11,6 +12,8 @@
 #include "ddp/bucket_plan.h"
 #include "ddp/bucket_reduction.h"
 #include "ddp/leaf_tree.h"
+#include "ddp/shard_plan.h"
+#include "tensor/storage.h"
 
 namespace dlt::ddp {
 
@@ -22,12 +25,22 @@ struct ReducerOptions {
   int num_workers = 1;         // threads of this rank that run leaves
   int num_sums = 2;            // doubles each leaf adds to the step's message
   Reduction reduction = Reduction::exact;
-  bool overlap = true;    // false: buckets move only after the whole backward pass
+  bool overlap = true;  // false: buckets move only after the whole backward pass
+  std::optional<ShardPlan> shards =
+      {};  // of these buckets: reduced() holds this rank's slices alone
+  std::vector<Bucket> everywhere = {};  // ... and these ranges, which every rank needs
+  /// With shards: what a rank needs no more of a reduced bucket is given back to the system, and
+  /// workers are kept from running more than kBuckets_ahead buckets ahead of the reduction. Has no
+  /// effect where a worker has several leaves, or without overlap.
+  bool release = false;
   double timeout_s = 30;  // longest wait for one of a step's messages once the workers are done
   [[nodiscard]] LeafDivision division(int world_size) const {
     return leaf_cuts.empty() ? LeafDivision(num_leaves, world_size) : LeafDivision(leaf_cuts);
   }
 };
+
+/// Buckets that are final in a worker and not reduced, at most, where memory is given back.
+inline constexpr int kBuckets_ahead = 2;
 
 /// What all ranks decide together at the end of a step. Flags are combined by maximum over ranks.
 struct ControlWord {
@@ -38,6 +51,14 @@ struct StepResult {
   ControlWord control;
   int error_rank = -1;       // lowest rank whose error is not 0
   std::vector<double> sums;  // num_sums totals over all leaves, added along the leaf tree
+};
+
+/// When a bucket of a step moved, in seconds since begin_step.
+struct BucketTimes {
+  double ready_s = 0;     // its last gradient of this rank was final
+  double started_s = 0;   // its communication began
+  double finished_s = 0;  // its sum was there
+  double waited_s = 0;    // time for which the step did nothing but wait for it
 };
 
 /// Carries the gradients and sums of a step: workers write leaf gradients where they are told, the
@@ -73,18 +94,44 @@ class Reducer {
   void leaf_sums(int worker, int index, std::span<const double> sums);
   /// Worker: it failed; all that it still owes counts as final with arbitrary content.
   void worker_failed(int worker);
-  /// Main thread, after the workers: sends the control word, waits for all buckets.
+  /// Main thread, after the workers: gives the control word to be sent behind the last bucket. A
+  /// worker that still owes gradients counts as failed: Exit::internal, unless control has an
+  /// error.
+  void close_step(const ControlWord& control);
+  /// Main thread, behind close_step: waits until this bucket of reduced() holds its sum; returns
+  /// how many buckets do, counted from the first. errors  as of finish_step
+  std::size_t wait_for_bucket(std::size_t bucket);
+  /// Main thread, behind close_step: waits for all buckets and the control word.
   /// errors  Error(Exit::peer_lost) "rank 1: waited 30 s for bucket 3 of step 812" if nothing moved
   ///         for timeout_s, or what the communicator threw; the reducer is of no use afterwards
-  /// A worker that still owes gradients counts as failed: Exit::internal, unless control has an
-  /// error. The result is valid until the next finish_step.
-  const StepResult& finish_step(const ControlWord& control);
+  /// The result is valid until the next finish_step.
+  const StepResult& finish_step();
+  /// Both in one.
+  const StepResult& finish_step(const ControlWord& control) {
+    close_step(control);
+    return finish_step();
+  }
   /// The reduced sum of gradients (not divided by anything), valid until the next begin_step. The
-  /// same address in all steps.
+  /// same address in all steps. With shards: see ReducerOptions.
   [[nodiscard]] float* reduced() const;
 
-  /// Seconds the last finish_step really waited for communication.
+  /// Main thread, outside a step: adds up each number over all ranks. Exact where all ranks but one
+  /// give zero. Collective.
+  void add_up(std::span<double> values);
+  /// Main thread, outside a step, with shards: from now on the communication thread makes every
+  /// rank's slices of this flat buffer known to all, the last bucket (whose parameters the forward
+  /// pass reads first) before the others. Collective.
+  void begin_gather(tensor::Storage flat);
+  /// Any thread: waits until that is done for elements [from, total); how long that took, in
+  /// seconds. At once if nothing is being gathered. errors  as of finish_step
+  double wait_gathered(std::int64_t from);
+
+  /// Seconds for which the last step did nothing but wait for communication.
   [[nodiscard]] double exposed_s() const;
+  /// Longest time for which a worker of the last step was kept from running ahead, in seconds.
+  [[nodiscard]] double stalled_s() const;
+  /// Of each bucket of the last finished step; empty with one rank.
+  [[nodiscard]] std::span<const BucketTimes> times() const;
   /// Bytes of gradient buffers this rank holds.
   [[nodiscard]] std::int64_t buffer_bytes() const;
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The flat buffers as named tensors and back.
+#include <algorithm>
 #include <cstring>
 
 #include "base/error.h"
@@ -45,6 +46,15 @@ void check_no_other(const tensor::FlatLayout& layout, const std::string& prefix,
   }
 }
 
+/// All checks come first: a refused state leaves the buffer as it was.
+void check_state(const tensor::FlatLayout& layout, const std::string& prefix,
+                 const tensor::StateDict& state) {
+  for (const auto& entry : layout.entries) {
+    check_tensor(entry, full_name(prefix, entry.name), state);
+  }
+  check_no_other(layout, prefix, state);
+}
+
 }  // namespace
 
 tensor::StateDict unflatten(const tensor::FlatLayout& layout, const std::string& prefix,
@@ -61,15 +71,26 @@ tensor::StateDict unflatten(const tensor::FlatLayout& layout, const std::string&
 
 void flatten(const tensor::FlatLayout& layout, const std::string& prefix,
              const tensor::StateDict& state, float* flat) {
-  // All checks come first: a refused state leaves the buffer as it was.
-  for (const auto& entry : layout.entries) {
-    check_tensor(entry, full_name(prefix, entry.name), state);
-  }
-  check_no_other(layout, prefix, state);
+  check_state(layout, prefix, state);
   for (const auto& entry : layout.entries) {
     const tensor::Tensor& tensor = state.at(full_name(prefix, entry.name));
     // The tensors of unflatten() lie in flat itself.
     std::memmove(flat + entry.offset, tensor.bytes(), tensor.byte_span().size());
+  }
+}
+
+void flatten_shard(const tensor::FlatLayout& layout, const std::string& prefix,
+                   const tensor::StateDict& state, const Shard& shard, float* packed) {
+  check_state(layout, prefix, state);
+  for (const Shard::Range& range : shard.ranges) {
+    for (const auto& entry : layout.entries) {
+      const std::int64_t begin = std::max(range.begin, entry.offset);
+      const std::int64_t end = std::min(range.end, entry.offset + entry.numel);
+      if (begin >= end) continue;
+      const float* from = state.at(full_name(prefix, entry.name)).as<float>().data();
+      std::copy_n(from + (begin - entry.offset), end - begin,
+                  packed + range.state_begin + (begin - range.begin));
+    }
   }
 }
 

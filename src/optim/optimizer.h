@@ -11,6 +11,7 @@
 
 #include "config/node.h"
 #include "optim/groups.h"
+#include "optim/shard.h"
 #include "tensor/backend.h"
 #include "tensor/flat_layout.h"
 #include "tensor/tensor.h"
@@ -26,7 +27,8 @@ struct UpdateArgs {
   const float* grads = nullptr;
   std::int64_t begin = 0;  // range to update, multiples of 16 elements
   std::int64_t end = 0;
-  std::int64_t step = 0;  // counted from 0
+  std::int64_t state_shift = 0;  // element i of params is element i + state_shift of the states
+  std::int64_t step = 0;         // counted from 0
   double learning_rate = 0;
   double grad_scale = 1;
   double clip_value = std::numeric_limits<double>::infinity();
@@ -87,5 +89,8 @@ class Optimizer {
 ///         another prefix looks at the tensors that begin with "prefix." alone
 void flatten(const tensor::FlatLayout& layout, const std::string& prefix,
              const tensor::StateDict& state, float* flat);
+/// The same of a shard, into its packed buffer.
+void flatten_shard(const tensor::FlatLayout& layout, const std::string& prefix,
+                   const tensor::StateDict& state, const Shard& shard, float* packed);
 
 }  // namespace dlt::optim

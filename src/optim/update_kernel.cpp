@@ -45,7 +45,8 @@ void UpdateKernel::run(const UpdateArgs& args, std::span<float* const> states,
   std::array<tensor::View, 2 + kMaxStates> outputs;
   std::size_t num_outputs = 0;
   outputs[num_outputs++] = {args.params + args.begin, type};
-  for (float* state : states) outputs[num_outputs++] = {state + args.begin, type};
+  for (float* state : states)
+    outputs[num_outputs++] = {state + args.begin + args.state_shift, type};
   if (measures_) outputs[num_outputs++] = {sums, {tensor::Shape{kNumSums}, DType::f64}};
 
   std::array<double, kMaxScalars> all{args.learning_rate, args.grad_scale,

@@ -10,10 +10,10 @@
 namespace dlt::optim {
 namespace {
 
+using tensor::kBlockElements;
+
 /// Below this many elements an update is cheaper than waking the workers.
 constexpr std::int64_t kParallelElements = 1 << 16;
-/// Elements of a norm's block.
-constexpr std::int64_t kBlockElements = 1 << 14;
 /// Elements that are updated before their average is: the parameters are then still in the cache.
 constexpr std::int64_t kChunkElements = 1 << 14;
 
@@ -60,6 +60,8 @@ Updater::Updater(const Optimizer& optimizer, const tensor::FlatLayout& layout,
       total_(layout.total),
       num_workers_(layout.total >= kParallelElements ? pool.num_workers() : 1),
       clip_value_(options.clip_value),
+      shard_(options.shard.value_or(Shard::whole(layout.total))),
+      exchange_(options.shard ? options.add_up : nullptr),
       plan_(plan_updates(layout, optimizer.groups(), options.excluded,
                          optimizer.adapts() ? Merge::none : Merge::neighbours)),
       sum_of_squares_(make_sum_of_squares(backend)),
@@ -67,14 +69,35 @@ Updater::Updater(const Optimizer& optimizer, const tensor::FlatLayout& layout,
   for (std::size_t part = 0; part < plan_.parts.size(); ++part) {
     const auto& [begin, end, range] = plan_.parts[part];
     for (std::int64_t at = begin; at < end; at += kBlockElements) {
-      blocks_.push_back({.begin = at, .end = std::min(at + kBlockElements, end), .part = part});
+      blocks_.push_back(
+          {.begin = at, .end = std::min(at + kBlockElements, end), .state_shift = 0, .part = part});
     }
   }
+  find_own_blocks();
   sums_.resize(2 * blocks_.size());
   trust_ratios_.assign(plan_.ranges.size(), 1.0);
   square_task_ = [this](int worker) { square_blocks(worker); };
   measure_task_ = [this](int worker) { measure_blocks(worker); };
   update_task_ = [this](int worker) { update_share(worker); };
+}
+
+void Updater::find_own_blocks() {
+  auto range = shard_.ranges.begin();
+  for (std::size_t i = 0; i < blocks_.size(); ++i) {
+    Block& block = blocks_[i];
+    while (range != shard_.ranges.end() && range->end <= block.begin) ++range;
+    if (range == shard_.ranges.end()) return;
+    if (block.end <= range->begin) continue;
+    DLT_CHECK(range->begin <= block.begin && block.end <= range->end,
+              "a shard ends between two blocks");
+    block.state_shift = range->state_begin - range->begin;
+    own_blocks_.push_back(i);
+  }
+}
+
+/// Every block's sums are in one rank's shard, so that adding them up over ranks only adds zeros.
+void Updater::add_up_sums() {
+  if (exchange_) exchange_(sums_);
 }
 
 void Updater::run(const std::function<void(int)>& task) {
@@ -86,9 +109,10 @@ void Updater::run(const std::function<void(int)>& task) {
 }
 
 void Updater::square_blocks(int worker) {
-  const auto [first, last] = share(blocks_.size(), num_workers_, worker);
+  const auto [first, last] = share(own_blocks_.size(), num_workers_, worker);
   const tensor::RunContext context;
-  for (std::size_t i = first; i < last; ++i) {
+  for (std::size_t own = first; own < last; ++own) {
+    const std::size_t i = own_blocks_[own];
     const Block& block = blocks_[i];
     const std::array<tensor::View, 1> in{
         tensor::View{const_cast<float*>(step_.grads) + block.begin,
@@ -101,7 +125,9 @@ void Updater::square_blocks(int worker) {
 
 double Updater::gradient_norm(const float* grads) {
   step_.grads = grads;
+  if (exchange_) std::fill(sums_.begin(), sums_.end(), 0.0);
   run(square_task_);
+  add_up_sums();
   double sum = 0;
   for (std::size_t i = 0; i < blocks_.size(); ++i) sum += sums_[2 * i];
   return std::sqrt(sum);
@@ -124,11 +150,13 @@ UpdateArgs Updater::args_of(std::size_t range) const {
 }
 
 void Updater::measure_blocks(int worker) {
-  const auto [first, last] = share(blocks_.size(), num_workers_, worker);
-  for (std::size_t i = first; i < last; ++i) {
+  const auto [first, last] = share(own_blocks_.size(), num_workers_, worker);
+  for (std::size_t own = first; own < last; ++own) {
+    const std::size_t i = own_blocks_[own];
     UpdateArgs args = args_of(plan_.parts[blocks_[i].part].range);
     args.begin = blocks_[i].begin;
     args.end = blocks_[i].end;
+    args.state_shift = blocks_[i].state_shift;
     optimizer_->measure(args, *step_.states, &sums_[2 * i]);
   }
 }
@@ -150,30 +178,58 @@ void Updater::set_trust_ratios() {
 
 void Updater::update(const StepUpdate& update) {
   step_ = update;
+  if (step_.end < 0) step_.end = total_;
   if (optimizer_->adapts()) {
+    DLT_CHECK(step_.begin == 0 && step_.end == total_, "norms are those of the whole update");
+    if (exchange_) std::fill(sums_.begin(), sums_.end(), 0.0);
     run(measure_task_);
+    add_up_sums();
     set_trust_ratios();
   }
   run(update_task_);
 }
 
+/// The worker's share, in whole lines, of what of the step's range is in the shard.
 void Updater::update_share(int worker) {
-  const auto lines = static_cast<std::size_t>(total_ / 16);
+  std::size_t lines = 0;
+  const auto lines_of = [&](const Shard::Range& range) {
+    const std::int64_t begin = std::max(range.begin, step_.begin);
+    const std::int64_t end = std::min(range.end, step_.end);
+    return static_cast<std::size_t>(std::max<std::int64_t>(end - begin, 0)) / 16;
+  };
+  for (const Shard::Range& range : shard_.ranges) lines += lines_of(range);
   const auto [first, last] = share(lines, num_workers_, worker);
-  const std::int64_t begin = static_cast<std::int64_t>(first) * 16;
-  const std::int64_t end = static_cast<std::int64_t>(last) * 16;
+  std::size_t at = 0;  // lines before the range
+  for (const Shard::Range& range : shard_.ranges) {
+    const std::size_t here = lines_of(range);
+    const std::size_t from = std::max(first, at), to = std::min(last, at + here);
+    if (from < to) {
+      const std::int64_t begin = std::max(range.begin, step_.begin);
+      const auto element = [&](std::size_t line) {
+        return begin + static_cast<std::int64_t>(line - at) * 16;
+      };
+      update_range({.begin = element(from),
+                    .end = element(to),
+                    .state_begin = range.state_begin + element(from) - range.begin});
+    }
+    at += here;
+  }
+}
+
+void Updater::update_range(const Shard::Range& range) {
+  const std::int64_t state_shift = range.state_begin - range.begin;
   if (step_.average == nullptr || step_.average_weight == 0) {
-    update_chunk(begin, end);
+    update_chunk(range.begin, range.end, state_shift);
     return;
   }
-  for (std::int64_t at = begin; at < end; at += kChunkElements) {
-    const std::int64_t stop = std::min(at + kChunkElements, end);
-    update_chunk(at, stop);
+  for (std::int64_t at = range.begin; at < range.end; at += kChunkElements) {
+    const std::int64_t stop = std::min(at + kChunkElements, range.end);
+    update_chunk(at, stop, state_shift);
     average_.run(step_.params, step_.average, {at, stop}, step_.average_weight);
   }
 }
 
-void Updater::update_chunk(std::int64_t begin, std::int64_t end) {
+void Updater::update_chunk(std::int64_t begin, std::int64_t end, std::int64_t state_shift) {
   const auto first =
       std::upper_bound(plan_.ranges.begin(), plan_.ranges.end(), begin,
                        [](std::int64_t at, const UpdateRange& range) { return at < range.end; });
@@ -181,6 +237,7 @@ void Updater::update_chunk(std::int64_t begin, std::int64_t end) {
     UpdateArgs args = args_of(static_cast<std::size_t>(it - plan_.ranges.begin()));
     args.begin = std::max(args.begin, begin);
     args.end = std::min(args.end, end);
+    args.state_shift = state_shift;
     optimizer_->update(args, *step_.states);
   }
 }

@@ -10,6 +10,10 @@
 
 namespace dlt::tensor {
 
+/// Each parameter is cut into blocks of so many elements, from its own start. Norms are sums of the
+/// blocks' sums, and a rank's shard ends where a block does, so that no bit depends on who adds.
+inline constexpr std::int64_t kBlockElements = 1 << 14;
+
 /// Where each parameter lies in the flat buffers of parameters, gradients and optimiser state.
 /// Entries are in the order in which their gradients become final (last layer first); each begins
 /// at a multiple of 16 elements (64 bytes of f32). The gaps are zero and stay zero.

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "autodiff/executor.h"
 
+#include <algorithm>
 #include <cstring>
+#include <limits>
 #include <thread>
 
 #include "autodiff/backward.h"
@@ -155,6 +157,70 @@ TEST_F(ExecutorTest, TheSinkHearsARisingPrefixThatIsFinal) {
       }
     }
   }
+}
+
+/// Parameters that arrive from the end of the buffer, only when they are asked for.
+class LateParams final : public ParamGate {
+ public:
+  LateParams(std::span<const double> whole, std::span<double> arrived)
+      : whole_(whole), arrived_(arrived), from_(static_cast<std::int64_t>(whole.size())) {}
+  void wait_for_params(std::int64_t from) override {
+    EXPECT_LT(from, from_) << "asked twice";
+    from_ = from;
+    const auto at = static_cast<std::size_t>(from);
+    std::copy(whole_.begin() + from, whole_.end(), arrived_.subspan(at).begin());
+  }
+  void leave() {
+    from_ = static_cast<std::int64_t>(whole_.size());
+    std::fill(arrived_.begin(), arrived_.end(), std::numeric_limits<double>::quiet_NaN());
+  }
+
+ private:
+  std::span<const double> whole_;
+  std::span<double> arrived_;
+  std::int64_t from_;
+};
+
+TEST_F(ExecutorTest, NoParameterIsReadBeforeTheGateWasAsked) {
+  for (std::uint64_t seed = 0; seed < 100; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    Case c = random_case(ops_, seed);
+    append_backward(c.graph, c.loss, c.weight);
+    const Program program(c.graph, backend_);
+    const tensor::Tensor params = flat_params(c, program.layout());
+    const tensor::Tensor late(params.shape(), DType::f64);
+    LateParams gate(params.as<double>(), late.as<double>());
+    const tensor::Tensor gradients({program.layout().total}, DType::f64);
+    const tensor::Tensor expected({program.layout().total}, DType::f64);
+    Executor plain(program, backend_, as_floats(params));
+    plain.bind_gradients(reinterpret_cast<float*>(expected.bytes()));
+    Executor waiting(program, backend_, as_floats(late));
+    waiting.bind_gradients(reinterpret_cast<float*>(gradients.bytes()));
+    waiting.bind_gate(&gate);
+    bind_inputs(plain, c);
+    bind_inputs(waiting, c);
+    plain.run(run_context());
+    for (int round = 0; round < 2; ++round) {
+      gate.leave();
+      waiting.run(run_context());
+      expect_same_bits(gradients.bytes(), expected, "gradients");
+    }
+  }
+}
+
+TEST_F(ExecutorTest, FinalPointsRiseToTheWholeWithTheFlops) {
+  Case c = mlp_case(ops_, {4, 8, 3}, 5);
+  append_backward(c.graph, c.loss, c.weight);
+  const Program program(c.graph, backend_);
+  ASSERT_FALSE(program.final_points().empty());
+  Program::FinalPoint before;
+  for (const Program::FinalPoint& point : program.final_points()) {
+    EXPECT_GT(point.prefix, before.prefix);
+    EXPECT_GT(point.flops, before.flops);
+    before = point;
+  }
+  EXPECT_EQ(before.prefix, program.layout().total);
+  EXPECT_LE(before.flops, program.flops());
 }
 
 TEST_F(ExecutorTest, TheSinkMayChangeWhatIsFinal) {

@@ -3,6 +3,7 @@
 
 #include <cstdlib>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -81,6 +82,29 @@ TEST(Cost, IsWhatTheReducerHoldsAndSends) {
         }
       }
     }
+  }
+}
+
+TEST(Cost, OfShardsIsWhatIsHeldAndSent) {
+  const ReducerCase c{.num_leaves = 4, .param_elements = 9600, .bucket_elements = 2 * 9600};
+  for (const int ranks : {2, 3, 4}) {
+    run_ranks(ranks, [&](comm::Communicator& comm) {
+      ReducerOptions options = c.options();
+      tensor::FlatLayout layout;
+      for (int i = 0; i < c.num_params; ++i) {
+        layout.append("p" + std::to_string(i), tensor::Shape{c.param_elements});
+      }
+      options.shards = ShardPlan(layout, options.buckets, ranks);
+      const Cost cost = planned_cost(options, ranks, comm.rank());
+      std::int64_t sent_bytes = 0;
+      CountingCommunicator counting(nullptr, comm, sent_bytes);
+      Reducer reducer(counting, options);
+      run_step(reducer, c, 0);
+      reducer.begin_gather(tensor::Storage::allocate(options.total * 4));
+      (void)reducer.wait_gathered(0);
+      EXPECT_EQ(cost.buffer_bytes, reducer.buffer_bytes()) << ranks << " ranks";
+      EXPECT_EQ(cost.sent_bytes, sent_bytes) << ranks << " ranks";
+    });
   }
 }
 

@@ -240,6 +240,59 @@ TEST(Reducer, WorkerThatOwesGradientsIsAnInternalErrorOfItsRank) {
   });
 }
 
+TEST(Reducer, TimesOfBucketsAreInOrder) {
+  run_ranks(3, [](comm::Communicator& comm) {
+    ReducerCase c{.num_leaves = 5, .num_workers = 2, .bucket_elements = 80};
+    Reducer reducer(comm, c.options());
+    for (int step = 0; step < 2; ++step) {
+      (void)run_step(reducer, c, step);
+      ASSERT_EQ(reducer.times().size(), 5U);
+      double before = 0, waited = 0;
+      for (const BucketTimes& times : reducer.times()) {
+        EXPECT_GT(times.ready_s, 0);
+        EXPECT_GE(times.started_s, times.ready_s);
+        EXPECT_GE(times.started_s, before) << "buckets move one behind the other";
+        EXPECT_GT(times.finished_s, times.started_s);
+        EXPECT_GE(times.waited_s, 0);
+        before = times.finished_s;
+        waited += times.waited_s;
+      }
+      EXPECT_LE(waited, reducer.exposed_s() + 1e-9);
+    }
+  });
+}
+
+TEST(Reducer, OneRankHasNoTimes) {
+  const auto self = comm::make_self();
+  const ReducerCase c;
+  Reducer reducer(*self, c.options());
+  (void)run_step(reducer, c, 0);
+  EXPECT_TRUE(reducer.times().empty());
+}
+
+TEST(Reducer, BucketsCanBeTakenAsTheyLand) {
+  run_ranks(3, [](comm::Communicator& comm) {
+    ReducerCase c{.num_leaves = 5, .bucket_elements = 80};
+    const auto self = comm::make_self();
+    const Sums expected = run_steps(*self, c);
+    Reducer reducer(comm, c.options());
+    (void)run_step(reducer, c, 0);
+    reducer.begin_step(1);
+    EXPECT_THROW((void)reducer.wait_for_bucket(0), Error) << "the step is not closed";
+    run_worker(reducer, c, 1, 0);
+    reducer.close_step({});
+    std::size_t next = 0;
+    for (std::size_t b = 0; b < 5; ++b) {
+      const std::size_t landed = reducer.wait_for_bucket(b);
+      ASSERT_GT(landed, b);
+      for (; next < landed * 80; ++next) {
+        ASSERT_EQ(reducer.reduced()[next], expected.gradients[next]) << next;
+      }
+    }
+    EXPECT_EQ(reducer.finish_step().sums, expected.sums);
+  });
+}
+
 TEST(Reducer, StuckPeerIsNamedByBucketAndStepAfterTheTimeout) {
   for (Reduction reduction : {Reduction::exact, Reduction::fast}) {
     std::latch ended(1);
