@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "observe/json_object.h"
+#include "train/comm_plan.h"
 #include "train/model_state.h"
 #include "train/trainer.h"
 
@@ -33,6 +34,44 @@ std::unique_ptr<data::Dataset> random_data(const RunConfig& config) {
        .seed = config.seed});
 }
 
+/// Times of the buckets in the measured steps.
+class BucketLog {
+ public:
+  BucketLog(std::size_t num_buckets, std::int64_t num_steps) : num_buckets_(num_buckets) {
+    times_.reserve(num_buckets * static_cast<std::size_t>(num_steps));
+  }
+  void add(std::span<const ddp::BucketTimes> times) {
+    times_.insert(times_.end(), times.begin(), times.end());
+  }
+  /// An object a bucket, with the median of each of its times.
+  [[nodiscard]] std::vector<observe::JsonObject> json(
+      const std::vector<ddp::Bucket>& buckets) const {
+    std::vector<observe::JsonObject> out;
+    for (std::size_t b = 0; b < num_buckets_ && !times_.empty(); ++b) {
+      const auto bytes = (buckets[b].end - buckets[b].begin) * std::int64_t{sizeof(float)};
+      observe::JsonObject row;
+      row.set("mb", static_cast<double>(bytes) / 1048576.0);
+      row.set("ready_ms", median_ms(b, &ddp::BucketTimes::ready_s));
+      row.set("started_ms", median_ms(b, &ddp::BucketTimes::started_s));
+      row.set("finished_ms", median_ms(b, &ddp::BucketTimes::finished_s));
+      row.set("waited_ms", median_ms(b, &ddp::BucketTimes::waited_s));
+      out.push_back(row);
+    }
+    return out;
+  }
+
+ private:
+  [[nodiscard]] double median_ms(std::size_t bucket, double ddp::BucketTimes::*time) const {
+    std::vector<double> values;
+    for (std::size_t i = bucket; i < times_.size(); i += num_buckets_) {
+      values.push_back(times_[i].*time * 1e3);
+    }
+    return quantile(values, 0.5);
+  }
+  std::size_t num_buckets_;
+  std::vector<ddp::BucketTimes> times_;  // step by step
+};
+
 }  // namespace
 
 std::string run_bench(const Surroundings& around, const RunConfig& config,
@@ -43,8 +82,10 @@ std::string run_bench(const Surroundings& around, const RunConfig& config,
   const auto program = training_program(config, around.table, around.backend,
                                         division.leaf_capacity, division.num_workers);
   const auto dataset = random_data(config);
-  ModelState state(program->layout(), config.optimizer.get(), around.backend,
-                   state_extras(config, steps_per_epoch(config, dataset->num_rows())));
+  const CommPlan plan = plan_communication(config, *program, comm, around.clock);
+  StateExtras extras = state_extras(config, steps_per_epoch(config, dataset->num_rows()));
+  extras.shard = plan.shard_of(comm.rank());
+  ModelState state(program->layout(), config.optimizer.get(), around.backend, std::move(extras));
   state.initialize(config.model->params(), config.seed);
   const std::int64_t end = options.warmup + options.steps;
   Trainer trainer(
@@ -54,11 +95,13 @@ std::string run_bench(const Surroundings& around, const RunConfig& config,
        .comm = comm,
        .pool = pool,
        .clock = around.clock,
-       .host = around.host},
+       .host = around.host,
+       .plan = &plan},
       *dataset, state,
       {.num_leaves = division.num_leaves, .first_step = 0, .end_step = end, .total_steps = end});
   std::vector<double> step_s;
   step_s.reserve(static_cast<std::size_t>(options.steps));
+  BucketLog bucket_log(plan.buckets.size(), options.steps);
   double compute = 0, exposed = 0, data = 0, update = 0, samples = 0;
   for (std::int64_t step = 0; step < end; ++step) {
     const double before = around.clock.monotonic_s();
@@ -69,8 +112,10 @@ std::string run_bench(const Surroundings& around, const RunConfig& config,
     exposed += report.comm_exposed_s;
     data += report.data_wait_s;
     update += report.update_s;
+    bucket_log.add(report.buckets);
     samples += static_cast<double>(report.samples);
   }
+  trainer.settle();
   double total = 0;
   for (const double s : step_s) total += s;
   const double median = quantile(step_s, 0.5);
@@ -91,6 +136,7 @@ std::string run_bench(const Surroundings& around, const RunConfig& config,
   json.set("threads", std::int64_t{division.threads});
   json.set("leaves", std::int64_t{division.num_leaves});
   json.set("steps", options.steps);
+  json.set("buckets", bucket_log.json(plan.buckets));
   json.set("peak_rss_mb", static_cast<double>(peak_rss_bytes()) / 1048576.0);
   return json.text(2) + "\n";
 }

@@ -11,6 +11,7 @@
 #include "ddp/bucket_plan.h"
 #include "ddp/cost.h"
 #include "ddp/leaf_tree.h"
+#include "train/comm_plan.h"
 #include "train/model_state.h"
 #include "train/trainer.h"
 
@@ -66,6 +67,9 @@ std::string cost_table(const Estimate& e) {
   row("peak memory", cat(mib(e.peak_bytes()), " a rank (program ", mib(e.program_bytes), ", data ",
                          mib(e.data_bytes), ", model ", mib(e.model_bytes), ", gradients ",
                          mib(e.gradient_bytes), ", activations ", mib(e.activation_bytes), ")"));
+  if (e.saving_bytes > 0) {
+    row("while saving", cat("rank 0 collects ", mib(e.saving_bytes), " of optimiser state"));
+  }
   return out.str();
 }
 
@@ -109,17 +113,25 @@ std::string run_check(const Surroundings& around, const CheckOptions& options) {
   e.flops_per_step = train->flops() * division.num_leaves;
   const std::int64_t flat_bytes = train->layout().total * static_cast<std::int64_t>(sizeof(float));
   const auto states = static_cast<std::int64_t>(config.optimizer->state_names().size());
-  e.model_bytes = flat_bytes * (1 + states + (config.averaging.active() ? 1 : 0));
+  const CommPlan plan = suppose_communication(config, *train, options.ranks);
+  const std::optional<optim::Shard> shard = plan.shard_of(options.ranks - 1);
+  const std::int64_t state_bytes =
+      shard ? shard->num_elements() * static_cast<std::int64_t>(sizeof(float)) : flat_bytes;
+  e.model_bytes = flat_bytes * (1 + (config.averaging.active() ? 1 : 0)) + state_bytes * states;
+  if (shard) e.saving_bytes = flat_bytes * states;
   for (const nn::CarriedSpec& spec : config.model->carried()) {
     e.model_bytes +=
         config.global_batch_size * spec.size * static_cast<std::int64_t>(sizeof(float));
   }
   const ddp::ReducerOptions reducer{
       .total = train->layout().total,
-      .buckets = ddp::plan_buckets(train->layout(), config.bucket_bytes),
+      .buckets = plan.buckets,
       .num_leaves = division.num_leaves,
       .num_workers = division.num_workers,
-      .reduction = config.reduction};
+      .reduction = config.reduction,
+      .overlap = config.overlap,
+      .shards = plan.shards,
+      .release = plan.shards && train->num_segments() == 1 && config.shard == Sharding::gradients};
   e.num_buckets = static_cast<std::int64_t>(reducer.buckets.size());
   const ddp::Cost cost = ddp::planned_cost(reducer, options.ranks, options.ranks - 1);
   e.gradient_bytes = cost.buffer_bytes;

@@ -52,6 +52,8 @@ class LeafRunner {
   void keep_copies() { executor_.keep_copies(); }
   /// The parameters have changed since the last leaf.
   void params_changed() { executor_.params_changed(); }
+  /// Asked for parameters that are still on their way.
+  void bind_gate(autodiff::ParamGate* gate) { executor_.bind_gate(gate); }
   /// gradients and sink: null for evaluation. Returns the leaf's sums, valid until the next run.
   std::span<const double> run(const data::LeafBatch& batch, std::uint64_t epoch, float* gradients,
                               autodiff::GradientSink* sink);

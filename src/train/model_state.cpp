@@ -39,7 +39,8 @@ ModelState::ModelState(const tensor::FlatLayout& layout, const optim::Optimizer*
   if (extras_.averaging.active()) average_ = backend.allocate(num_bytes);
   if (optimizer == nullptr) return;
   for (std::size_t i = 0; i < optimizer->state_names().size(); ++i) {
-    state_storage_.push_back(backend.allocate(num_bytes));
+    const std::int64_t elements = extras_.shard ? extras_.shard->num_elements() : layout.total;
+    state_storage_.push_back(backend.allocate(elements * static_cast<std::int64_t>(sizeof(float))));
     states_.push_back(reinterpret_cast<float*>(state_storage_.back().data()));
   }
 }
@@ -60,7 +61,12 @@ void ModelState::load(const checkpoint::Checkpoint& checkpoint) {
                                 " tensors, expected ", expected));
   }
   for (std::size_t i = 0; i < names.size(); ++i) {
-    optim::flatten(*layout_, names[i], part_of(checkpoint.optimizer, names[i]), states_[i]);
+    const tensor::StateDict part = part_of(checkpoint.optimizer, names[i]);
+    if (extras_.shard) {
+      optim::flatten_shard(*layout_, names[i], part, *extras_.shard, states_[i]);
+    } else {
+      optim::flatten(*layout_, names[i], part, states_[i]);
+    }
   }
   if (averages) {
     const std::string name = extras_.averaging.name();
@@ -101,13 +107,14 @@ void ModelState::complete_average(std::int64_t steps_done) {
   }
 }
 
-void ModelState::save(checkpoint::Checkpoint& checkpoint) const {
+void ModelState::save(checkpoint::Checkpoint& checkpoint,
+                      const std::vector<float*>& whole_states) const {
   checkpoint.model = optim::unflatten(*layout_, "", params());
   checkpoint.optimizer.clear();
   if (optimizer_ == nullptr) return;
   const std::vector<std::string> names = optimizer_->state_names();
   for (std::size_t i = 0; i < names.size(); ++i) {
-    checkpoint.optimizer.merge(optim::unflatten(*layout_, names[i], states_[i]));
+    checkpoint.optimizer.merge(optim::unflatten(*layout_, names[i], whole_states[i]));
   }
   if (extras_.averaging.active()) {
     checkpoint.optimizer.merge(optim::unflatten(*layout_, extras_.averaging.name(), average()));

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
+#include <string>
 #include <vector>
 
 #include "checkpoint/store.h"
@@ -9,6 +11,7 @@
 #include "optim/averaging.h"
 #include "optim/optimizer.h"
 #include "optim/plateau.h"
+#include "optim/shard.h"
 #include "tensor/flat_layout.h"
 #include "tensor/storage.h"
 #include "train/carried_state.h"
@@ -21,6 +24,7 @@ struct StateExtras {
   std::vector<std::string> statistics = {};  // parameters that are running statistics
   bool plateau = false;                      // the schedule has a state
   CarriedState carried = {};                 // of recurrent layers
+  std::optional<optim::Shard> shard = {};    // of the optimiser's state; none: this rank has all
 };
 
 /// Parameters and optimiser state of one rank, in flat buffers; with the step, all that a run needs
@@ -37,8 +41,9 @@ class ModelState {
   /// Takes the average of that name ("ema", "swa") as parameters.
   /// errors  Error(Exit::data) if the checkpoint holds none
   void load_average(const checkpoint::Checkpoint& checkpoint, const std::string& name);
-  /// The average must be ready for use.
-  void save(checkpoint::Checkpoint& checkpoint) const;
+  /// The average must be ready for use. whole_states: flat buffers of the optimiser's state, those
+  /// of states() unless this is a shard; they must outlive the checkpoint.
+  void save(checkpoint::Checkpoint& checkpoint, const std::vector<float*>& whole_states) const;
 
   [[nodiscard]] const optim::Averaging& averaging() const { return extras_.averaging; }
   /// Flat buffer of the average, null if none is kept.
@@ -49,7 +54,12 @@ class ModelState {
   [[nodiscard]] optim::PlateauState& plateau() { return plateau_; }
   [[nodiscard]] CarriedState& carried() { return extras_.carried; }
 
+  [[nodiscard]] const std::optional<optim::Shard>& shard() const { return extras_.shard; }
+  /// The buffers, for whoever must keep them alive.
+  [[nodiscard]] const tensor::Storage& params_storage() const { return params_; }
+  [[nodiscard]] const tensor::Storage& average_storage() const { return average_; }
   [[nodiscard]] float* params() const { return reinterpret_cast<float*>(params_.data()); }
+  /// Flat; packed if this is a shard.
   [[nodiscard]] const std::vector<float*>& states() const { return states_; }
   [[nodiscard]] const tensor::FlatLayout& layout() const { return *layout_; }
   [[nodiscard]] std::string weights_hash() const;

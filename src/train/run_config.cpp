@@ -110,6 +110,11 @@ void read_train(MapReader train, RunConfig& out) {
   out.reduction = train.choice("reduction", {"exact", "fast"}, std::string("exact")) == "fast"
                       ? ddp::Reduction::fast
                       : ddp::Reduction::exact;
+  const std::string shard =
+      train.choice("shard", {"gradients", "none", "optimizer"}, std::string("none"));
+  out.shard = shard == "optimizer"   ? Sharding::optimizer
+              : shard == "gradients" ? Sharding::gradients
+                                     : Sharding::none;
   if (train.has("clip_norm"))
     out.clip_norm = train.number("clip_norm", {.min = 0, .min_open = true});
   out.memory_budget_bytes = read_bytes(train, "memory_budget");
@@ -316,8 +321,8 @@ RunConfig run_config_of(const std::string& source, const std::string& text,
 }
 
 bool may_change_on_resume(const std::string& key) {
-  static constexpr std::array<std::string_view, 3> kFree{"train.epochs", "train.steps",
-                                                         "train.stop_at_step"};
+  static constexpr std::array<std::string_view, 4> kFree{"train.epochs", "train.steps",
+                                                         "train.stop_at_step", "train.shard"};
   for (const std::string_view free : kFree) {
     if (key == free) return true;
   }

@@ -24,6 +24,9 @@
 
 namespace dlt::train {
 
+/// What each rank keeps only a part of: nothing, the optimiser's state, or reduced gradients as
+/// well.
+enum class Sharding : std::uint8_t { none, optimizer, gradients };
 enum class OnNonfinite : std::uint8_t { halt, skip };
 
 /// A whole YAML file as one struct. `auto` is an empty optional.
@@ -46,6 +49,7 @@ struct RunConfig {
 
   std::optional<std::int64_t> epochs, steps, stop_at_step, threads, leaves;
   ddp::Reduction reduction = ddp::Reduction::exact;
+  Sharding shard = Sharding::none;
   std::optional<std::int64_t> memory_budget_bytes;  // of a rank's activations
   std::optional<double> clip_norm, clip_value;
   optim::Averaging averaging;
@@ -89,7 +93,7 @@ using FlatConfig = std::vector<std::pair<std::string, std::string>>;
 [[nodiscard]] FlatConfig flatten_config(const config::Node& tree);
 
 /// Hash of the resolved configuration without the keys that may change on resume (train.epochs,
-/// train.steps, train.stop_at_step).
+/// train.steps, train.stop_at_step, train.shard).
 [[nodiscard]] std::string config_fingerprint(const RunConfig& config);
 [[nodiscard]] bool may_change_on_resume(const std::string& key);
 

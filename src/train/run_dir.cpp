@@ -14,7 +14,8 @@ namespace {
   throw Error(Exit::config,
               cat(key, ": expected '", printable(before), "' as in the run of ", dir, ", got '",
                   printable(now), "'"),
-              "only train.epochs and train.steps may be raised; choose another run.dir, or start "
+              "only train.epochs and train.steps may be raised, and train.shard changed; choose "
+              "another run.dir, or start "
               "anew with --overwrite");
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "train/run_log.h"
 
+#include <cmath>
 #include <iomanip>
 #include <sstream>
 
@@ -13,6 +14,17 @@ std::string log_name(const std::string& dir, int rank) {
   std::ostringstream out;
   out << dir << "/logs/rank-" << std::setw(2) << std::setfill('0') << rank << ".log";
   return out.str();
+}
+
+/// A row a bucket: ready, started, finished (since the step began) and waited for, in milliseconds
+/// to the microsecond.
+observe::Table bucket_table(std::span<const ddp::BucketTimes> buckets) {
+  const auto ms = [](double s) { return std::round(s * 1e6) / 1e3; };
+  observe::Table rows;
+  for (const ddp::BucketTimes& b : buckets) {
+    rows.push_back({ms(b.ready_s), ms(b.started_s), ms(b.finished_s), ms(b.waited_s)});
+  }
+  return rows;
 }
 
 }  // namespace
@@ -54,6 +66,7 @@ void RunLog::step(const StepReport& report, const SumLayout& sums, double sample
                                {"compute", report.compute_s},
                                {"comm_exposed", report.comm_exposed_s},
                                {"data_wait", report.data_wait_s}});
+  if (!report.buckets.empty()) fields.emplace_back("buckets_ms", bucket_table(report.buckets));
   event("step", fields);
   if (!tensorboard_) return;
   for (const auto& [name, value] : values)

@@ -27,6 +27,7 @@ TrainLoop::TrainLoop(TrainJob& job, comm::Communicator& comm, const std::atomic<
   train_program_ = training_program(job.config_, job.around_.table, job.around_.backend,
                                     division_.leaf_capacity, division_.num_workers);
   require_same_job();
+  plan_ = plan_communication(job.config_, *train_program_, comm, job.around_.clock);
   load_or_initialize();
   open_run_folder();
   if (job.eval_data_) {
@@ -46,7 +47,8 @@ TrainerParts TrainLoop::parts(const autodiff::Program& program) {
           .comm = *comm_,
           .pool = pool_,
           .clock = job_->around_.clock,
-          .host = job_->around_.host};
+          .host = job_->around_.host,
+          .plan = &plan_};
 }
 
 void TrainLoop::require_same_job() {
@@ -66,9 +68,10 @@ void TrainLoop::require_same_job() {
 
 void TrainLoop::load_or_initialize() {
   const RunConfig& config = job_->config_;
-  state_ = std::make_unique<ModelState>(
-      train_program_->layout(), config.optimizer.get(), job_->around_.backend,
-      state_extras(config, steps_per_epoch(config, job_->train_data_->num_rows())));
+  StateExtras extras = state_extras(config, steps_per_epoch(config, job_->train_data_->num_rows()));
+  extras.shard = plan_.shard_of(comm_->rank());
+  state_ = std::make_unique<ModelState>(train_program_->layout(), config.optimizer.get(),
+                                        job_->around_.backend, std::move(extras));
   if (!job_->resume_.checkpoint) {
     state_->initialize(config.model->params(), config.seed);
     return;
@@ -114,11 +117,13 @@ void TrainLoop::open_run_folder() {
                  counted(division_.num_leaves, "leaf", "leaves"), " of ", division_.leaf_capacity,
                  ", ", job_->around_.backend.description(),
                  step_ > 0 ? cat(", going on from step ", step_) : std::string()));
-  log_->event("run_start", {{"step", step_},
-                            {"world_size", std::int64_t{comm_->world_size()}},
-                            {"threads", std::int64_t{division_.threads}},
-                            {"leaves", std::int64_t{division_.num_leaves}},
-                            {"host", job_->around_.host}});
+  observe::Fields start{{"step", step_},
+                        {"world_size", std::int64_t{comm_->world_size()}},
+                        {"threads", std::int64_t{division_.threads}},
+                        {"leaves", std::int64_t{division_.num_leaves}},
+                        {"host", job_->around_.host}};
+  if (comm_->world_size() > 1) plan_.describe(start);
+  log_->event("run_start", start);
 }
 
 std::int64_t TrainLoop::end_step() const {
@@ -138,12 +143,12 @@ RunSummary TrainLoop::run() {
   const bool follows = job_->config_.schedule.kind == optim::ScheduleKind::reduce_on_plateau;
   if (follows && evaluation_due(step_) &&
       state_->plateau().observed_step < static_cast<double>(step_)) {
-    evaluate_as_scheduled();
+    evaluate_as_scheduled(trainer);
   }
   while (step_ < end && advance(trainer)) {
   }
-  if (saved_step_ != step_) save();
-  if (!preempted_ && evaluator_ && evaluated_step_ != step_) evaluate();
+  if (saved_step_ != step_) save(trainer);
+  if (!preempted_ && evaluator_ && evaluated_step_ != step_) evaluate(trainer);
   RunSummary summary = summarize(trainer);
   if (root()) write_summary(summary);
   log_->event("run_end", {{"code", static_cast<std::int64_t>(summary.exit)},
@@ -171,8 +176,8 @@ bool TrainLoop::advance(Trainer& trainer) {
   const bool save_due =
       config.checkpoint_every_steps > 0 && step_ % config.checkpoint_every_steps == 0;
   if (report.stop) preempted_ = true;
-  if (save_due || report.stop) save();
-  if (evaluation_due(step_) && !preempted_) evaluate_as_scheduled();
+  if (save_due || report.stop) save(trainer);
+  if (evaluation_due(step_) && !preempted_) evaluate_as_scheduled(trainer);
   return !preempted_;
 }
 
@@ -224,8 +229,8 @@ bool TrainLoop::evaluation_due(std::int64_t steps_done) const {
          steps_done % (per_epoch * config.eval_every_epochs) == 0;
 }
 
-void TrainLoop::evaluate_as_scheduled() {
-  evaluate();
+void TrainLoop::evaluate_as_scheduled(Trainer& trainer) {
+  evaluate(trainer);
   const optim::ScheduleConfig& schedule = job_->config_.schedule;
   if (schedule.kind != optim::ScheduleKind::reduce_on_plateau) return;
   for (const auto& [name, value] : last_eval_) {
@@ -233,7 +238,8 @@ void TrainLoop::evaluate_as_scheduled() {
   }
 }
 
-void TrainLoop::evaluate() {
+void TrainLoop::evaluate(Trainer& trainer) {
+  trainer.settle();
   state_->complete_average(step_);
   last_eval_ = evaluator_->evaluate();
   evaluated_step_ = step_;
@@ -255,7 +261,8 @@ void TrainLoop::require_equal_replicas() {
   }
 }
 
-void TrainLoop::save() {
+void TrainLoop::save(Trainer& trainer) {
+  trainer.settle();
   require_equal_replicas();
   const std::string bad = state_->first_nonfinite();
   if (!bad.empty()) {
@@ -266,7 +273,17 @@ void TrainLoop::save() {
   }
   saved_step_ = step_;
   state_->carried().gather(*comm_, division_.num_leaves);
-  if (!root()) return;
+  std::vector<float*> states = state_->states();
+  std::vector<tensor::Storage> gathered;
+  if (plan_.shards) {
+    gathered = gather_states(*comm_, *plan_.shards, state_->states());
+    states.clear();
+    for (const auto& state : gathered) states.push_back(reinterpret_cast<float*>(state.data()));
+  }
+  if (root()) write_checkpoint(states);
+}
+
+void TrainLoop::write_checkpoint(const std::vector<float*>& whole_states) {
   const std::int64_t per_epoch = steps_per_epoch(job_->config_, job_->train_data_->num_rows());
   checkpoint::Checkpoint checkpoint;
   checkpoint.step = step_;
@@ -277,7 +294,7 @@ void TrainLoop::save() {
   checkpoint.config_fingerprint = config_fingerprint(job_->config_);
   checkpoint.config_yaml = resolved_yaml(job_->config_);
   state_->complete_average(step_);
-  state_->save(checkpoint);
+  state_->save(checkpoint, whole_states);
   const double before = job_->around_.clock.monotonic_s();
   log_->event("ckpt_begin", {{"step", step_}});
   save_problem_.clear();

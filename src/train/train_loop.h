@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "train/comm_plan.h"
 #include "train/evaluator.h"
 #include "train/model_state.h"
 #include "train/session.h"
@@ -32,11 +33,13 @@ class TrainLoop {
   bool advance(Trainer& trainer);
   void note_step(const Trainer& trainer, const StepReport& report, double step_s);
   void handle_nonfinite(const StepReport& report);
-  void evaluate();
+  void evaluate(Trainer& trainer);
   /// Whether an evaluation follows this many steps.
   [[nodiscard]] bool evaluation_due(std::int64_t steps_done) const;
-  void evaluate_as_scheduled();
-  void save();
+  void evaluate_as_scheduled(Trainer& trainer);
+  /// Collective; rank 0 writes.
+  void save(Trainer& trainer);
+  void write_checkpoint(const std::vector<float*>& whole_states);
   void require_equal_replicas();
   [[nodiscard]] RunSummary summarize(Trainer& trainer);
   void write_manifest(const std::vector<std::string>& hosts);
@@ -52,6 +55,7 @@ class TrainLoop {
 
   ThreadPool pool_;
   std::unique_ptr<autodiff::Program> train_program_, eval_program_;
+  CommPlan plan_;
   std::unique_ptr<ModelState> state_;
   std::unique_ptr<Evaluator> evaluator_;
   std::unique_ptr<checkpoint::Store> store_;

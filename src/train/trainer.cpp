@@ -8,28 +8,62 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "ddp/replica.h"
+#include "train/comm_plan.h"
 #include "train/engine.h"
 #include "train/synced_leaves.h"
 
 namespace dlt::train {
 namespace {
 
+/// What of the reduced gradients every rank needs, also with shards: the sums of statistics, which
+/// are moved two at a time.
+std::vector<ddp::Bucket> statistic_ranges(const TrainerParts& parts) {
+  std::vector<ddp::Bucket> ranges;
+  for (const std::string& name : statistic_names(*parts.config.model)) {
+    const tensor::FlatLayout::Entry* entry = parts.program.layout().find(name);
+    if (entry != nullptr) ranges.push_back({entry->offset, entry->offset + entry->numel});
+  }
+  return ranges;
+}
+
 ddp::ReducerOptions reducer_options(const TrainerParts& parts, const TrainerRange& range,
-                                    int num_sums) {
+                                    const CommPlan& plan, int num_sums) {
   return {.total = parts.program.layout().total,
-          .buckets = ddp::plan_buckets(parts.program.layout(), parts.config.bucket_bytes),
+          .buckets = plan.buckets,
           .num_leaves = range.num_leaves,
           .num_workers = parts.pool.num_workers(),
           .num_sums = num_sums,
           .reduction = parts.config.reduction,
           .overlap = parts.config.overlap,
+          .shards = plan.shards,
+          .everywhere = statistic_ranges(parts),
+          .release = plan.shards && parts.config.shard == Sharding::gradients,
           .timeout_s = parts.config.hang_timeout_s};
 }
 
-optim::UpdaterOptions updater_options(const RunConfig& config) {
-  optim::UpdaterOptions out{.excluded = statistic_names(*config.model)};
-  if (config.clip_value) out.clip_value = *config.clip_value;
+optim::UpdaterOptions updater_options(const TrainerParts& parts, const CommPlan& plan,
+                                      ddp::Reducer& reducer) {
+  optim::UpdaterOptions out{
+      .excluded = statistic_names(*parts.config.model),
+      .shard = plan.shard_of(parts.comm.rank()),
+      .add_up = [&reducer](std::span<double> numbers) { reducer.add_up(numbers); }};
+  if (parts.config.clip_value) out.clip_value = *parts.config.clip_value;
   return out;
+}
+
+/// Whether a bucket's update may be made before the others' gradients and the control word are
+/// there. Not if a norm has a say in it, nor if a step that is not finite must leave no trace. If
+/// the control word then says that the step does not count, or its loss is not finite, parameters
+/// are left half updated; but both end the run, and no checkpoint is written on the way out.
+bool may_update_early(const RunConfig& config) {
+  return !config.clip_norm && config.on_nonfinite == OnNonfinite::halt &&
+         !config.optimizer->adapts();
+}
+
+std::unique_ptr<CommPlan> plan_of(const TrainerParts& parts) {
+  if (parts.plan != nullptr) return std::make_unique<CommPlan>(*parts.plan);
+  return std::make_unique<CommPlan>(
+      CommPlan{.buckets = ddp::plan_buckets(parts.program.layout(), parts.config.bucket_bytes)});
 }
 
 std::optional<data::Augment> make_augment(const RunConfig& config, const data::Dataset& dataset) {
@@ -46,7 +80,7 @@ std::optional<data::Augment> make_augment(const RunConfig& config, const data::D
 }  // namespace
 
 /// One thread's part: its executor, its loader, and how its last step went.
-struct Trainer::Worker final : autodiff::GradientSink {
+struct Trainer::Worker final : autodiff::GradientSink, autodiff::ParamGate {
   Worker(Trainer& owner, const data::Dataset& dataset, int worker)
       : reducer(&owner.reducer_),
         id(worker),
@@ -60,16 +94,19 @@ struct Trainer::Worker final : autodiff::GradientSink {
                 .num_threads = static_cast<int>(owner.parts_.config.data_workers.value_or(-1)),
                 .augment = owner.augment_ ? &*owner.augment_ : nullptr}) {
     if (owner.reducer_.worker_leaves(worker).size() > 1) runner.keep_copies();
+    if (owner.plan_->shards) runner.bind_gate(this);
   }
 
   void gradients_final(std::int64_t prefix) override { reducer->gradients_final(id, leaf, prefix); }
+
+  void wait_for_params(std::int64_t from) override { param_wait_s += reducer->wait_gathered(from); }
 
   ddp::Reducer* reducer;
   int id;
   int leaf = 0;
   LeafRunner runner;
   data::Loader loader;
-  double data_wait_s = 0;
+  double data_wait_s = 0, param_wait_s = 0;
   std::exception_ptr failure;
 };
 
@@ -78,6 +115,7 @@ Trainer::Trainer(const TrainerParts& parts, const data::Dataset& dataset, ModelS
     : parts_(parts),
       state_(&state),
       range_(range),
+      plan_(plan_of(parts)),
       sampler_({.num_rows = dataset.num_rows(),
                 .global_batch_size = parts.config.global_batch_size,
                 .num_leaves = range.num_leaves,
@@ -87,12 +125,15 @@ Trainer::Trainer(const TrainerParts& parts, const data::Dataset& dataset, ModelS
       sums_{.metrics = &parts.config.metrics,
             .labels = parts.config.target.labels(),
             .positions = parts.config.positions},
-      reducer_(parts.comm, reducer_options(parts, range, sums_.size())),
+      reducer_(parts.comm, reducer_options(parts, range, *plan_, sums_.size())),
       running_statistics_(parts.config.model->running_statistics(), parts.program.layout()),
       updater_(*parts.config.optimizer, parts.program.layout(), parts.backend, parts.pool,
-               updater_options(parts.config)),
+               updater_options(parts, *plan_, reducer_)),
       augment_(make_augment(parts.config, dataset)),
-      next_step_(range.first_step) {
+      next_step_(range.first_step),
+      updates_early_(parts.comm.world_size() > 1 && may_update_early(parts.config)) {
+  DLT_CHECK(plan_->shards.has_value() == state.shard().has_value(),
+            "state and communication are cut into the same shards");
   if (!state.carried().specs().empty() && !parts.config.streams) {
     throw Error(Exit::config, "stateful layers need data.streams: true");
   }
@@ -128,7 +169,7 @@ std::int64_t Trainer::loader_bytes() const {
 void Trainer::run_worker(int index) {
   Worker* worker = workers_[static_cast<std::size_t>(index)].get();
   if (worker == nullptr) return;
-  worker->data_wait_s = 0;
+  worker->data_wait_s = worker->param_wait_s = 0;
   try {
     run_leaves(*worker, index);
   } catch (...) {
@@ -163,6 +204,7 @@ void Trainer::run_leaves(Worker& worker, int index) {
 
 void Trainer::run_all_leaves() {
   if (synced_) {
+    (void)reducer_.wait_gathered(0);
     synced_->run(static_cast<std::uint64_t>(sampler_.epoch_of(next_step_)),
                  begins_epoch() ? nullptr : &state_->carried());
   } else {
@@ -197,61 +239,108 @@ StepReport Trainer::step(const StepRequest& request) {
   report.step = next_step_;
   report.epoch = sampler_.epoch_of(next_step_);
   report.samples = sampler_.step_samples(next_step_);
+  report.learning_rate =
+      parts_.config.optimizer->learning_rate() * state_->plateau().factor *
+      optim::schedule_factor(parts_.config.schedule, report.step, range_.total_steps);
   const double start = parts_.clock.monotonic_s();
   reducer_.begin_step(next_step_);
   run_all_leaves();
 
   ddp::ControlWord control{.stop = request.stop_wanted ? 1 : 0};
+  double param_wait_s = 0;
   for (const auto& worker : workers_) {
     if (!worker) continue;
     report.data_wait_s = std::max(report.data_wait_s, worker->data_wait_s);
+    param_wait_s = std::max(param_wait_s, worker->param_wait_s);
     if (worker->failure) control.error = static_cast<std::int32_t>(Exit::internal);
   }
   if (synced_ && synced_->failure()) control.error = static_cast<std::int32_t>(Exit::internal);
   const double computed = parts_.clock.monotonic_s();
-  report.compute_s = computed - start - report.data_wait_s;
-  const ddp::StepResult& result = reducer_.finish_step(control);
-  report.comm_exposed_s = reducer_.exposed_s();
+  const double waits_s = param_wait_s + reducer_.stalled_s();
+  report.compute_s = computed - start - report.data_wait_s - waits_s;
+  reducer_.close_step(control);
+  const bool early = updates_early_ && control.error == 0;
+  if (early) update_as_buckets_land(report);
+  const ddp::StepResult& result = reducer_.finish_step();
   if (result.control.error != 0) throw_failure();
 
   report.sums = result.sums;
   report.stop = result.control.stop != 0;
-  report.finite = std::isfinite(result.sums[0]);
-  const double reduced = parts_.clock.monotonic_s();
-  const bool norm_decides =
-      parts_.config.clip_norm.has_value() || parts_.config.on_nonfinite == OnNonfinite::skip;
-  if (norm_decides || request.want_norm) {
-    report.grad_norm = updater_.gradient_norm(reducer_.reduced()) / result.sums[1];
-    if (!std::isfinite(report.grad_norm)) report.finite = false;
-  }
-  update(report, result.sums[1]);
-  report.update_s = parts_.clock.monotonic_s() - reduced;
+  finish_update(report, request);
+  report.comm_exposed_s = waits_s + reducer_.exposed_s();
+  report.buckets = reducer_.times();
   ++next_step_;
   return report;
 }
 
-void Trainer::update(StepReport& report, double weight_sum) {
-  const double factor =
-      optim::schedule_factor(parts_.config.schedule, report.step, range_.total_steps);
-  report.learning_rate =
-      parts_.config.optimizer->learning_rate() * factor * state_->plateau().factor;
-  if (!report.finite) {
+optim::StepUpdate Trainer::step_update(const StepReport& report, double scale) const {
+  return {.params = state_->params(),
+          .grads = reducer_.reduced(),
+          .states = &state_->states(),
+          .average = state_->average(),
+          .average_weight = state_->averaging().weight_at(report.step),
+          .step = report.step,
+          .learning_rate = report.learning_rate,
+          .grad_scale = scale};
+}
+
+/// A sample's weight is 1 and padding's 0, so that the sum of weights is known before the message
+/// that brings it; finish_update() compares the two.
+void Trainer::update_as_buckets_land(StepReport& report) {
+  optim::StepUpdate update = step_update(report, 1.0 / static_cast<double>(report.samples));
+  for (std::size_t first = 0; first < plan_->buckets.size();) {
+    const std::size_t landed = reducer_.wait_for_bucket(first);
+    const double before = parts_.clock.monotonic_s();
+    update.begin = plan_->buckets[first].begin;
+    update.end = plan_->buckets[landed - 1].end;
+    updater_.update(update);
+    report.update_s += parts_.clock.monotonic_s() - before;
+    first = landed;
+  }
+}
+
+/// All of the update that had to wait for the step's sums.
+void Trainer::finish_update(StepReport& report, const StepRequest& request) {
+  const double before = parts_.clock.monotonic_s();
+  const double exposed_before_s = reducer_.exposed_s();
+  const double weight_sum = report.sums[1];
+  report.finite = std::isfinite(report.sums[0]);
+  const bool norm_decides =
+      parts_.config.clip_norm.has_value() || parts_.config.on_nonfinite == OnNonfinite::skip;
+  if (norm_decides || request.want_norm) {
+    report.grad_norm = updater_.gradient_norm(reducer_.reduced()) / weight_sum;
+    if (!std::isfinite(report.grad_norm)) report.finite = false;
+  }
+  if (report.finite) {
+    running_statistics_.run(state_->params(), reducer_.reduced(), weight_sum);
+    if (updates_early_) {
+      DLT_CHECK(weight_sum == static_cast<double>(report.samples),
+                cat("step ", report.step, " has ", report.samples,
+                    " samples, but their weights sum to ", weight_sum));
+    } else {
+      double scale = 1.0 / weight_sum;
+      if (parts_.config.clip_norm && report.grad_norm > *parts_.config.clip_norm) {
+        scale *= *parts_.config.clip_norm / report.grad_norm;
+      }
+      updater_.update(step_update(report, scale));
+    }
+    if (plan_->shards) {
+      average_in_parts_ = average_in_parts_ || state_->averaging().weight_at(report.step) != 0;
+      reducer_.begin_gather(state_->params_storage());
+    }
+  } else {
     state_->carried().clear();
-    return;
   }
-  running_statistics_.run(state_->params(), reducer_.reduced(), weight_sum);
-  double scale = 1.0 / weight_sum;
-  if (parts_.config.clip_norm && report.grad_norm > *parts_.config.clip_norm) {
-    scale *= *parts_.config.clip_norm / report.grad_norm;
-  }
-  updater_.update({.params = state_->params(),
-                   .grads = reducer_.reduced(),
-                   .states = &state_->states(),
-                   .average = state_->average(),
-                   .average_weight = state_->averaging().weight_at(report.step),
-                   .step = report.step,
-                   .learning_rate = report.learning_rate,
-                   .grad_scale = scale});
+  report.update_s +=
+      parts_.clock.monotonic_s() - before - (reducer_.exposed_s() - exposed_before_s);
+}
+
+void Trainer::settle() {
+  (void)reducer_.wait_gathered(0);
+  if (!average_in_parts_) return;
+  reducer_.begin_gather(state_->average_storage());
+  (void)reducer_.wait_gathered(0);
+  average_in_parts_ = false;
 }
 
 }  // namespace dlt::train

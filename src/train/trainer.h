@@ -27,6 +27,7 @@
 namespace dlt::train {
 
 class SyncedLeaves;
+struct CommPlan;
 
 /// What all ranks of a job share; everything must outlive the trainer.
 struct TrainerParts {
@@ -37,6 +38,7 @@ struct TrainerParts {
   ThreadPool& pool;  // num_workers() leaves at once
   const Clock& clock;
   std::string host;
+  const CommPlan* plan = nullptr;  // of a trainer; null: buckets of fixed sizes, no shards
 };
 
 struct TrainerRange {
@@ -61,10 +63,13 @@ struct StepReport {
   bool stop = false;      // some rank was asked to stop
   bool finite = true;
   double compute_s = 0, comm_exposed_s = 0, data_wait_s = 0, update_s = 0;
+  std::span<const ddp::BucketTimes> buckets;  // of this rank; empty with one rank
 };
 
 /// Makes training steps: leaves forward and backward on the workers, reduction along the leaf tree,
-/// one fused update over the flat buffers. Allocates nothing once the first step is done.
+/// a fused update over the flat buffers, bucket by bucket where nothing global decides about it.
+/// With shards a step ends while parameters are still on their way; the next one's forward pass
+/// waits for those it reads. Allocates nothing once the first step is done.
 class Trainer {
  public:
   Trainer(const TrainerParts& parts, const data::Dataset& dataset, ModelState& state,
@@ -75,6 +80,9 @@ class Trainer {
   /// gradient is not finite makes no update; the caller decides what follows.
   StepReport step(const StepRequest& request);
 
+  /// Makes parameters and average whole on this rank, for whoever reads or changes them between
+  /// steps. Collective with shards.
+  void settle();
   [[nodiscard]] const data::Sampler& sampler() const { return sampler_; }
   [[nodiscard]] const SumLayout& sum_layout() const { return sums_; }
   [[nodiscard]] std::int64_t gradient_bytes() const { return reducer_.buffer_bytes(); }
@@ -88,11 +96,14 @@ class Trainer {
   void run_leaves(Worker& worker, int index);
   [[nodiscard]] bool begins_epoch() const;
   void throw_failure();
-  void update(StepReport& report, double weight_sum);
+  [[nodiscard]] optim::StepUpdate step_update(const StepReport& report, double scale) const;
+  void update_as_buckets_land(StepReport& report);
+  void finish_update(StepReport& report, const StepRequest& request);
 
   TrainerParts parts_;
   ModelState* state_;
   TrainerRange range_;
+  std::unique_ptr<CommPlan> plan_;
   data::Sampler sampler_;
   SumLayout sums_;
   ddp::Reducer reducer_;
@@ -103,6 +114,8 @@ class Trainer {
   std::unique_ptr<SyncedLeaves> synced_;  // in place of workers, where the program needs it
   std::function<void(int)> run_worker_task_;
   std::int64_t next_step_ = 0;
+  bool updates_early_ = false;     // as buckets land
+  bool average_in_parts_ = false;  // each rank has moved its shard of the average alone
 };
 
 }  // namespace dlt::train

@@ -8,6 +8,7 @@
 #include "ops/ops.h"
 #include "support/allocation_count.h"
 #include "support/run_ranks.h"
+#include "train/comm_plan.h"
 #include "train/engine.h"
 #include "train/small_job.h"
 
@@ -28,8 +29,10 @@ long allocations_in_steps(const JobFiles& files, int ranks, int threads,
     backend->enter_thread();
     ThreadPool pool(threads);
     const auto program = train::training_program(config, table, *backend, 2);
-    train::ModelState state(program->layout(), config.optimizer.get(), *backend,
-                            train::state_extras(config, 5));
+    const train::CommPlan plan = train::plan_communication(config, *program, comm, clock);
+    train::StateExtras extras = train::state_extras(config, 5);
+    extras.shard = plan.shard_of(comm.rank());
+    train::ModelState state(program->layout(), config.optimizer.get(), *backend, extras);
     state.initialize(config.model->params(), config.seed);
     train::Trainer trainer({.config = config,
                             .program = *program,
@@ -37,7 +40,8 @@ long allocations_in_steps(const JobFiles& files, int ranks, int threads,
                             .comm = comm,
                             .pool = pool,
                             .clock = clock,
-                            .host = "here"},
+                            .host = "here",
+                            .plan = &plan},
                            *dataset, state,
                            {.num_leaves = 6, .first_step = 0, .end_step = 60, .total_steps = 60});
     for (int i = 0; i < 12; ++i) (void)trainer.step({.want_norm = true});
@@ -47,6 +51,7 @@ long allocations_in_steps(const JobFiles& files, int ranks, int threads,
     const long after = test::num_allocations();
     comm.barrier();
     if (comm.rank() == 0) counted_here = after - before;
+    trainer.settle();
   });
   return counted_here;
 }
@@ -57,6 +62,13 @@ TEST(Trainer, StepsAllocateNothing) {
   EXPECT_EQ(allocations_in_steps(files, 1, 1, {"data.workers=0"}), 0);
   EXPECT_EQ(allocations_in_steps(files, 1, 3, {"data.workers=2"}), 0);
   EXPECT_EQ(allocations_in_steps(files, 2, 1, {"comm.bucket_mb=0.0001"}), 0);
+  for (const char* shard : {"train.shard=optimizer", "train.shard=gradients"}) {
+    EXPECT_EQ(allocations_in_steps(files, 2, 1, {shard, "comm.bucket_mb=0.0001"}), 0);
+    EXPECT_EQ(allocations_in_steps(files, 2, 2,
+                                   {shard, "optimizer={name: lamb}", "train.ema={}",
+                                    "train.clip_norm=1", "comm.bucket_mb=0.0001"}),
+              0);
+  }
   EXPECT_EQ(allocations_in_steps(files, 1, 2,
                                  {"optimizer={name: lamb, groups: [{match: '*.bias', l2: 0.1}]}",
                                   "train.ema={}", "train.clip_value=1", "train.clip_norm=1"}),

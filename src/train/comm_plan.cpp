@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "train/comm_plan.h"
+
+#include <algorithm>
+
+namespace dlt::train {
+namespace {
+
+/// What a core is taken to compute while it runs backward. Only the ratio to the link's speed
+/// counts, and buckets change little with it.
+constexpr double kFlops_per_s = 50e9;
+
+std::optional<ddp::ShardPlan> make_shards(const RunConfig& config, const tensor::FlatLayout& layout,
+                                          const std::vector<ddp::Bucket>& buckets, int world_size) {
+  if (config.shard == Sharding::none || world_size == 1) return {};
+  return ddp::ShardPlan(layout, buckets, world_size);
+}
+
+std::vector<ddp::ReadyPoint> ready_points(const autodiff::Program& program) {
+  std::vector<ddp::ReadyPoint> ready;
+  for (const autodiff::Program::FinalPoint& point : program.final_points()) {
+    ready.push_back(
+        {.prefix = point.prefix, .time_s = static_cast<double>(point.flops) / kFlops_per_s});
+  }
+  const std::int64_t total = program.layout().total;
+  if (ready.empty() || ready.back().prefix < total) ready.push_back({.prefix = total, .time_s = 0});
+  return ready;
+}
+
+}  // namespace
+
+std::optional<optim::Shard> CommPlan::shard_of(int rank) const {
+  if (!shards) return {};
+  optim::Shard shard;
+  for (std::size_t b = 0; b < buckets.size(); ++b) {
+    const ddp::Bucket slice = shards->slice(b, rank);
+    shard.append(slice.begin, slice.end);
+  }
+  return shard;
+}
+
+void CommPlan::describe(observe::Fields& fields) const {
+  std::int64_t most = 0;
+  for (const ddp::Bucket& bucket : buckets) most = std::max(most, bucket.end - bucket.begin);
+  fields.emplace_back("buckets", static_cast<std::int64_t>(buckets.size()));
+  fields.emplace_back("largest_bucket_mb", static_cast<double>(most) * sizeof(float) / 1048576.0);
+  if (!link) return;
+  fields.emplace_back("link_latency_us", link->latency_s * 1e6);
+  fields.emplace_back("link_gb_per_s", 1e-9 / link->seconds_per_byte);
+}
+
+CommPlan plan_communication(const RunConfig& config, const autodiff::Program& program,
+                            comm::Communicator& comm, const Clock& clock) {
+  if (config.bucket_bytes != 0 || comm.world_size() == 1 || program.layout().total == 0) {
+    return suppose_communication(config, program, comm.world_size());
+  }
+  CommPlan plan;
+  plan.link = ddp::probe_link(comm, clock);
+  plan.buckets = ddp::plan_buckets(program.layout(), ready_points(program), *plan.link);
+  plan.shards = make_shards(config, program.layout(), plan.buckets, comm.world_size());
+  return plan;
+}
+
+CommPlan suppose_communication(const RunConfig& config, const autodiff::Program& program,
+                               int world_size) {
+  CommPlan plan;
+  plan.buckets = ddp::plan_buckets(program.layout(), config.bucket_bytes);
+  plan.shards = make_shards(config, program.layout(), plan.buckets, world_size);
+  return plan;
+}
+
+std::vector<tensor::Storage> gather_states(comm::Communicator& comm, const ddp::ShardPlan& shards,
+                                           const std::vector<float*>& packed) {
+  const std::int64_t total = shards.buckets().empty() ? 0 : shards.buckets().back().end;
+  constexpr auto kBytes = static_cast<std::int64_t>(sizeof(float));
+  std::vector<tensor::Storage> whole;
+  for (const float* state : packed) {
+    float* flat = nullptr;
+    if (comm.rank() == 0) {
+      whole.push_back(tensor::Storage::allocate(total * kBytes));
+      flat = reinterpret_cast<float*>(whole.back().data());
+    }
+    std::vector<comm::Send> sends;
+    std::vector<comm::Receive> receives;
+    std::int64_t at = 0;  // in the packed state
+    for (std::size_t b = 0; b < shards.buckets().size(); ++b) {
+      const ddp::Bucket mine = shards.slice(b, comm.rank());
+      sends.push_back(
+          {.peer = 0, .data = state + at, .num_bytes = (mine.end - mine.begin) * kBytes});
+      at += mine.end - mine.begin;
+      for (int r = 0; r < comm.world_size() && flat != nullptr; ++r) {
+        const ddp::Bucket theirs = shards.slice(b, r);
+        receives.push_back({.peer = r,
+                            .data = flat + theirs.begin,
+                            .num_bytes = (theirs.end - theirs.begin) * kBytes});
+      }
+    }
+    comm.exchange(sends, receives);
+  }
+  return whole;
+}
+
+}  // namespace dlt::train
