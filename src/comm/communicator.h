@@ -33,6 +33,21 @@ struct Receive {
   std::int64_t num_bytes = 0;
 };
 
+/// The ranks of each host, ascending; hosts in the order of their lowest rank. Ranks need not be
+/// contiguous on a host, nor hosts be equally large.
+using Hosts = std::vector<std::vector<int>>;
+/// Each rank as a host of its own.
+[[nodiscard]] Hosts lone_hosts(int world_size);
+
+/// Memory in which each rank of a host has a segment of its own size and all can address all.
+/// Zeroed; segments begin at whole pages. Destroying it waits for nobody; the peers' use goes on.
+class SharedMemory {
+ public:
+  virtual ~SharedMemory() = default;
+  /// Of the rank with this local_rank().
+  [[nodiscard]] virtual std::byte* segment(int local_rank) const = 0;
+};
+
 /// Ranks that talk to each other. Every rank makes the same calls in the same order; every call
 /// blocks until this rank's part is done. One communicator belongs to one thread at a time.
 /// errors  Error(Exit::peer_lost) naming rank and call if the transport reports a failure
@@ -44,6 +59,14 @@ class Communicator {
   /// Index of this rank and number of ranks on this host.
   [[nodiscard]] virtual int local_rank() const = 0;
   [[nodiscard]] virtual int local_size() const = 0;
+  /// Which ranks can share memory; this one is hosts()[h][local_rank()] of one of them.
+  [[nodiscard]] virtual Hosts hosts() const { return lone_hosts(world_size()); }
+  /// num_bytes of memory that the ranks of this host share with it; each rank gives its own size.
+  /// Null on all ranks if any host has none to give (no room, or the transport cannot). Collective.
+  [[nodiscard]] virtual std::unique_ptr<SharedMemory> share(std::int64_t num_bytes);
+  /// For those who wait by looking at shared memory: true once the transport knows that nothing
+  /// more will come from that rank. What it wrote before is visible then. Cheap, no call of MPI.
+  [[nodiscard]] virtual bool knows_lost(int peer) const;
   /// "self", "thread", "mpi"
   [[nodiscard]] virtual std::string name() const = 0;
 
@@ -74,14 +97,16 @@ inline constexpr std::int64_t kMaxText_bytes = std::int64_t{1} << 20;
 /// that is missing because its communicator was destroyed, or that called abort(), makes every call
 /// that waits for it throw Error(Exit::peer_lost); abort() reaches all duplicates as well and ends
 /// by throwing Error with the exit code given.
-[[nodiscard]] std::vector<std::unique_ptr<Communicator>> make_thread_group(int world_size);
+/// host_of[r] is the host of rank r, for tests of several hosts on one; empty: all on one.
+[[nodiscard]] std::vector<std::unique_ptr<Communicator>> make_thread_group(
+    int world_size, const std::vector<int>& host_of = {});
 
 /// MPI for the life of this object: MPI_Init_thread(MULTIPLE) to MPI_Finalize. Communicators of the
 /// session may outlive it, but not be used then. MPI_Finalize waits for all ranks, so it is left
 /// out where a rank may be missing: while an exception unwinds the stack, after a failed MPI call,
-/// and while another thread still is in one (a stuck peer). Whoever catches Error(Exit::peer_lost)
-/// while the session lives should call abort() on the communicator. errors Error(Exit::unavailable)
-/// if MPI cannot start or knows no MPI_THREAD_MULTIPLE
+/// and while another thread still is in one or holds shared memory (a stuck peer). Whoever catches
+/// Error(Exit::peer_lost) while the session lives should call abort() on the communicator. errors
+/// Error(Exit::unavailable) if MPI cannot start or knows no MPI_THREAD_MULTIPLE
 class MpiSession {
  public:
   MpiSession();

@@ -3,7 +3,7 @@
 
 #include <cstring>
 
-#include "ddp/cross_rank.h"
+#include "ddp/tree_reduction.h"
 
 namespace dlt::ddp {
 namespace {
@@ -33,7 +33,7 @@ std::unique_ptr<BucketReduction> make_bucket_reduction(Reduction kind,
                                                        const BucketReductionOptions& options) {
   switch (kind) {
     case Reduction::exact:
-      return std::make_unique<CrossRank>(options);
+      return std::make_unique<TreeReduction>(options);
     case Reduction::fast:
       return std::make_unique<LibraryReduction>(options);
   }

@@ -9,6 +9,7 @@
 
 #include "comm/communicator.h"
 #include "ddp/bucket_plan.h"
+#include "ddp/host_wait.h"
 #include "ddp/leaf_tree.h"
 #include "ddp/shard_plan.h"
 
@@ -16,15 +17,25 @@ namespace dlt::ddp {
 
 enum class Reduction : std::uint8_t { exact, fast };
 
-/// How the buckets of a step become the same sum on all ranks. The communication thread calls it
-/// bucket by bucket, in index order, in every step, on all ranks alike. Allocates when made only.
+class HostMemory;
+
+/// How the buckets of a step become the same sum on all ranks. The communication thread calls
+/// reduce() bucket by bucket, in index order, in every step, on all ranks alike. Allocates when
+/// made only.
 class BucketReduction {
  public:
   virtual ~BucketReduction() = default;
+  /// Main thread, before the workers of a step start.
+  virtual void begin_step(std::int64_t /*step*/) {}
+  /// The worker that was last with it: this rank's nodes of the bucket are final. In any order.
+  virtual void bucket_final(std::size_t /*bucket*/) {}
+  /// No message leaves the host: the main thread calls reduce() behind the workers, since another
+  /// thread could only take turns with them.
+  [[nodiscard]] virtual bool runs_inline() const { return false; }
   /// From the bucket of all ranks' nodes to its sum in every rank's `reduced`; with shards, that of
   /// the rank's own slice at least. Collective.
   virtual void reduce(comm::Communicator& comm, std::size_t bucket) = 0;
-  /// Memory it holds beside the nodes.
+  /// Memory it uses beside this rank's nodes and the result.
   [[nodiscard]] virtual std::int64_t buffer_bytes() const = 0;
 };
 
@@ -36,6 +47,10 @@ struct BucketReductionOptions {
                               // Reduction::fast: one that holds their sum, or none
   float* reduced = nullptr;   // flat buffer of the result; may be nodes[0]
   std::optional<ShardPlan> shards = {};  // a rank needs the sum of its own slices alone
+  HostMemory* memory = nullptr;          // where nodes and result lie; null: no ranks share any
+  comm::Hosts hosts = {};                // with memory: who shares it with whom
+  HostWaitOptions wait = {};             // for the ranks of this host
+  std::int64_t generation = 0;           // of the supervisor's start
 };
 
 [[nodiscard]] std::unique_ptr<BucketReduction> make_bucket_reduction(

@@ -3,9 +3,9 @@
 
 #include <algorithm>
 
-#include "ddp/cross_rank.h"
 #include "ddp/leaf_tree.h"
 #include "ddp/local_sums.h"
+#include "ddp/reduction_plan.h"
 
 namespace dlt::ddp {
 
@@ -26,7 +26,10 @@ std::int64_t kept_bytes(const ReducerOptions& options, int rank, int num_buffers
 
 }  // namespace
 
-Cost planned_cost(const ReducerOptions& options, int world_size, int rank) {
+Cost planned_cost(const ReducerOptions& options, const comm::Hosts& hosts, int rank) {
+  int world_size = 0;
+  for (const std::vector<int>& ranks : hosts) world_size += static_cast<int>(ranks.size());
+  const bool shared = options.wants_shared_memory(hosts);
   const std::int64_t flat_bytes = options.total * static_cast<std::int64_t>(sizeof(float));
   const LeafDivision division = options.division(world_size);
   const LeafRange mine = division.of(rank);
@@ -36,7 +39,7 @@ Cost planned_cost(const ReducerOptions& options, int world_size, int rank) {
         plan_worker(split(mine, options.num_workers, worker), options.num_leaves);
     cost.buffer_bytes += plan.num_buffers * buffer_stride_bytes(options.total);
   }
-  if (mine.size() == 0) cost.buffer_bytes += flat_bytes;
+  if (mine.size() == 0 || shared) cost.buffer_bytes += flat_bytes;
   if (world_size == 1) return cost;
   const bool written_once = mine.size() <= options.num_workers;
   if (options.release && options.overlap && written_once && mine.size() > 0) {
@@ -46,8 +49,10 @@ Cost planned_cost(const ReducerOptions& options, int world_size, int rank) {
     cost.sent_bytes = 2 * flat_bytes * (world_size - 1) / world_size;
     return cost;
   }
-  const CrossRankPlan plan(division, options.shards);
-  cost.buffer_bytes += plan.received_bytes(options.buckets, rank);
+  const ReductionPlan plan(division, shared ? hosts : comm::lone_hosts(world_size), options.shards);
+  cost.buffer_bytes += plan.received_bytes(options.buckets, rank) +
+                       plan.partial_bytes(options.buckets, rank) +
+                       plan.peer_bytes(options.buckets, rank);
   for (const Bucket& bucket : options.buckets) cost.sent_bytes += plan.sent_bytes(bucket, rank);
   if (options.shards) {  // the new parameters
     cost.sent_bytes +=

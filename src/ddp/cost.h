@@ -12,9 +12,11 @@ struct Cost {
   // As Reducer::buffer_bytes(); where reduced buckets are released, the most that is in use at
   // once.
   std::int64_t buffer_bytes = 0;
-  // Gradients sent in one step. exact: to the byte; fast: that of a ring, the library may differ.
+  // Sent in messages in one step. exact: to the byte, without the step's small message; fast: the
+  // gradients of a ring, the library may differ.
   std::int64_t sent_bytes = 0;
 };
-[[nodiscard]] Cost planned_cost(const ReducerOptions& options, int world_size, int rank);
+/// hosts: which ranks will share memory, if the options want it.
+[[nodiscard]] Cost planned_cost(const ReducerOptions& options, const comm::Hosts& hosts, int rank);
 
 }  // namespace dlt::ddp

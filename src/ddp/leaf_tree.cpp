@@ -118,8 +118,8 @@ MergePlan merge(const std::vector<TreeNode>& nodes, int num_leaves) {
   MergePlan plan;
   for (std::size_t i = 0; i < nodes.size(); ++i) {
     DLT_CHECK(
-        i == 0 || leaves_of(nodes[i - 1], num_leaves).end == leaves_of(nodes[i], num_leaves).begin,
-        cat("merge: node ", i, " is not next to the one before it"));
+        i == 0 || leaves_of(nodes[i - 1], num_leaves).end <= leaves_of(nodes[i], num_leaves).begin,
+        cat("merge: node ", i, " is not to the right of the one before it"));
     const std::vector<Addition> additions = frontier.push(nodes[i], static_cast<int>(i));
     plan.additions.insert(plan.additions.end(), additions.begin(), additions.end());
   }

@@ -57,9 +57,9 @@ struct Addition {
   int src = 0;
 };
 
-/// The additions that turn the sums of `nodes` (adjacent, left to right; element i in buffer i)
-/// into the sums of `cover` of the range they span, in order; results stay in the buffer of their
-/// first part.
+/// The additions that turn the sums of `nodes` (left to right; element i in buffer i) into those of
+/// the fewest nodes of the same leaves, in order; results stay in the buffer of their first part.
+/// If the nodes are adjacent, that is `cover` of the range they span.
 struct MergePlan {
   std::vector<Addition> additions;
   std::vector<int> results;     // buffers that hold the covering nodes, left to right

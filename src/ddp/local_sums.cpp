@@ -2,6 +2,7 @@
 #include "ddp/local_sums.h"
 
 #include <algorithm>
+#include <utility>
 
 #include <sys/mman.h>
 #include <unistd.h>
@@ -50,15 +51,31 @@ void LocalSums::plan_worker_buffers(int worker) {
   ++num_active_;
   w.plan = plan_worker(leaves, options_.num_leaves);
   const std::int64_t stride_bytes = buffer_stride_bytes(options_.total);
-  w.memory = tensor::Storage::allocate(stride_bytes * w.plan.num_buffers);
+  std::byte* memory = memory_for(w);
+  for (int b = 0; b < w.plan.num_buffers; ++b) {
+    w.buffers.push_back(reinterpret_cast<float*>(memory + stride_bytes * b));
+  }
+}
+
+std::byte* LocalSums::memory_for(Worker& worker) {
+  const std::int64_t num_bytes = buffer_stride_bytes(options_.total) * worker.plan.num_buffers;
+  const std::int64_t taken_bytes = std::exchange(buffer_bytes_, buffer_bytes_ + num_bytes);
+  if (options_.memory != nullptr) return options_.memory + taken_bytes;
+  worker.memory = tensor::Storage::allocate(num_bytes);
   if (options_.releases) {
     // A huge page of which a part is given back would be filled up again behind our back.
-    (void)::madvise(w.memory.data(), static_cast<std::size_t>(w.memory.size_bytes()),
-                    MADV_NOHUGEPAGE);
+    (void)::madvise(worker.memory.data(), static_cast<std::size_t>(num_bytes), MADV_NOHUGEPAGE);
   }
-  for (int b = 0; b < w.plan.num_buffers; ++b) {
-    w.buffers.push_back(reinterpret_cast<float*>(w.memory.data() + stride_bytes * b));
+  return worker.memory.data();
+}
+
+std::int64_t LocalSums::planned_bytes(const Options& options) {
+  std::int64_t num_buffers = 0;
+  for (int w = 0; w < options.num_workers; ++w) {
+    const LeafRange leaves = split(options.leaves, options.num_workers, w);
+    num_buffers += plan_worker(leaves, options.num_leaves).num_buffers;
   }
+  return num_buffers * buffer_stride_bytes(options.total);
 }
 
 void LocalSums::plan_join() {
@@ -80,12 +97,6 @@ void LocalSums::plan_join() {
     plan.results.resize(1);
   }
   for (const int node : plan.results) results_.push_back(nodes_[static_cast<std::size_t>(node)]);
-}
-
-std::int64_t LocalSums::buffer_bytes() const {
-  std::int64_t bytes = 0;
-  for (const Worker& w : workers_) bytes += w.memory.size_bytes();
-  return bytes;
 }
 
 void LocalSums::begin_step() {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <vector>
@@ -25,9 +26,11 @@ class LocalSums {
     int num_leaves = 1;
     LeafRange leaves;  // of this rank
     int num_workers = 1;
-    bool releases = false;  // release() will be called
-    bool one_sum = false;   // add up the covering nodes, too, if there are several
+    bool releases = false;        // release() will be called
+    bool one_sum = false;         // add up the covering nodes, too, if there are several
+    std::byte* memory = nullptr;  // zeroed, planned_bytes() of it, for the buffers; null: its own
   };
+  [[nodiscard]] static std::int64_t planned_bytes(const Options& options);
   explicit LocalSums(Options options);
 
   [[nodiscard]] LeafRange worker_leaves(int worker) const;
@@ -35,7 +38,7 @@ class LocalSums {
   [[nodiscard]] bool any_leaves() const { return num_active_ > 0; }
   /// Flat buffers that hold cover(leaves) in the end (one_sum: their sum, in one), left to right.
   [[nodiscard]] const std::vector<float*>& results() const { return results_; }
-  [[nodiscard]] std::int64_t buffer_bytes() const;
+  [[nodiscard]] std::int64_t buffer_bytes() const { return buffer_bytes_; }
 
   /// Before the workers start.
   void begin_step();
@@ -85,6 +88,7 @@ class LocalSums {
   };
   [[nodiscard]] std::size_t num_buckets() const { return options_.buckets.size(); }
   void plan_worker_buffers(int worker);
+  [[nodiscard]] std::byte* memory_for(Worker& worker);
   void plan_join();
   [[nodiscard]] bool begins_or_goes_on(int worker, int index, std::int64_t prefix) const;
   [[nodiscard]] bool leaf_bucket_final(Worker& worker);
@@ -92,7 +96,8 @@ class LocalSums {
 
   Options options_;
   std::vector<Worker> workers_;
-  int num_active_ = 0;                                // workers that have a leaf
+  int num_active_ = 0;  // workers that have a leaf
+  std::int64_t buffer_bytes_ = 0;
   std::vector<float*> nodes_;                         // the workers' results, left to right
   std::vector<Addition> join_;                        // of nodes_
   std::vector<float*> results_;                       // those of nodes_ that hold the rank's sums

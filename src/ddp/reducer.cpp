@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/text.h"
+#include "ddp/host_memory.h"
 #include "ddp/local_sums.h"
 #include "ddp/shard_gather.h"
 #include "ddp/step_message.h"
@@ -36,23 +37,48 @@ void check_options(const ReducerOptions& options) {
             cat("reducer: buckets end at ", at, " of ", options.total, " elements"));
 }
 
-LocalSums::Options local_options(const ReducerOptions& options, const LeafRange& leaves) {
+LocalSums::Options local_options(const ReducerOptions& options, const LeafRange& leaves,
+                                 HostMemory* memory = nullptr) {
   return {.total = options.total,
           .buckets = options.buckets,
           .num_leaves = options.num_leaves,
           .leaves = leaves,
           .num_workers = options.num_workers,
           .releases = options.release,
-          .one_sum = options.reduction == Reduction::fast};
+          .one_sum = options.reduction == Reduction::fast,
+          .memory = memory != nullptr ? memory->buffers() : nullptr};
+}
+
+std::int64_t flat_bytes(const ReducerOptions& options) {
+  return options.total * static_cast<std::int64_t>(sizeof(float));
+}
+
+/// Null where the ranks have no use for shared memory, or none is to be had. Collective.
+std::unique_ptr<HostMemory> share_memory(comm::Communicator* comm, const ReducerOptions& options,
+                                         const LeafRange& leaves, std::int64_t message_bytes) {
+  if (comm == nullptr || !options.wants_shared_memory(comm->hosts())) return {};
+  return HostMemory::share(
+      *comm, {.board = {.num_buckets = options.buckets.size(), .message_bytes = message_bytes},
+              .buffers_bytes = LocalSums::planned_bytes(local_options(options, leaves)),
+              .result_bytes = flat_bytes(options)});
 }
 
 }  // namespace
+
+bool ReducerOptions::wants_shared_memory(const comm::Hosts& hosts) const {
+  const bool any_host_of_several = std::any_of(
+      hosts.begin(), hosts.end(), [](const std::vector<int>& ranks) { return ranks.size() > 1; });
+  return shared_memory && reduction == Reduction::exact && !release && any_host_of_several &&
+         (!shards || hosts.size() == 1);
+}
 
 /// Main thread, workers and the communication thread meet here. Workers touch local_ and message_
 /// (their own leaves); the communication thread reads a bucket once it is ready, and message_ once
 /// the step is closing. All flags are guarded by mutex_.
 struct Reducer::Impl {
   Impl(comm::Communicator& comm, ReducerOptions options);
+  void place_result();
+  void make_reduction();
 
   [[nodiscard]] int num_buckets() const { return static_cast<int>(options_.buckets.size()); }
   void check_worker(int worker, int index) const;
@@ -64,6 +90,11 @@ struct Reducer::Impl {
   template <typename Moved>
   void wait(std::unique_lock<std::mutex>& lock, Moved moved);
   void add_up(std::span<double> values);
+  [[nodiscard]] bool runs_inline() const { return reduction_ && reduction_->runs_inline(); }
+  void reduce_here(std::size_t end);
+  void exchange_here();
+  template <typename Call>
+  void call_here(Call call);
   void begin_gather(tensor::Storage flat);
   double wait_gathered(std::int64_t from);
   [[noreturn]] void throw_timeout(const std::string& what);
@@ -83,19 +114,20 @@ struct Reducer::Impl {
   int rank_;
   LeafDivision division_;
   LeafRange leaves_;
-  LocalSums local_;
   StepMessage message_;
+  std::unique_ptr<comm::Communicator> comm_;  // the communication thread's; null with one rank
+  std::unique_ptr<HostMemory> memory_;        // null: the buffers are this rank's alone
+  LocalSums local_;
   SystemClock clock_;
   tensor::Storage own_reduced_;  // of a rank without leaves
   float* reduced_ = nullptr;
-  double begin_s_ = 0;    // of the step
-  double exposed_s_ = 0;  // so far in the step
-  // The communication thread's; null with one rank.
-  std::unique_ptr<comm::Communicator> comm_;
-  std::unique_ptr<BucketReduction> reduction_;
-  std::unique_ptr<ShardGather> gather_;  // null without shards
-  tensor::Storage gathered_;             // what is gathered, or was last
-  std::vector<double> numbers_;          // to be added up
+  double begin_s_ = 0;                          // of the step
+  double exposed_s_ = 0;                        // so far in the step
+  std::int64_t num_steps_ = 0;                  // begun so far
+  std::unique_ptr<BucketReduction> reduction_;  // the communication thread's; null with one rank
+  std::unique_ptr<ShardGather> gather_;         // null without shards
+  tensor::Storage gathered_;                    // what is gathered, or was last
+  std::vector<double> numbers_;                 // to be added up
   std::thread thread_;
 
   std::mutex mutex_;
@@ -126,28 +158,47 @@ Reducer::Impl::Impl(comm::Communicator& comm, ReducerOptions options)
       rank_(comm.rank()),
       division_(options_.division(comm.world_size())),
       leaves_(division_.of(rank_)),
-      local_(local_options(options_, leaves_)),
       message_(rank_, division_, options_.num_sums),
+      comm_(comm.world_size() > 1 ? comm.duplicate() : nullptr),
+      memory_(share_memory(comm_.get(), options_, leaves_, message_.num_bytes())),
+      local_(local_options(options_, leaves_, memory_.get())),
       ready_(options_.buckets.size(), 0) {
-  if (!local_.results().empty()) {
+  place_result();
+  if (!comm_) return;
+  times_.resize(options_.buckets.size());
+  make_reduction();
+  stalled_s_.assign(static_cast<std::size_t>(options_.num_workers), 0.0);
+  releases_ = options_.release && options_.overlap && local_.written_once();
+  if (options_.shards) gather_ = std::make_unique<ShardGather>(*options_.shards, rank_);
+}
+
+void Reducer::Impl::place_result() {
+  if (memory_) {
+    reduced_ = memory_->result();
+  } else if (!local_.results().empty()) {
     reduced_ = local_.results()[0];
   } else {
-    own_reduced_ =
-        tensor::Storage::allocate(options_.total * static_cast<std::int64_t>(sizeof(float)));
+    own_reduced_ = tensor::Storage::allocate(flat_bytes(options_));
     reduced_ = reinterpret_cast<float*>(own_reduced_.data());
   }
-  if (comm.world_size() == 1) return;
-  times_.resize(options_.buckets.size());
-  comm_ = comm.duplicate();
+}
+
+void Reducer::Impl::make_reduction() {
+  const comm::Hosts hosts = comm_->hosts();
+  // Without other hosts the main thread waits, for a limited time and with nothing else to do.
+  const HostWaitOptions wait = hosts.size() == 1 ? HostWaitOptions{.timeout_s = options_.timeout_s}
+                                                 : HostWaitOptions{.beside_work = true};
+  if (memory_) memory_->publish(*comm_, local_.results());
   reduction_ = make_bucket_reduction(options_.reduction, {.rank = rank_,
                                                           .division = division_,
                                                           .buckets = options_.buckets,
                                                           .nodes = local_.results(),
                                                           .reduced = reduced_,
-                                                          .shards = options_.shards});
-  stalled_s_.assign(static_cast<std::size_t>(options_.num_workers), 0.0);
-  releases_ = options_.release && options_.overlap && local_.written_once();
-  if (options_.shards) gather_ = std::make_unique<ShardGather>(*options_.shards, rank_);
+                                                          .shards = options_.shards,
+                                                          .memory = memory_.get(),
+                                                          .hosts = hosts,
+                                                          .wait = wait,
+                                                          .generation = options_.generation});
 }
 
 void Reducer::Impl::check_worker(int worker, int index) const {
@@ -165,7 +216,8 @@ void Reducer::Impl::rank_final(std::size_t bucket) {
     ready_[bucket] = 1;
     times_[bucket].ready_s = since_begin_s();
   }
-  if (options_.overlap) work_.notify_one();
+  reduction_->bucket_final(bucket);
+  if (options_.overlap && !runs_inline()) work_.notify_one();
 }
 
 /// A worker may go on once few enough of the buckets it has finished wait for their reduction. The
@@ -209,6 +261,10 @@ void Reducer::Impl::close_step(const ControlWord& control) {
 std::size_t Reducer::Impl::wait_for_bucket(std::size_t bucket) {
   DLT_CHECK(closing_, "reducer: wait_for_bucket before close_step");
   if (!comm_) return options_.buckets.size();
+  if (runs_inline()) {
+    reduce_here(bucket + 1);
+    return static_cast<std::size_t>(stage_);
+  }
   std::unique_lock lock(mutex_);
   wait(lock, [&] { return static_cast<std::size_t>(stage_) > bucket; });
   return static_cast<std::size_t>(stage_);
@@ -216,14 +272,53 @@ std::size_t Reducer::Impl::wait_for_bucket(std::size_t bucket) {
 
 const StepResult& Reducer::Impl::finish_step() {
   DLT_CHECK(closing_, "reducer: finish_step before close_step");
-  if (comm_) {
+  if (!comm_) {
+    message_.exchange(nullptr);
+  } else if (runs_inline()) {
+    reduce_here(options_.buckets.size());
+    exchange_here();
+  } else {
     std::unique_lock lock(mutex_);
     wait(lock, [this] { return done_; });
-  } else {
-    message_.exchange(nullptr);
   }
   open_ = closing_ = false;
   return message_.result();
+}
+
+/// The main thread's way: buckets before `end`, from where it stopped.
+void Reducer::Impl::reduce_here(std::size_t end) {
+  for (auto b = static_cast<std::size_t>(stage_); b < end; ++b) {
+    times_[b].started_s = since_begin_s();
+    call_here([&] { reduction_->reduce(*comm_, b); });
+    times_[b].finished_s = since_begin_s();
+    times_[b].waited_s = times_[b].finished_s - times_[b].started_s;
+    exposed_s_ += times_[b].waited_s;
+    stage_ = static_cast<int>(b) + 1;
+  }
+}
+
+/// Ranges that are needed everywhere are in the host's one result.
+void Reducer::Impl::exchange_here() {
+  const double from_s = clock_.monotonic_s();
+  const Stamp stamp{.generation = options_.generation,
+                    .step = step_,
+                    .bucket = num_buckets(),
+                    .sequence = num_steps_};
+  call_here([&] {
+    message_.exchange(memory_->board(), stamp, HostWait(*comm_, {.timeout_s = options_.timeout_s}));
+  });
+  exposed_s_ += clock_.monotonic_s() - from_s;
+}
+
+template <typename Call>
+void Reducer::Impl::call_here(Call call) {
+  try {
+    call();
+  } catch (...) {
+    const std::lock_guard lock(mutex_);
+    failure_ = std::current_exception();
+    throw;
+  }
 }
 
 /// Waits as long as something moves at least every timeout_s. What it takes is charged to the
@@ -393,7 +488,8 @@ void Reducer::Impl::call(std::unique_lock<std::mutex>& lock, Call call) {
 Reducer::Reducer(comm::Communicator& comm, ReducerOptions options) {
   check_options(options);
   impl_ = std::make_unique<Impl>(comm, std::move(options));
-  if (impl_->comm_) impl_->thread_ = std::thread(Impl::communicate, impl_.get());
+  const bool messages = impl_->comm_ && (!impl_->runs_inline() || impl_->gather_);
+  if (messages) impl_->thread_ = std::thread(Impl::communicate, impl_.get());
 }
 
 Reducer::~Reducer() {
@@ -421,18 +517,23 @@ void Reducer::begin_step(std::int64_t step) {
   DLT_CHECK(!impl.open_, cat("reducer: step ", impl.step_, " is not finished"));
   impl.local_.begin_step();
   impl.message_.clear();
+  ++impl.num_steps_;
+  if (impl.reduction_) impl.reduction_->begin_step(step);
   impl.step_ = step;
   impl.begin_s_ = impl.clock_.monotonic_s();
   impl.exposed_s_ = 0;
   std::fill(impl.times_.begin(), impl.times_.end(), BucketTimes{});
   std::fill(impl.stalled_s_.begin(), impl.stalled_s_.end(), 0.0);
   impl.stage_ = 0;
-  impl.open_ = impl.carrying_ = true;
+  impl.open_ = true;
+  impl.carrying_ = !impl.runs_inline();
   impl.closing_ = impl.done_ = false;
   const bool nothing_to_wait_for = !impl.local_.any_leaves();
   std::fill(impl.ready_.begin(), impl.ready_.end(), nothing_to_wait_for ? 1 : 0);
   lock.unlock();
-  if (nothing_to_wait_for && impl.comm_) impl.work_.notify_one();
+  if (!nothing_to_wait_for || !impl.comm_) return;
+  for (std::size_t b = 0; b < impl.options_.buckets.size(); ++b) impl.reduction_->bucket_final(b);
+  if (!impl.runs_inline()) impl.work_.notify_one();
 }
 
 float* Reducer::leaf_gradients(int worker, int index) {
@@ -490,6 +591,7 @@ std::span<const BucketTimes> Reducer::times() const { return impl_->times_; }
 
 std::int64_t Reducer::buffer_bytes() const {
   return impl_->local_.buffer_bytes() + impl_->own_reduced_.size_bytes() +
+         (impl_->memory_ ? flat_bytes(impl_->options_) : 0) +
          (impl_->reduction_ ? impl_->reduction_->buffer_bytes() : 0);
 }
 

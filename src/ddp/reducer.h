@@ -34,6 +34,12 @@ struct ReducerOptions {
   /// effect where a worker has several leaves, or without overlap.
   bool release = false;
   double timeout_s = 30;  // longest wait for one of a step's messages once the workers are done
+  /// exact: reduce over memory that the ranks of a host share. Not with release, which gives memory
+  /// back of which others may know nothing; with shards only where all ranks are on one host.
+  bool shared_memory = true;
+  std::int64_t generation = 0;  // of the supervisor's start; part of every message's stamp
+  /// Whether ranks on these hosts will share memory, if there is any.
+  [[nodiscard]] bool wants_shared_memory(const comm::Hosts& hosts) const;
   [[nodiscard]] LeafDivision division(int world_size) const {
     return leaf_cuts.empty() ? LeafDivision(num_leaves, world_size) : LeafDivision(leaf_cuts);
   }
@@ -63,12 +69,13 @@ struct BucketTimes {
 
 /// Carries the gradients and sums of a step: workers write leaf gradients where they are told, the
 /// leaf tree is summed inside the rank as gradients become final, and a communication thread
-/// finishes the tree across ranks bucket by bucket while backward still runs. The step's control
-/// word travels with the loss sums, in one message behind the last bucket. Every rank sends the
-/// same messages in the same order in every step, also after a failure of its own.
+/// finishes the tree across ranks bucket by bucket while backward still runs. Where all ranks share
+/// memory, what is left is additions, and the main thread makes them when it waits for a bucket.
+/// The step's control word travels with the loss sums, in one message behind the last bucket. Every
+/// rank sends the same messages in the same order in every step, also after a failure of its own.
 class Reducer {
  public:
-  /// comm is duplicated for the communication thread (none with one rank). Collective.
+  /// comm is duplicated (not with one rank). Collective.
   Reducer(comm::Communicator& comm, ReducerOptions options);
   /// Never waits for another rank: a communication thread that is stuck in a call is left behind
   /// with all that it uses.
@@ -132,7 +139,7 @@ class Reducer {
   [[nodiscard]] double stalled_s() const;
   /// Of each bucket of the last finished step; empty with one rank.
   [[nodiscard]] std::span<const BucketTimes> times() const;
-  /// Bytes of gradient buffers this rank holds.
+  /// Bytes of gradient buffers this rank touches; those of a host's ranks overlap where they share.
   [[nodiscard]] std::int64_t buffer_bytes() const;
 
  private:

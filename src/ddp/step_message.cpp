@@ -43,9 +43,19 @@ StepMessage::Header StepMessage::header_of(const double* message) {
   return header;
 }
 
+std::int64_t StepMessage::num_bytes() const {
+  return static_cast<std::int64_t>(stride_ * sizeof(double));
+}
+
+void StepMessage::exchange(HostBoard& board, const Stamp& stamp, const HostWait& wait) {
+  board.allgather(stamp, send_.data(), all_.data(), wait);
+  combine_control();
+  combine_sums();
+}
+
 void StepMessage::exchange(comm::Communicator* comm) {
   if (comm != nullptr) {
-    comm->allgather(send_.data(), all_.data(), static_cast<std::int64_t>(stride_ * sizeof(double)));
+    comm->allgather(send_.data(), all_.data(), num_bytes());
   } else {
     std::copy(send_.begin(), send_.end(), all_.begin());
   }

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "comm/communicator.h"
+#include "ddp/host_board.h"
 #include "ddp/leaf_tree.h"
 #include "ddp/reducer.h"
 
@@ -21,9 +22,13 @@ class StepMessage {
   /// Sums of a leaf of this rank; leaf counts from the rank's first.
   [[nodiscard]] std::span<double> sums(int leaf);
   void set_control(std::int64_t step, const ControlWord& control);
+  /// Bytes of one rank's message.
+  [[nodiscard]] std::int64_t num_bytes() const;
   /// Collective; comm may be null with one rank.
   /// errors  Error(Exit::internal) if the ranks are at different steps
   void exchange(comm::Communicator* comm);
+  /// The same among the ranks of a host, if all ranks are on it. errors  as HostBoard's, too
+  void exchange(HostBoard& board, const Stamp& stamp, const HostWait& wait);
   [[nodiscard]] const StepResult& result() const { return result_; }
 
  private:

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <iomanip>
+#include <numeric>
 #include <sstream>
 
 #include "base/cpu.h"
@@ -131,9 +132,12 @@ std::string run_check(const Surroundings& around, const CheckOptions& options) {
       .reduction = config.reduction,
       .overlap = config.overlap,
       .shards = plan.shards,
-      .release = plan.shards && train->num_segments() == 1 && config.shard == Sharding::gradients};
+      .release = plan.shards && train->num_segments() == 1 && config.shard == Sharding::gradients,
+      .shared_memory = config.shared_memory};
   e.num_buckets = static_cast<std::int64_t>(reducer.buckets.size());
-  const ddp::Cost cost = ddp::planned_cost(reducer, options.ranks, options.ranks - 1);
+  std::vector<int> ranks(static_cast<std::size_t>(options.ranks));
+  std::iota(ranks.begin(), ranks.end(), 0);
+  const ddp::Cost cost = ddp::planned_cost(reducer, {ranks}, options.ranks - 1);
   e.gradient_bytes = cost.buffer_bytes;
   e.bytes_per_step = cost.sent_bytes;
   e.activation_bytes = train->plan().arena_bytes * division.num_workers;

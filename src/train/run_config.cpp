@@ -138,6 +138,7 @@ void read_comm(MapReader comm, RunConfig& out) {
   if (bucket_mb)
     out.bucket_bytes = std::max<std::int64_t>(64, std::llround(*bucket_mb * 1048576.0));
   out.overlap = comm.boolean("overlap", true);
+  out.shared_memory = comm.choice("shared_memory", {"auto", "off"}, std::string("auto")) == "auto";
   (void)comm.choice("compression", {"none"}, std::string("none"));
   comm.finish();
 }

@@ -62,6 +62,7 @@ struct RunConfig {
   std::string comm_backend;       // auto, self, mpi
   std::int64_t bucket_bytes = 0;  // 0: auto
   bool overlap = true;
+  bool shared_memory = true;
 
   std::int64_t checkpoint_every_steps = 0;  // 0: only at the end
   int checkpoint_keep = 3;

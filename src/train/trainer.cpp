@@ -38,7 +38,8 @@ ddp::ReducerOptions reducer_options(const TrainerParts& parts, const TrainerRang
           .shards = plan.shards,
           .everywhere = statistic_ranges(parts),
           .release = plan.shards && parts.config.shard == Sharding::gradients,
-          .timeout_s = parts.config.hang_timeout_s};
+          .timeout_s = parts.config.hang_timeout_s,
+          .shared_memory = parts.config.shared_memory};
 }
 
 optim::UpdaterOptions updater_options(const TrainerParts& parts, const CommPlan& plan,

@@ -116,6 +116,30 @@ TEST(ThreadCommunicator, MessageOfAnotherSizeIsAnInternalError) {
   EXPECT_TRUE(found);
 }
 
+TEST(ThreadCommunicator, HostsAreWhatTheTestSays) {
+  run_ranks({0, 1, 0}, [](Communicator& comm) {
+    EXPECT_EQ(comm.hosts(), (Hosts{{0, 2}, {1}}));
+    EXPECT_EQ(comm.local_rank(), comm.rank() == 2 ? 1 : 0);
+    EXPECT_EQ(comm.local_size(), comm.rank() == 1 ? 1 : 2);
+    EXPECT_EQ(comm.duplicate()->hosts(), comm.hosts());
+    check_shared_memory(comm);
+  });
+}
+
+TEST(ThreadCommunicator, KnowsWhoIsLost) {
+  run_ranks(2, [](Communicator& comm) {
+    if (comm.rank() == 1) return;
+    while (!comm.knows_lost(1)) std::this_thread::yield();
+    EXPECT_FALSE(comm.knows_lost(0));
+  });
+}
+
+TEST(SelfCommunicator, SharesMemoryWithNobody) {
+  const auto comm = make_self();
+  EXPECT_EQ(comm->hosts(), (Hosts{{0}}));
+  EXPECT_EQ(comm->share(100), nullptr);
+}
+
 TEST(RunRanks, RethrowsTheFirstExceptionNotItsConsequences) {
   try {
     run_ranks(4, [](Communicator& comm) {

@@ -27,6 +27,11 @@ TEST(MpiCommunicator, DoesAllThatACommunicatorDoes) {
   check_communicator(*world);
 }
 
+TEST(MpiCommunicator, RanksOfThisMachineShareMemory) {
+  EXPECT_EQ(world->hosts().size(), 1u);
+  check_shared_memory(*world);
+}
+
 TEST(MpiCommunicator, DuplicateIsAChannelOfItsOwn) { check_duplicate_from_another_thread(*world); }
 
 TEST(MpiCommunicator, LongAndEmptyMessagesTravelTogether) {
@@ -95,6 +100,8 @@ TEST(MpiReducer, BitsAreThoseOfThreadRanks) {
                            .num_empty = leaves / 4,
                            .delays = true};
         const ddp::Sums expected = on_thread_ranks(c, 3);
+        EXPECT_EQ(ddp::run_steps(*world, c), expected) << c.text();
+        c.shared_memory = false;
         EXPECT_EQ(ddp::run_steps(*world, c), expected) << c.text();
       }
     }

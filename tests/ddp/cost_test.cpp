@@ -24,6 +24,11 @@ class CountingCommunicator final : public comm::Communicator {
   [[nodiscard]] int world_size() const override { return comm_.world_size(); }
   [[nodiscard]] int local_rank() const override { return comm_.local_rank(); }
   [[nodiscard]] int local_size() const override { return comm_.local_size(); }
+  [[nodiscard]] comm::Hosts hosts() const override { return comm_.hosts(); }
+  [[nodiscard]] std::unique_ptr<comm::SharedMemory> share(std::int64_t num_bytes) override {
+    return comm_.share(num_bytes);
+  }
+  [[nodiscard]] bool knows_lost(int peer) const override { return comm_.knows_lost(peer); }
   [[nodiscard]] std::string name() const override { return comm_.name(); }
   void allreduce(comm::Buffer buffer, comm::ReduceOp op) override { comm_.allreduce(buffer, op); }
   void broadcast(void* data, std::int64_t num_bytes, int root) override {
@@ -54,9 +59,10 @@ class CountingCommunicator final : public comm::Communicator {
   std::int64_t& sent_bytes_;
 };
 
-void check(const ReducerCase& c, int world_size) {
-  run_ranks(world_size, [&](comm::Communicator& comm) {
-    const Cost cost = planned_cost(c.options(), world_size, comm.rank());
+void check(const ReducerCase& c, const std::vector<int>& host_of) {
+  const auto world_size = static_cast<int>(host_of.size());
+  run_ranks(host_of, [&](comm::Communicator& comm) {
+    const Cost cost = planned_cost(c.options(), comm.hosts(), comm.rank());
     std::int64_t sent_bytes = 0;
     CountingCommunicator counting(nullptr, comm, sent_bytes);
     Reducer reducer(counting, c.options());
@@ -70,7 +76,8 @@ void check(const ReducerCase& c, int world_size) {
 
 TEST(Cost, IsWhatTheReducerHoldsAndSends) {
   for (Reduction reduction : {Reduction::exact, Reduction::fast}) {
-    for (int ranks = 1; ranks <= 5; ++ranks) {
+    for (const std::vector<int>& host_of : std::vector<std::vector<int>>{
+             {0}, {0, 0}, {0, 1}, {0, 0, 0}, {0, 0, 1, 1}, {0, 1, 2, 3}, {0, 1, 0, 1, 0}}) {
       for (int leaves : {1, 3, 8}) {
         for (std::int64_t param_elements : {160, 9600}) {
           check({.num_leaves = leaves,
@@ -78,7 +85,7 @@ TEST(Cost, IsWhatTheReducerHoldsAndSends) {
                  .param_elements = param_elements,
                  .bucket_elements = 2 * param_elements,
                  .reduction = reduction},
-                ranks);
+                host_of);
         }
       }
     }
@@ -95,7 +102,7 @@ TEST(Cost, OfShardsIsWhatIsHeldAndSent) {
         layout.append("p" + std::to_string(i), tensor::Shape{c.param_elements});
       }
       options.shards = ShardPlan(layout, options.buckets, ranks);
-      const Cost cost = planned_cost(options, ranks, comm.rank());
+      const Cost cost = planned_cost(options, comm.hosts(), comm.rank());
       std::int64_t sent_bytes = 0;
       CountingCommunicator counting(nullptr, comm, sent_bytes);
       Reducer reducer(counting, options);

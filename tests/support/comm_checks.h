@@ -79,6 +79,33 @@ void check_exchange(Communicator& comm, NumBytes num_bytes) {
   }
 }
 
+/// Segments of sizes that differ, several times over; each rank writes on all of its host.
+inline void check_shared_memory(Communicator& comm) {
+  for (int round = 0; round < 3; ++round) {
+    const std::int64_t mine = 1000 * (comm.local_rank() + 1);
+    const auto memory = comm.share(mine);
+    ASSERT_NE(memory, nullptr);
+    const auto me = static_cast<std::size_t>(comm.local_rank());
+    for (int r = 0; r < comm.local_size(); ++r) {
+      EXPECT_EQ(reinterpret_cast<std::uintptr_t>(memory->segment(r)) % 4096, 0u);
+      EXPECT_EQ(memory->segment(r)[999], std::byte{0});
+    }
+    comm.barrier();
+    for (int r = 0; r < comm.local_size(); ++r) {
+      memory->segment(r)[me] = static_cast<std::byte>(100 * comm.rank() % 256 + round + 1);
+    }
+    comm.barrier();
+    for (const std::vector<int>& ranks : comm.hosts()) {
+      if (ranks[me % ranks.size()] != comm.rank()) continue;
+      for (std::size_t r = 0; r < ranks.size(); ++r) {
+        EXPECT_EQ(memory->segment(comm.local_rank())[r],
+                  static_cast<std::byte>(100 * ranks[r] % 256 + round + 1));
+      }
+    }
+    comm.barrier();
+  }
+}
+
 inline void check_communicator(Communicator& comm) {
   EXPECT_GE(comm.rank(), 0);
   EXPECT_LT(comm.rank(), comm.world_size());

@@ -31,17 +31,19 @@ struct ReducerCase {
   bool delays = false;  // workers pause here and there
   bool narrow = false;  // gradients in [0, 1) instead of all magnitudes
   Reduction reduction = Reduction::exact;
+  bool shared_memory = true;
 
   [[nodiscard]] std::string text() const {
     return cat("seed ", seed, ", ", num_leaves, " leaves, ", num_workers, " workers, buckets of ",
-               bucket_elements, ", overlap ", overlap);
+               bucket_elements, ", overlap ", overlap, ", shared memory ", shared_memory);
   }
   [[nodiscard]] ReducerOptions options() const {
     ReducerOptions options{.total = num_params * param_elements,
                            .num_leaves = num_leaves,
                            .num_workers = num_workers,
                            .reduction = reduction,
-                           .overlap = overlap};
+                           .overlap = overlap,
+                           .shared_memory = shared_memory};
     for (std::int64_t at = 0; at < options.total; at += bucket_elements) {
       options.buckets.push_back({at, std::min(at + bucket_elements, options.total)});
     }

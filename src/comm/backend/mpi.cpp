@@ -6,12 +6,14 @@
 #include <atomic>
 #include <cstdlib>
 #include <exception>
+#include <map>
 
 #include <mpi.h>
 #include <sched.h>
 
 #include "base/error.h"
 #include "base/text.h"
+#include "comm/backend/mpi_shared.h"
 #include "comm/communicator.h"
 
 namespace dlt::comm {
@@ -28,6 +30,7 @@ struct SessionState {
   std::atomic<int> num_calls{0};  // threads that are in a call now
   std::atomic<bool> failed{false};
   std::atomic<bool> finalized{false};
+  MpiWindows windows;
 };
 
 /// A thread in a call: MPI must not be finalised meanwhile.
@@ -104,14 +107,14 @@ void in_pieces(std::int64_t size, std::int64_t max_piece, Piece piece) {
 
 class MpiCommunicator final : public Communicator {
  public:
-  /// Takes over `comm`. local_rank and local_size below zero: find out (collective).
-  MpiCommunicator(MPI_Comm comm, std::shared_ptr<SessionState> state, int local_rank = -1,
-                  int local_size = -1)
-      : comm_(comm), state_(std::move(state)), local_rank_(local_rank), local_size_(local_size) {
+  /// Takes over `comm`. Without hosts: finds out who shares memory (collective).
+  MpiCommunicator(MPI_Comm comm, std::shared_ptr<SessionState> state, Hosts hosts = {})
+      : comm_(comm), state_(std::move(state)), hosts_(std::move(hosts)) {
     DLT_MPI(MPI_Comm_set_errhandler, comm_, MPI_ERRORS_RETURN);
     DLT_MPI(MPI_Comm_rank, comm_, &rank_);
     DLT_MPI(MPI_Comm_size, comm_, &world_size_);
-    if (local_rank_ < 0) find_local();
+    if (hosts_.empty()) find_hosts();
+    find_local();
   }
   ~MpiCommunicator() override {
     // Local in Open MPI and MPICH once no message is under way, which nobody knows after a failure.
@@ -122,7 +125,18 @@ class MpiCommunicator final : public Communicator {
   [[nodiscard]] int world_size() const override { return world_size_; }
   [[nodiscard]] int local_rank() const override { return local_rank_; }
   [[nodiscard]] int local_size() const override { return local_size_; }
+  [[nodiscard]] Hosts hosts() const override { return hosts_; }
   [[nodiscard]] std::string name() const override { return "mpi"; }
+
+  [[nodiscard]] std::unique_ptr<SharedMemory> share(std::int64_t num_bytes) override {
+    const InCall call(*state_);
+    try {
+      return state_->windows.share(&comm_, num_bytes);
+    } catch (...) {
+      state_->failed = true;
+      throw;
+    }
+  }
 
   void allreduce(Buffer buffer, ReduceOp op) override {
     const InCall call(*state_);
@@ -189,7 +203,7 @@ class MpiCommunicator final : public Communicator {
     const InCall call(*state_);
     MPI_Comm copy = MPI_COMM_NULL;
     DLT_MPI(MPI_Comm_dup, comm_, &copy);
-    return std::make_unique<MpiCommunicator>(copy, state_, local_rank_, local_size_);
+    return std::make_unique<MpiCommunicator>(copy, state_, hosts_);
   }
 
   [[noreturn]] void abort(int exit_code) override {
@@ -205,12 +219,28 @@ class MpiCommunicator final : public Communicator {
                 cat("rank ", rank_, ": ", function, " = ", code, " (", error_text(code), ")"));
   }
 
-  void find_local() {
+  void find_hosts() {
     MPI_Comm node = MPI_COMM_NULL;
     DLT_MPI(MPI_Comm_split_type, comm_, MPI_COMM_TYPE_SHARED, rank_, MPI_INFO_NULL, &node);
-    DLT_MPI(MPI_Comm_rank, node, &local_rank_);
-    DLT_MPI(MPI_Comm_size, node, &local_size_);
+    int lowest = rank_;
+    DLT_MPI(MPI_Bcast, &lowest, 1, MPI_INT, 0, node);
     DLT_MPI(MPI_Comm_free, &node);
+    std::vector<int> lowest_of(static_cast<std::size_t>(world_size_));
+    DLT_MPI(MPI_Allgather, &lowest, 1, MPI_INT, lowest_of.data(), 1, MPI_INT, comm_);
+    std::map<int, std::vector<int>> ranks_of;
+    for (int r = 0; r < world_size_; ++r) {
+      ranks_of[lowest_of[static_cast<std::size_t>(r)]].push_back(r);
+    }
+    for (auto& [rank, ranks] : ranks_of) hosts_.push_back(std::move(ranks));
+  }
+
+  void find_local() {
+    for (const std::vector<int>& ranks : hosts_) {
+      const auto at = std::find(ranks.begin(), ranks.end(), rank_);
+      if (at == ranks.end()) continue;
+      local_rank_ = static_cast<int>(at - ranks.begin());
+      local_size_ = static_cast<int>(ranks.size());
+    }
   }
 
   void begin(std::size_t num_requests) {
@@ -263,8 +293,9 @@ class MpiCommunicator final : public Communicator {
   std::shared_ptr<SessionState> state_;
   int rank_ = 0;
   int world_size_ = 1;
-  int local_rank_;
-  int local_size_;
+  int local_rank_ = 0;
+  int local_size_ = 1;
+  Hosts hosts_;
   // Kept between calls: no allocation once they are large enough.
   std::vector<MPI_Request> requests_;
   std::vector<MPI_Status> statuses_;
@@ -297,7 +328,8 @@ MpiSession::MpiSession() : impl_(std::make_unique<Impl>()) {
 MpiSession::~MpiSession() {
   SessionState& state = *impl_->state;
   const bool unwinding = std::uncaught_exceptions() > impl_->num_exceptions;
-  if (unwinding || state.failed || state.num_calls > 0) return;
+  if (unwinding || state.failed || state.num_calls > 0 || state.windows.in_use()) return;
+  state.windows.free_all();
   state.finalized = true;
   MPI_Finalize();
 }

@@ -4,7 +4,10 @@
 #include <algorithm>
 #include <condition_variable>
 #include <cstring>
+#include <map>
 #include <mutex>
+
+#include <sys/mman.h>
 
 #include "base/error.h"
 #include "base/text.h"
@@ -60,11 +63,57 @@ class Queue {
   std::size_t head_ = 0;
 };
 
+/// Zeroed pages of this process, in place of what real ranks of a host would share.
+class Segment {
+ public:
+  explicit Segment(std::int64_t num_bytes) : size_(static_cast<std::size_t>(num_bytes) + 1) {
+    data_ = ::mmap(nullptr, size_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (data_ == MAP_FAILED) {
+      throw Error(Exit::unavailable, cat("memory: cannot share ", num_bytes, " bytes"));
+    }
+  }
+  ~Segment() { ::munmap(data_, size_); }
+  Segment(const Segment&) = delete;
+  Segment& operator=(const Segment&) = delete;
+  [[nodiscard]] std::byte* data() const { return static_cast<std::byte*>(data_); }
+
+ private:
+  std::size_t size_;
+  void* data_ = nullptr;
+};
+
+/// One rank's view; segments live until the last rank's view is gone.
+class ThreadSharedMemory final : public SharedMemory {
+ public:
+  explicit ThreadSharedMemory(std::vector<std::shared_ptr<Segment>> segments)
+      : segments_(std::move(segments)) {}
+  [[nodiscard]] std::byte* segment(int local_rank) const override {
+    return segments_[static_cast<std::size_t>(local_rank)]->data();
+  }
+
+ private:
+  std::vector<std::shared_ptr<Segment>> segments_;
+};
+
+Hosts group_by_host(int world_size, const std::vector<int>& host_of) {
+  Hosts hosts;
+  std::map<int, std::size_t> index_of;
+  for (int r = 0; r < world_size; ++r) {
+    const int host = host_of.empty() ? 0 : host_of[static_cast<std::size_t>(r)];
+    const auto [at, is_new] = index_of.try_emplace(host, hosts.size());
+    if (is_new) hosts.emplace_back();
+    hosts[at->second].push_back(r);
+  }
+  return hosts;
+}
+
 /// One channel: its mail and the channels duplicated from it. Guarded by the family's mutex.
 struct Group {
-  Group(std::shared_ptr<Family> the_family, int the_world_size)
+  Group(std::shared_ptr<Family> the_family, int the_world_size, Hosts the_hosts)
       : family(std::move(the_family)),
         world_size(the_world_size),
+        hosts(std::move(the_hosts)),
+        segments(static_cast<std::size_t>(the_world_size)),
         gone(static_cast<std::size_t>(the_world_size), false),
         queues(static_cast<std::size_t>(the_world_size) *
                static_cast<std::size_t>(the_world_size)) {}
@@ -74,6 +123,8 @@ struct Group {
   }
   std::shared_ptr<Family> family;
   int world_size;
+  Hosts hosts;
+  std::vector<std::shared_ptr<Segment>> segments;  // each rank's newest, while share() goes on
   std::vector<bool> gone;
   std::vector<Queue> queues;
   std::vector<std::shared_ptr<Group>> duplicates;  // in the order in which ranks ask for them
@@ -135,7 +186,14 @@ void reduce(const Buffer& into, const void* from, ReduceOp op) {
 class ThreadCommunicator final : public Communicator {
  public:
   ThreadCommunicator(std::shared_ptr<Group> group, int rank)
-      : group_(std::move(group)), family_(*group_->family), rank_(rank) {}
+      : group_(std::move(group)), family_(*group_->family), rank_(rank) {
+    for (const std::vector<int>& ranks : group_->hosts) {
+      const auto at = std::find(ranks.begin(), ranks.end(), rank_);
+      if (at == ranks.end()) continue;
+      local_rank_ = static_cast<int>(at - ranks.begin());
+      host_ranks_ = ranks;
+    }
+  }
   ~ThreadCommunicator() override {
     const std::lock_guard lock(family_.mutex);
     group_->gone[static_cast<std::size_t>(rank_)] = true;
@@ -144,9 +202,35 @@ class ThreadCommunicator final : public Communicator {
 
   [[nodiscard]] int rank() const override { return rank_; }
   [[nodiscard]] int world_size() const override { return group_->world_size; }
-  [[nodiscard]] int local_rank() const override { return rank_; }
-  [[nodiscard]] int local_size() const override { return group_->world_size; }
+  [[nodiscard]] int local_rank() const override { return local_rank_; }
+  [[nodiscard]] int local_size() const override { return static_cast<int>(host_ranks_.size()); }
+  [[nodiscard]] Hosts hosts() const override { return group_->hosts; }
   [[nodiscard]] std::string name() const override { return "thread"; }
+
+  [[nodiscard]] std::unique_ptr<SharedMemory> share(std::int64_t num_bytes) override {
+    {
+      const auto mine = std::make_shared<Segment>(num_bytes);
+      const std::lock_guard lock(family_.mutex);
+      group_->segments[static_cast<std::size_t>(rank_)] = mine;
+    }
+    barrier();
+    std::vector<std::shared_ptr<Segment>> segments;
+    {
+      const std::lock_guard lock(family_.mutex);
+      for (const int r : host_ranks_) {
+        segments.push_back(group_->segments[static_cast<std::size_t>(r)]);
+      }
+    }
+    barrier();  // nobody's segment is replaced before all have it
+    const std::lock_guard lock(family_.mutex);
+    group_->segments[static_cast<std::size_t>(rank_)] = nullptr;
+    return std::make_unique<ThreadSharedMemory>(std::move(segments));
+  }
+
+  [[nodiscard]] bool knows_lost(int peer) const override {
+    const std::lock_guard lock(family_.mutex);
+    return family_.aborted_by >= 0 || group_->gone[static_cast<std::size_t>(peer)];
+  }
 
   void allreduce(Buffer buffer, ReduceOp op) override {
     const std::size_t num_bytes = static_cast<std::size_t>(buffer.count) * size_bytes(buffer.dtype);
@@ -204,7 +288,8 @@ class ThreadCommunicator final : public Communicator {
   [[nodiscard]] std::unique_ptr<Communicator> duplicate() override {
     const std::lock_guard lock(family_.mutex);
     if (group_->duplicates.size() == num_duplicates_) {
-      group_->duplicates.push_back(std::make_shared<Group>(group_->family, group_->world_size));
+      group_->duplicates.push_back(
+          std::make_shared<Group>(group_->family, group_->world_size, group_->hosts));
     }
     return std::make_unique<ThreadCommunicator>(group_->duplicates[num_duplicates_++], rank_);
   }
@@ -274,6 +359,8 @@ class ThreadCommunicator final : public Communicator {
   std::shared_ptr<Group> group_;
   Family& family_;
   int rank_;
+  int local_rank_ = 0;
+  std::vector<int> host_ranks_;
   std::size_t num_duplicates_ = 0;
   std::vector<Send> sends_;
   std::vector<Receive> receives_;
@@ -282,9 +369,13 @@ class ThreadCommunicator final : public Communicator {
 
 }  // namespace
 
-std::vector<std::unique_ptr<Communicator>> make_thread_group(int world_size) {
+std::vector<std::unique_ptr<Communicator>> make_thread_group(int world_size,
+                                                             const std::vector<int>& host_of) {
   DLT_CHECK(world_size > 0, "make_thread_group: at least one rank");
-  const auto group = std::make_shared<Group>(std::make_shared<Family>(), world_size);
+  DLT_CHECK(host_of.empty() || host_of.size() == static_cast<std::size_t>(world_size),
+            "make_thread_group: a host for each rank");
+  const auto group = std::make_shared<Group>(std::make_shared<Family>(), world_size,
+                                             group_by_host(world_size, host_of));
   std::vector<std::unique_ptr<Communicator>> ranks;
   ranks.reserve(static_cast<std::size_t>(world_size));
   for (int r = 0; r < world_size; ++r) {
