@@ -12,11 +12,13 @@ struct HostWaitOptions {
   double timeout_s = 0;  // 0: for ever; somebody else watches the time
   // The waiting thread shares its core with one that computes: sleep rather than look all the time.
   bool beside_work = false;
+  // There are more threads than cores: the one waited for may need this core.
+  bool crowded = false;
 };
 
-/// Waits by looking: for what another rank of the host writes into shared memory. Looks without a
-/// pause for some microseconds, which is longer than a peer takes that is under way, and then gives
-/// the core away between looks, because there may be more ranks than cores.
+/// Waits by looking: for what another rank of the host writes into shared memory. Looks without
+/// giving the core away for some microseconds, which is longer than a peer takes that is under way
+/// (shorter where it is crowded), and then gives the core away between looks.
 class HostWait {
  public:
   HostWait(const comm::Communicator& comm, HostWaitOptions options)
@@ -26,7 +28,8 @@ class HostWait {
   ///         waited 30 s for bucket 3 of step 812 from rank 1" after the timeout
   template <typename Ready, typename What>
   void until(Ready ready, int peer, What what) const {
-    for (int look = 0; look < kLooks; ++look) {
+    const int num_looks = options_.crowded ? kCrowded_looks : kLooks;
+    for (int look = 0; look < num_looks; ++look) {
       if (ready()) return;
       pause();
     }
@@ -40,6 +43,7 @@ class HostWait {
 
  private:
   static constexpr int kLooks = 2000;
+  static constexpr int kCrowded_looks = 20;
   enum class Outcome : bool { goes_on, ends };
   /// The slow part of a wait.
   class Patience {

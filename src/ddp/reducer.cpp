@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "base/clock.h"
+#include "base/cpu.h"
 #include "base/error.h"
 #include "base/text.h"
 #include "ddp/host_memory.h"
@@ -117,6 +118,7 @@ struct Reducer::Impl {
   StepMessage message_;
   std::unique_ptr<comm::Communicator> comm_;  // the communication thread's; null with one rank
   std::unique_ptr<HostMemory> memory_;        // null: the buffers are this rank's alone
+  HostWaitOptions host_wait_;
   LocalSums local_;
   SystemClock clock_;
   tensor::Storage own_reduced_;  // of a rank without leaves
@@ -186,8 +188,12 @@ void Reducer::Impl::place_result() {
 void Reducer::Impl::make_reduction() {
   const comm::Hosts hosts = comm_->hosts();
   // Without other hosts the main thread waits, for a limited time and with nothing else to do.
-  const HostWaitOptions wait = hosts.size() == 1 ? HostWaitOptions{.timeout_s = options_.timeout_s}
-                                                 : HostWaitOptions{.beside_work = true};
+  host_wait_.crowded = comm_->local_size() * options_.num_workers > online_cores();
+  if (hosts.size() == 1) {
+    host_wait_.timeout_s = options_.timeout_s;
+  } else {
+    host_wait_.beside_work = true;
+  }
   if (memory_) memory_->publish(*comm_, local_.results());
   reduction_ = make_bucket_reduction(options_.reduction, {.rank = rank_,
                                                           .division = division_,
@@ -197,7 +203,7 @@ void Reducer::Impl::make_reduction() {
                                                           .shards = options_.shards,
                                                           .memory = memory_.get(),
                                                           .hosts = hosts,
-                                                          .wait = wait,
+                                                          .wait = host_wait_,
                                                           .generation = options_.generation});
 }
 
@@ -304,9 +310,7 @@ void Reducer::Impl::exchange_here() {
                     .step = step_,
                     .bucket = num_buckets(),
                     .sequence = num_steps_};
-  call_here([&] {
-    message_.exchange(memory_->board(), stamp, HostWait(*comm_, {.timeout_s = options_.timeout_s}));
-  });
+  call_here([&] { message_.exchange(memory_->board(), stamp, HostWait(*comm_, host_wait_)); });
   exposed_s_ += clock_.monotonic_s() - from_s;
 }
 

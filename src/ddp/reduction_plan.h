@@ -50,6 +50,8 @@ class ReductionPlan {
   /// From the nodes of all hosts to the sum of all leaves.
   [[nodiscard]] const NodeSum& root_sum() const { return root_; }
 
+  /// What a lane reduces, without shards.
+  [[nodiscard]] Bucket slice(const Bucket& bucket, int lane) const;
   /// The elements which the lane's rank on this host finishes: a part of the lane's slice, all of
   /// it in a small bucket, for which one round of messages is faster than two.
   [[nodiscard]] Bucket part(const Bucket& bucket, int lane, int host) const;
@@ -74,8 +76,6 @@ class ReductionPlan {
   void sum_root(const LeafDivision& division);
   [[nodiscard]] std::int64_t num_nodes(int host) const;
   [[nodiscard]] std::int64_t longest_part(const std::vector<Bucket>& buckets, int rank) const;
-
-  [[nodiscard]] Bucket slice(const Bucket& bucket, int lane) const;
 
   comm::Hosts hosts_;
   std::optional<ShardPlan> shards_;
