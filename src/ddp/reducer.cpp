@@ -258,7 +258,11 @@ void Reducer::Impl::close_step(const ControlWord& control) {
     local_.give_up(w, [this](std::size_t bucket) { rank_final(bucket); });
     if (word.error == 0) word.error = static_cast<std::int32_t>(Exit::internal);
   }
-  message_.set_control(step_, word);
+  message_.set_control({.generation = options_.generation,
+                        .step = step_,
+                        .bucket = num_buckets(),
+                        .sequence = num_steps_},
+                       word);
   const std::lock_guard lock(mutex_);
   closing_ = true;
   work_.notify_one();
@@ -306,11 +310,7 @@ void Reducer::Impl::reduce_here(std::size_t end) {
 /// Ranges that are needed everywhere are in the host's one result.
 void Reducer::Impl::exchange_here() {
   const double from_s = clock_.monotonic_s();
-  const Stamp stamp{.generation = options_.generation,
-                    .step = step_,
-                    .bucket = num_buckets(),
-                    .sequence = num_steps_};
-  call_here([&] { message_.exchange(memory_->board(), stamp, HostWait(*comm_, host_wait_)); });
+  call_here([&] { message_.exchange(memory_->board(), HostWait(*comm_, host_wait_)); });
   exposed_s_ += clock_.monotonic_s() - from_s;
 }
 

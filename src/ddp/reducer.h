@@ -50,13 +50,15 @@ inline constexpr int kBuckets_ahead = 2;
 
 /// What all ranks decide together at the end of a step. Flags are combined by maximum over ranks.
 struct ControlWord {
-  std::int32_t stop = 0;   // a signal asked for it: save, then exit 75
-  std::int32_t error = 0;  // Exit code of a failure on this rank, 0 if none
+  std::int32_t stop = 0;           // a signal asked for it: save, then exit 75
+  std::int32_t error = 0;          // Exit code of a failure on this rank, 0 if none
+  std::uint64_t weights_hash = 0;  // of this rank's replica, to be compared; 0: not in this step
 };
 struct StepResult {
   ControlWord control;
-  int error_rank = -1;       // lowest rank whose error is not 0
-  std::vector<double> sums;  // num_sums totals over all leaves, added along the leaf tree
+  int error_rank = -1;           // lowest rank whose error is not 0
+  bool replicas_differ = false;  // the ranks' weights_hash are not all the same
+  std::vector<double> sums;      // num_sums totals over all leaves, added along the leaf tree
 };
 
 /// When a bucket of a step moved, in seconds since begin_step.

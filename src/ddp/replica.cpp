@@ -123,7 +123,51 @@ void require_one_value(const std::string& fact, const std::vector<Account>& acco
       hint_for(fact));
 }
 
+/// "rank 1 (hostB): 17", one for each hash.
+std::string describe_groups(const std::map<std::string, std::vector<std::size_t>>& ranks_of,
+                            const std::vector<Account>& accounts) {
+  std::vector<std::string> groups;
+  for (const auto& [value, ranks] : ranks_of) {
+    groups.push_back(cat(describe(ranks, accounts), ": ", value));
+  }
+  return join(groups);
+}
+
 }  // namespace
+
+void require_equal_replicas(comm::Communicator& comm, const std::string& host, std::int64_t step,
+                            std::uint64_t hash) {
+  const std::string fact = "weights";
+  const std::vector<Account> accounts = gather_accounts(comm, host, {{fact, cat(hash)}});
+  std::map<std::string, std::vector<std::size_t>> ranks_of;
+  for (std::size_t r = 0; r < accounts.size(); ++r) {
+    ranks_of[accounts[r].value(fact)].push_back(r);
+  }
+  if (ranks_of.size() == 1) return;
+  const auto smaller = [](const auto& a, const auto& b) {
+    return a.second.size() < b.second.size();
+  };
+  const auto right = std::max_element(ranks_of.begin(), ranks_of.end(), smaller);
+  const auto num_as_large = std::count_if(ranks_of.begin(), ranks_of.end(), [&](const auto& group) {
+    return group.second.size() == right->second.size();
+  });
+  const std::string where = cat("weights after step ", step);
+  if (num_as_large > 1) {
+    throw Error(Exit::internal,
+                cat("the ranks differ in the ", where, ": ", describe_groups(ranks_of, accounts)),
+                "replicas must be equal: suspect the memory or processor of one of them");
+  }
+  const std::string expected = right->first;
+  ranks_of.erase(right);
+  std::vector<std::size_t> odd;
+  for (const auto& [value, ranks] : ranks_of) odd.insert(odd.end(), ranks.begin(), ranks.end());
+  std::sort(odd.begin(), odd.end());
+  throw Error(Exit::internal,
+              cat(describe(odd, accounts), odd.size() > 1 ? ": differ" : ": differs",
+                  " from the other ranks in the ", where, ": ", describe_groups(ranks_of, accounts),
+                  ", expected ", expected),
+              "replicas must be equal: suspect that rank's memory or processor");
+}
 
 void require_agreement(comm::Communicator& comm, const std::string& host,
                        const std::vector<std::pair<std::string, std::string>>& facts) {

@@ -21,6 +21,13 @@ namespace dlt::ddp {
 void require_agreement(comm::Communicator& comm, const std::string& host,
                        const std::vector<std::pair<std::string, std::string>>& facts);
 
+/// Compares the hashes of the ranks' weights after `step` steps. Collective.
+/// errors  Error(Exit::internal) on every rank naming the odd ranks, those outside the largest
+/// group
+///         of equal hashes; with no largest one all are named
+void require_equal_replicas(comm::Communicator& comm, const std::string& host, std::int64_t step,
+                            std::uint64_t hash);
+
 /// Ends a phase in which any rank may have failed. If none did, returns. Otherwise throws on every
 /// rank the failure of the lowest failing rank, its message prefixed by "rank N (HOST): " unless
 /// all ranks failed alike. Collective.

@@ -31,8 +31,8 @@ std::span<double> StepMessage::sums(int leaf) {
                                   num_sums_);
 }
 
-void StepMessage::set_control(std::int64_t step, const ControlWord& control) {
-  const Header header{step, control};
+void StepMessage::set_control(const Stamp& stamp, const ControlWord& control) {
+  const Header header{stamp, control};
   std::memcpy(send_.data(), &header, sizeof header);
 }
 
@@ -47,8 +47,8 @@ std::int64_t StepMessage::num_bytes() const {
   return static_cast<std::int64_t>(stride_ * sizeof(double));
 }
 
-void StepMessage::exchange(HostBoard& board, const Stamp& stamp, const HostWait& wait) {
-  board.allgather(stamp, send_.data(), all_.data(), wait);
+void StepMessage::exchange(HostBoard& board, const HostWait& wait) {
+  board.allgather(header_of(send_.data()).stamp, send_.data(), all_.data(), wait);
   combine_control();
   combine_sums();
 }
@@ -66,11 +66,12 @@ void StepMessage::exchange(comm::Communicator* comm) {
 void StepMessage::combine_control() {
   result_.control = {};
   result_.error_rank = -1;
+  result_.replicas_differ = false;
   const Header mine = header_of(send_.data());
   for (int r = 0; r < division_.world_size(); ++r) {
     const Header header = header_of(all_.data() + static_cast<std::size_t>(r) * stride_);
-    DLT_CHECK(header.step == mine.step, cat("rank ", r, " is at step ", header.step, ", rank ",
-                                            rank_, " at step ", mine.step));
+    require_expected(header.stamp, r, mine.stamp, rank_);
+    if (header.control.weights_hash != mine.control.weights_hash) result_.replicas_differ = true;
     result_.control.stop = std::max(result_.control.stop, header.control.stop);
     result_.control.error = std::max(result_.control.error, header.control.error);
     if (header.control.error != 0 && result_.error_rank < 0) result_.error_rank = r;

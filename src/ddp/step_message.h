@@ -9,6 +9,7 @@
 #include "ddp/host_board.h"
 #include "ddp/leaf_tree.h"
 #include "ddp/reducer.h"
+#include "ddp/stamp.h"
 
 namespace dlt::ddp {
 
@@ -21,19 +22,19 @@ class StepMessage {
   void clear();
   /// Sums of a leaf of this rank; leaf counts from the rank's first.
   [[nodiscard]] std::span<double> sums(int leaf);
-  void set_control(std::int64_t step, const ControlWord& control);
+  void set_control(const Stamp& stamp, const ControlWord& control);
   /// Bytes of one rank's message.
   [[nodiscard]] std::int64_t num_bytes() const;
   /// Collective; comm may be null with one rank.
-  /// errors  Error(Exit::internal) if the ranks are at different steps
+  /// errors  Error(Exit::internal) naming both sides if the ranks are at different steps
   void exchange(comm::Communicator* comm);
   /// The same among the ranks of a host, if all ranks are on it. errors  as HostBoard's, too
-  void exchange(HostBoard& board, const Stamp& stamp, const HostWait& wait);
+  void exchange(HostBoard& board, const HostWait& wait);
   [[nodiscard]] const StepResult& result() const { return result_; }
 
  private:
   struct Header {
-    std::int64_t step = 0;
+    Stamp stamp;
     ControlWord control;
   };
   static constexpr std::size_t kHeader_doubles = sizeof(Header) / sizeof(double);

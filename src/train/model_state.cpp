@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/hash.h"
 #include "base/text.h"
 #include "checkpoint/safetensors.h"
 
@@ -130,6 +131,10 @@ void ModelState::save(checkpoint::Checkpoint& checkpoint,
 
 std::string ModelState::weights_hash() const {
   return checkpoint::weights_hash(optim::unflatten(*layout_, "", params()));
+}
+
+std::uint64_t ModelState::replica_hash() const {
+  return xxh3({params_.data(), static_cast<std::size_t>(params_.size_bytes())});
 }
 
 std::string ModelState::first_nonfinite() const {

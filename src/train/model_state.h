@@ -63,6 +63,8 @@ class ModelState {
   [[nodiscard]] const std::vector<float*>& states() const { return states_; }
   [[nodiscard]] const tensor::FlatLayout& layout() const { return *layout_; }
   [[nodiscard]] std::string weights_hash() const;
+  /// Of the parameters' bytes as they lie in memory: quick, to compare replicas of one run.
+  [[nodiscard]] std::uint64_t replica_hash() const;
   /// Name of the first parameter that holds a NaN or an infinity, "" if none does.
   [[nodiscard]] std::string first_nonfinite() const;
 

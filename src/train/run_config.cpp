@@ -139,6 +139,7 @@ void read_comm(MapReader comm, RunConfig& out) {
     out.bucket_bytes = std::max<std::int64_t>(64, std::llround(*bucket_mb * 1048576.0));
   out.overlap = comm.boolean("overlap", true);
   out.shared_memory = comm.choice("shared_memory", {"auto", "off"}, std::string("auto")) == "auto";
+  out.verify_every = comm.integer("verify_every", {.min = 0, .max = kMaxSteps}, 100);
   (void)comm.choice("compression", {"none"}, std::string("none"));
   comm.finish();
 }

@@ -63,6 +63,7 @@ struct RunConfig {
   std::int64_t bucket_bytes = 0;  // 0: auto
   bool overlap = true;
   bool shared_memory = true;
+  std::int64_t verify_every = 100;  // steps between comparisons of the replicas; 0: never
 
   std::int64_t checkpoint_every_steps = 0;  // 0: only at the end
   int checkpoint_keep = 3;

@@ -7,7 +7,6 @@
 #include <cstring>
 
 #include "base/error.h"
-#include "base/hash.h"
 #include "base/text.h"
 #include "ddp/replica.h"
 #include "observe/json_object.h"
@@ -247,23 +246,9 @@ void TrainLoop::evaluate(Trainer& trainer) {
   log_->line(cat("step ", step_, "  eval  ", describe(last_eval_)));
 }
 
-void TrainLoop::require_equal_replicas() {
-  const std::int64_t num_bytes =
-      train_program_->layout().total * static_cast<std::int64_t>(sizeof(float));
-  const auto* bytes = reinterpret_cast<const std::byte*>(state_->params());
-  const std::uint64_t hash = xxh3({bytes, static_cast<std::size_t>(num_bytes)});
-  try {
-    ddp::require_agreement(*comm_, job_->around_.host,
-                           {{cat("weights after step ", step_), cat(hash)}});
-  } catch (const Error& error) {
-    throw Error(Exit::internal, error.what(),
-                "replicas must be equal: suspect that rank's memory or processor");
-  }
-}
-
 void TrainLoop::save(Trainer& trainer) {
   trainer.settle();
-  require_equal_replicas();
+  ddp::require_equal_replicas(*comm_, job_->around_.host, step_, state_->replica_hash());
   const std::string bad = state_->first_nonfinite();
   if (!bad.empty()) {
     throw Error(

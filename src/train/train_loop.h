@@ -40,7 +40,6 @@ class TrainLoop {
   /// Collective; rank 0 writes.
   void save(Trainer& trainer);
   void write_checkpoint(const std::vector<float*>& whole_states);
-  void require_equal_replicas();
   [[nodiscard]] RunSummary summarize(Trainer& trainer);
   void write_manifest(const std::vector<std::string>& hosts);
   void write_summary(const RunSummary& summary);

@@ -259,11 +259,15 @@ StepReport Trainer::step(const StepRequest& request) {
   const double computed = parts_.clock.monotonic_s();
   const double waits_s = param_wait_s + reducer_.stalled_s();
   report.compute_s = computed - start - report.data_wait_s - waits_s;
+  if (control.error == 0) control.weights_hash = due_weights_hash();
   reducer_.close_step(control);
   const bool early = updates_early_ && control.error == 0;
   if (early) update_as_buckets_land(report);
   const ddp::StepResult& result = reducer_.finish_step();
   if (result.control.error != 0) throw_failure();
+  if (result.replicas_differ) {
+    ddp::require_equal_replicas(parts_.comm, parts_.host, next_step_, control.weights_hash);
+  }
 
   report.sums = result.sums;
   report.stop = result.control.stop != 0;
@@ -272,6 +276,15 @@ StepReport Trainer::step(const StepRequest& request) {
   report.buckets = reducer_.times();
   ++next_step_;
   return report;
+}
+
+/// Of the weights this step's leaves used, once in comm.verify_every steps; else 0.
+std::uint64_t Trainer::due_weights_hash() {
+  const std::int64_t every = parts_.config.verify_every;
+  const bool due = every > 0 && next_step_ > 0 && next_step_ % every == 0;
+  if (!due || parts_.comm.world_size() == 1) return 0;
+  if (plan_->shards) (void)reducer_.wait_gathered(0);
+  return std::max<std::uint64_t>(1, state_->replica_hash());
 }
 
 optim::StepUpdate Trainer::step_update(const StepReport& report, double scale) const {

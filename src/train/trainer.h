@@ -95,6 +95,7 @@ class Trainer {
   void run_worker(int index);
   void run_leaves(Worker& worker, int index);
   [[nodiscard]] bool begins_epoch() const;
+  [[nodiscard]] std::uint64_t due_weights_hash();
   void throw_failure();
   [[nodiscard]] optim::StepUpdate step_update(const StepReport& report, double scale) const;
   void update_as_buckets_land(StepReport& report);

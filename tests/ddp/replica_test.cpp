@@ -64,6 +64,29 @@ TEST(Replica, OddRankIsNamedWithHostFactAndBothValuesOnEveryRank) {
   }
 }
 
+TEST(Replica, ReplicasThatDifferFromMostAreNamed) {
+  const auto all = outcomes(5, [](comm::Communicator& comm) {
+    const std::uint64_t hash = comm.rank() == 1 ? 7 : comm.rank() == 4 ? 9 : 5;
+    require_equal_replicas(comm, host_of(comm), 300, hash);
+  });
+  for (const Outcome& outcome : all) {
+    EXPECT_EQ(outcome.message,
+              "ranks 1, 4 (host1, host4): differ from the other ranks in the weights after step "
+              "300: rank 1 (host1): 7, rank 4 (host4): 9, expected 5");
+    EXPECT_EQ(outcome.exit, Exit::internal);
+  }
+}
+
+TEST(Replica, WithoutAMajorityAllReplicasAreNamed) {
+  const auto all = outcomes(2, [](comm::Communicator& comm) {
+    require_equal_replicas(comm, host_of(comm), 4, comm.rank() == 0 ? 1 : 2);
+  });
+  for (const Outcome& outcome : all) {
+    EXPECT_EQ(outcome.message,
+              "the ranks differ in the weights after step 4: rank 0 (host0): 1, rank 1 (host1): 2");
+  }
+}
+
 TEST(Replica, RankZeroCanBeTheOddOne) {
   const auto all = outcomes(3, [](comm::Communicator& comm) {
     require_agreement(comm, "h", {{"data", comm.rank() == 0 ? "new" : "old"}});

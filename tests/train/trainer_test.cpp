@@ -2,7 +2,10 @@
 #include "train/trainer.h"
 
 #include <atomic>
+#include <functional>
+#include <mutex>
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "ops/ops.h"
@@ -15,10 +18,11 @@
 namespace dlt::train_test {
 namespace {
 
-/// Allocations of all threads in `steps` steps on `ranks` ranks, after a first few.
-long allocations_in_steps(const JobFiles& files, int ranks, int threads,
-                          const std::vector<std::string>& overrides) {
-  std::atomic<long> counted_here{0};
+using Body = std::function<void(comm::Communicator&, train::Trainer&, train::ModelState&)>;
+
+/// Runs body on each of `ranks` ranks.
+void with_trainers(const JobFiles& files, int ranks, int threads,
+                   const std::vector<std::string>& overrides, const Body& body) {
   run_ranks(ranks, [&](comm::Communicator& comm) {
     const autodiff::OpTable table = ops::make_op_table();
     const auto backend = tensor::make_cpu_backend();
@@ -44,6 +48,16 @@ long allocations_in_steps(const JobFiles& files, int ranks, int threads,
                             .plan = &plan},
                            *dataset, state,
                            {.num_leaves = 6, .first_step = 0, .end_step = 60, .total_steps = 60});
+    body(comm, trainer, state);
+    trainer.settle();
+  });
+}
+
+/// Allocations of all threads in 40 steps on `ranks` ranks, after a first few.
+long allocations_in_steps(const JobFiles& files, int ranks, int threads,
+                          const std::vector<std::string>& overrides) {
+  std::atomic<long> counted_here{0};
+  const Body body = [&](comm::Communicator& comm, train::Trainer& trainer, train::ModelState&) {
     for (int i = 0; i < 12; ++i) (void)trainer.step({.want_norm = true});
     comm.barrier();
     const long before = test::num_allocations();
@@ -51,8 +65,8 @@ long allocations_in_steps(const JobFiles& files, int ranks, int threads,
     const long after = test::num_allocations();
     comm.barrier();
     if (comm.rank() == 0) counted_here = after - before;
-    trainer.settle();
-  });
+  };
+  with_trainers(files, ranks, threads, overrides, body);
   return counted_here;
 }
 
@@ -77,6 +91,46 @@ TEST(Trainer, StepsAllocateNothing) {
                                  {"data.augment={mixup: {}}",
                                   "metrics=[accuracy, f1, confusion_matrix, perplexity]"}),
             0);
+}
+
+/// Changes a weight of the last rank behind the second step; what step threw on a rank at which
+/// step. The comparison is due every three steps.
+std::string differing_replica(int ranks, const std::string& shard) {
+  const TempFolder folder;
+  const JobFiles files = write_small_job(folder, 47);
+  std::atomic<int> named{0};
+  std::string message;
+  std::mutex mutex;
+  with_trainers(files, ranks, 1, {"comm.verify_every=3", shard},
+                [&](comm::Communicator& comm, train::Trainer& trainer, train::ModelState& state) {
+                  for (int i = 0; i < 2; ++i) (void)trainer.step({});
+                  trainer.settle();
+                  if (comm.rank() == ranks - 1) state.params()[5] += 1e-7F;
+                  (void)trainer.step({});
+                  try {
+                    (void)trainer.step({});
+                  } catch (const Error& error) {
+                    EXPECT_EQ(error.exit(), Exit::internal);
+                    ++named;
+                    const std::lock_guard lock(mutex);
+                    message = error.what();
+                  }
+                });
+  EXPECT_EQ(named, ranks);
+  return message;
+}
+
+TEST(Trainer, ReplicaThatDiffersIsNamedAtTheNextComparison) {
+  EXPECT_THAT(differing_replica(3, "train.shard=none"),
+              testing::StartsWith("rank 2 (here): differs from the other ranks in the weights "
+                                  "after step 3: "));
+}
+
+TEST(Trainer, OfTwoReplicasThatDifferBothAreNamed) {
+  const std::string message = differing_replica(2, "train.shard=none");
+  EXPECT_THAT(message, testing::StartsWith("the ranks differ in the weights after step 3: rank "));
+  EXPECT_THAT(message, testing::HasSubstr("rank 0 (here): "));
+  EXPECT_THAT(message, testing::HasSubstr("rank 1 (here): "));
 }
 
 TEST(Trainer, CountingAllocatorCounts) {
