@@ -7,7 +7,7 @@ set -euo pipefail
 packages=(g++ cmake ninja-build libopenmpi-dev openmpi-bin libhdf5-dev libyaml-cpp-dev
   libboost-dev libdnnl-dev libspdlog-dev libfmt-dev libcli11-dev libssl-dev libxxhash-dev
   nlohmann-json3-dev zlib1g-dev)
-test_packages=(libgtest-dev libgmock-dev libbenchmark-dev clang-format-14)
+test_packages=(libgtest-dev libgmock-dev libbenchmark-dev clang-format-14 mpich libmpich-dev)
 
 case "${1:-}" in
   run) ;;
