@@ -24,20 +24,6 @@ namespace {
 
 constexpr double kLongest_wait_s = 1e6;  // a deadline that the clock's arithmetic can hold
 
-void check_options(const ReducerOptions& options) {
-  DLT_CHECK(options.num_leaves > 0 && options.num_workers > 0 && options.num_sums >= 0,
-            cat("reducer: ", options.num_leaves, " leaves, ", options.num_workers, " workers, ",
-                options.num_sums, " sums"));
-  std::int64_t at = 0;
-  for (const Bucket& bucket : options.buckets) {
-    DLT_CHECK(bucket.begin == at && bucket.end > at, cat("reducer: no bucket begins at ", at));
-    at = bucket.end;
-  }
-  DLT_CHECK(!options.release || options.shards, "reducer: only shards leave memory to be released");
-  DLT_CHECK(at == options.total,
-            cat("reducer: buckets end at ", at, " of ", options.total, " elements"));
-}
-
 LocalSums::Options local_options(const ReducerOptions& options, const LeafRange& leaves,
                                  HostMemory* memory = nullptr) {
   return {.total = options.total,
@@ -65,13 +51,6 @@ std::unique_ptr<HostMemory> share_memory(comm::Communicator* comm, const Reducer
 }
 
 }  // namespace
-
-bool ReducerOptions::wants_shared_memory(const comm::Hosts& hosts) const {
-  const bool any_host_of_several = std::any_of(
-      hosts.begin(), hosts.end(), [](const std::vector<int>& ranks) { return ranks.size() > 1; });
-  return shared_memory && reduction == Reduction::exact && !release && any_host_of_several &&
-         (!shards || hosts.size() == 1);
-}
 
 /// Main thread, workers and the communication thread meet here. Workers touch local_ and message_
 /// (their own leaves); the communication thread reads a bucket once it is ready, and message_ once
@@ -490,7 +469,7 @@ void Reducer::Impl::call(std::unique_lock<std::mutex>& lock, Call call) {
 }
 
 Reducer::Reducer(comm::Communicator& comm, ReducerOptions options) {
-  check_options(options);
+  options.check();
   impl_ = std::make_unique<Impl>(comm, std::move(options));
   const bool messages = impl_->comm_ && (!impl_->runs_inline() || impl_->gather_);
   if (messages) impl_->thread_ = std::thread(Impl::communicate, impl_.get());

@@ -38,6 +38,8 @@ struct ReducerOptions {
   /// back of which others may know nothing; with shards only where all ranks are on one host.
   bool shared_memory = true;
   std::int64_t generation = 0;  // of the supervisor's start; part of every message's stamp
+  /// errors  Error(Exit::internal) if they do not fit together
+  void check() const;
   /// Whether ranks on these hosts will share memory, if there is any.
   [[nodiscard]] bool wants_shared_memory(const comm::Hosts& hosts) const;
   [[nodiscard]] LeafDivision division(int world_size) const {
