@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "ddp/compression/reductions.h"
 #include "ddp/leaf_tree.h"
 #include "ddp/local_sums.h"
 #include "ddp/reduction_plan.h"
@@ -26,6 +27,20 @@ std::int64_t kept_bytes(const ReducerOptions& options, int rank, int num_buffers
 
 }  // namespace
 
+Cost cost_of_exact_reduction(const BucketReductionOptions& options) {
+  const comm::Hosts hosts =
+      options.hosts.empty() ? comm::lone_hosts(options.division.world_size()) : options.hosts;
+  const ReductionPlan plan(options.division, hosts, options.shards);
+  Cost cost;
+  cost.buffer_bytes = plan.received_bytes(options.buckets, options.rank) +
+                      plan.partial_bytes(options.buckets, options.rank) +
+                      plan.peer_bytes(options.buckets, options.rank);
+  for (const Bucket& bucket : options.buckets) {
+    cost.sent_bytes += plan.sent_bytes(bucket, options.rank);
+  }
+  return cost;
+}
+
 Cost planned_cost(const ReducerOptions& options, const comm::Hosts& hosts, int rank) {
   int world_size = 0;
   for (const std::vector<int>& ranks : hosts) world_size += static_cast<int>(ranks.size());
@@ -40,7 +55,7 @@ Cost planned_cost(const ReducerOptions& options, const comm::Hosts& hosts, int r
     cost.buffer_bytes += plan.num_buffers * buffer_stride_bytes(options.total);
   }
   if (mine.size() == 0 || shared) cost.buffer_bytes += flat_bytes;
-  if (world_size == 1) return cost;
+  if (world_size == 1 || options.reduction == Reduction::none) return cost;
   const bool written_once = mine.size() <= options.num_workers;
   if (options.release && options.overlap && written_once && mine.size() > 0) {
     cost.buffer_bytes = std::min(cost.buffer_bytes, kept_bytes(options, rank, mine.size()));
@@ -49,11 +64,18 @@ Cost planned_cost(const ReducerOptions& options, const comm::Hosts& hosts, int r
     cost.sent_bytes = 2 * flat_bytes * (world_size - 1) / world_size;
     return cost;
   }
-  const ReductionPlan plan(division, shared ? hosts : comm::lone_hosts(world_size), options.shards);
-  cost.buffer_bytes += plan.received_bytes(options.buckets, rank) +
-                       plan.partial_bytes(options.buckets, rank) +
-                       plan.peer_bytes(options.buckets, rank);
-  for (const Bucket& bucket : options.buckets) cost.sent_bytes += plan.sent_bytes(bucket, rank);
+  BucketReductionOptions reduction{.rank = rank,
+                                   .division = division,
+                                   .buckets = options.buckets,
+                                   .shards = options.shards,
+                                   .compression = options.compression,
+                                   .ranges = options.ranges};
+  if (shared) reduction.hosts = hosts;
+  reduction.nodes.resize(cover(mine, options.num_leaves).size());
+  const Cost across = reduction.compression.active() ? cost_of_compressed_reduction(reduction)
+                                                     : cost_of_exact_reduction(reduction);
+  cost.buffer_bytes += across.buffer_bytes;
+  cost.sent_bytes += across.sent_bytes;
   if (options.shards) {  // the new parameters
     cost.sent_bytes +=
         options.shards->elements(rank) * (world_size - 1) * std::int64_t{sizeof(float)};

@@ -16,6 +16,9 @@ struct Cost {
   // gradients of a ring, the library may differ.
   std::int64_t sent_bytes = 0;
 };
+/// Of Reduction::exact without compression, beside the nodes; of options.nodes the number counts,
+/// and options.hosts where ranks share memory.
+[[nodiscard]] Cost cost_of_exact_reduction(const BucketReductionOptions& options);
 /// hosts: which ranks will share memory, if the options want it.
 [[nodiscard]] Cost planned_cost(const ReducerOptions& options, const comm::Hosts& hosts, int rank);
 

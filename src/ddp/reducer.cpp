@@ -32,7 +32,7 @@ LocalSums::Options local_options(const ReducerOptions& options, const LeafRange&
           .leaves = leaves,
           .num_workers = options.num_workers,
           .releases = options.release,
-          .one_sum = options.reduction == Reduction::fast,
+          .one_sum = options.reduction != Reduction::exact,
           .memory = memory != nullptr ? memory->buffers() : nullptr};
 }
 
@@ -183,7 +183,9 @@ void Reducer::Impl::make_reduction() {
                                                           .memory = memory_.get(),
                                                           .hosts = hosts,
                                                           .wait = host_wait_,
-                                                          .generation = options_.generation});
+                                                          .generation = options_.generation,
+                                                          .compression = options_.compression,
+                                                          .ranges = options_.ranges});
 }
 
 void Reducer::Impl::check_worker(int worker, int index) const {
@@ -562,6 +564,10 @@ void Reducer::begin_gather(tensor::Storage flat) { impl_->begin_gather(std::move
 double Reducer::wait_gathered(std::int64_t from) { return impl_->wait_gathered(from); }
 
 float* Reducer::reduced() const { return impl_->reduced_; }
+
+ReductionState Reducer::reduction_state() const {
+  return impl_->reduction_ ? impl_->reduction_->state() : ReductionState{};
+}
 
 double Reducer::exposed_s() const { return impl_->exposed_s_; }
 

@@ -25,7 +25,9 @@ struct ReducerOptions {
   int num_workers = 1;         // threads of this rank that run leaves
   int num_sums = 2;            // doubles each leaf adds to the step's message
   Reduction reduction = Reduction::exact;
-  bool overlap = true;  // false: buckets move only after the whole backward pass
+  CompressionOptions compression = {};     // of Reduction::exact
+  std::vector<GradientRange> ranges = {};  // what it does to which elements
+  bool overlap = true;                     // false: buckets move only after the whole backward pass
   std::optional<ShardPlan> shards =
       {};  // of these buckets: reduced() holds this rank's slices alone
   std::vector<Bucket> everywhere = {};  // ... and these ranges, which every rank needs
@@ -50,17 +52,21 @@ struct ReducerOptions {
 /// Buckets that are final in a worker and not reduced, at most, where memory is given back.
 inline constexpr int kBuckets_ahead = 2;
 
-/// What all ranks decide together at the end of a step. Flags are combined by maximum over ranks.
+/// What all ranks decide together at the end of a step. Combined by maximum over ranks.
 struct ControlWord {
   std::int32_t stop = 0;           // a signal asked for it: save, then exit 75
   std::int32_t error = 0;          // Exit code of a failure on this rank, 0 if none
   std::uint64_t weights_hash = 0;  // of this rank's replica, to be compared; 0: not in this step
+  double compute_s = 0;            // what this rank's leaves took, for whoever balances
+  std::int64_t nonfinite = 0;      // this rank's own gradient (Reduction::none) is not finite
 };
 struct StepResult {
   ControlWord control;
-  int error_rank = -1;           // lowest rank whose error is not 0
-  bool replicas_differ = false;  // the ranks' weights_hash are not all the same
-  std::vector<double> sums;      // num_sums totals over all leaves, added along the leaf tree
+  int error_rank = -1;            // lowest rank whose error is not 0
+  bool replicas_differ = false;   // the ranks' weights_hash are not all the same
+  std::vector<double> sums;       // num_sums totals over all leaves, added along the leaf tree
+  std::vector<double> rank_sums;  // of the leaves of each rank, num_sums a rank
+  std::vector<double> rank_compute_s;
 };
 
 /// When a bucket of a step moved, in seconds since begin_step.
@@ -126,6 +132,8 @@ class Reducer {
   /// same address in all steps. With shards: see ReducerOptions.
   [[nodiscard]] float* reduced() const;
 
+  /// What a compression carries from step to step; between steps, main thread.
+  [[nodiscard]] ReductionState reduction_state() const;
   /// Main thread, outside a step: adds up each number over all ranks. Exact where all ranks but one
   /// give zero. Collective.
   void add_up(std::span<double> values);

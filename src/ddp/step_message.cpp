@@ -19,6 +19,8 @@ StepMessage::StepMessage(int rank, const LeafDivision& division, int num_sums)
   all_.resize(stride_ * static_cast<std::size_t>(division_.world_size()));
   leaves_.resize(static_cast<std::size_t>(num_leaves) * num_sums_);
   result_.sums.resize(num_sums_);
+  result_.rank_compute_s.resize(static_cast<std::size_t>(division_.world_size()));
+  result_.rank_sums.resize(num_sums_ * static_cast<std::size_t>(division_.world_size()));
   std::vector<TreeNode> nodes;
   for (int leaf = 0; leaf < num_leaves; ++leaf) nodes.push_back({0, leaf});
   additions_ = merge(nodes, num_leaves).additions;
@@ -74,6 +76,9 @@ void StepMessage::combine_control() {
     if (header.control.weights_hash != mine.control.weights_hash) result_.replicas_differ = true;
     result_.control.stop = std::max(result_.control.stop, header.control.stop);
     result_.control.error = std::max(result_.control.error, header.control.error);
+    result_.rank_compute_s[static_cast<std::size_t>(r)] = header.control.compute_s;
+    result_.control.compute_s = std::max(result_.control.compute_s, header.control.compute_s);
+    result_.control.nonfinite = std::max(result_.control.nonfinite, header.control.nonfinite);
     if (header.control.error != 0 && result_.error_rank < 0) result_.error_rank = r;
   }
 }
@@ -84,6 +89,11 @@ void StepMessage::combine_sums() {
     const double* from = all_.data() + static_cast<std::size_t>(r) * stride_ + kHeader_doubles;
     std::copy_n(from, static_cast<std::size_t>(range.size()) * num_sums_,
                 leaves_.data() + static_cast<std::size_t>(range.begin) * num_sums_);
+    double* sums = result_.rank_sums.data() + static_cast<std::size_t>(r) * num_sums_;
+    std::fill_n(sums, num_sums_, 0.0);
+    for (std::size_t i = 0; i < static_cast<std::size_t>(range.size()) * num_sums_; ++i) {
+      sums[i % num_sums_] += from[i];
+    }
   }
   for (const Addition& addition : additions_) {
     double* dst = leaves_.data() + static_cast<std::size_t>(addition.dst) * num_sums_;

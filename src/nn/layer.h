@@ -36,6 +36,7 @@ struct RunningStatistics {
   std::string variance;
   double momentum = 0.1;                 // the share of the new batch, as in PyTorch
   std::int64_t elements_per_sample = 1;  // of one channel
+  bool synchronised = false;             // the layer's moments are those of the whole step
 };
 
 /// What a layer gives as the gradient of a statistic parameter.

@@ -6,7 +6,6 @@
 
 #include "base/error.h"
 #include "base/text.h"
-#include "ddp/leaf_tree.h"
 
 namespace dlt::train {
 
@@ -33,9 +32,10 @@ void CarriedState::clear() {
   for (std::vector<float>& values : values_) std::fill(values.begin(), values.end(), 0.0F);
 }
 
-void CarriedState::gather(comm::Communicator& comm, int num_leaves) {
+void CarriedState::gather(comm::Communicator& comm, const ddp::LeafDivision& division) {
+  const int num_leaves = division.num_leaves();
   for (int rank = 0; rank < comm.world_size(); ++rank) {
-    const ddp::LeafRange leaves = ddp::split({0, num_leaves}, comm.world_size(), rank);
+    const ddp::LeafRange leaves = division.of(rank);
     const std::int64_t begin = first_row(leaves.begin, num_leaves);
     const std::int64_t end = first_row(leaves.end, num_leaves);
     for (std::size_t i = 0; i < specs_.size(); ++i) {

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "comm/communicator.h"
+#include "ddp/leaf_tree.h"
 #include "nn/layer.h"
 #include "tensor/tensor.h"
 
@@ -26,7 +27,7 @@ class CarriedState {
   [[nodiscard]] const float* row(std::size_t state, std::int64_t row) const;
   void clear();
   /// Collective where there is a state.
-  void gather(comm::Communicator& comm, int num_leaves);
+  void gather(comm::Communicator& comm, const ddp::LeafDivision& division);
 
   /// Tensors "state.lstm_1.h", f32 [rows, size].
   void save(tensor::StateDict& to) const;

@@ -51,7 +51,9 @@ void CommPlan::describe(observe::Fields& fields) const {
 
 CommPlan plan_communication(const RunConfig& config, const autodiff::Program& program,
                             comm::Communicator& comm, const Clock& clock) {
-  if (config.bucket_bytes != 0 || comm.world_size() == 1 || program.layout().total == 0) {
+  // A compression's bits depend on the buckets, so no measurement may.
+  if (config.compression.active() || config.bucket_bytes != 0 || comm.world_size() == 1 ||
+      program.layout().total == 0) {
     return suppose_communication(config, program, comm.world_size());
   }
   CommPlan plan;

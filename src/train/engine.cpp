@@ -101,7 +101,9 @@ void divide_leaves(const RunConfig& config, int world_size, int rank, std::int64
                     " or more"));
   }
   const ddp::LeafRange leaves = ddp::split({0, out.num_leaves}, world_size, rank);
-  out.num_workers = std::clamp(out.threads, 1, std::max(1, leaves.size()));
+  // With balance the rank may get more leaves than it begins with.
+  const int most = config.balance ? out.num_leaves : leaves.size();
+  out.num_workers = std::clamp(out.threads, 1, std::max(1, most));
   out.leaf_capacity = (config.global_batch_size + out.num_leaves - 1) / out.num_leaves;
 }
 

@@ -12,7 +12,9 @@
 #include "ddp/bucket_plan.h"
 #include "ddp/cost.h"
 #include "ddp/leaf_tree.h"
+#include "train/comm_options.h"
 #include "train/comm_plan.h"
+#include "train/local_steps.h"
 #include "train/model_state.h"
 #include "train/trainer.h"
 
@@ -124,7 +126,7 @@ std::string run_check(const Surroundings& around, const CheckOptions& options) {
     e.model_bytes +=
         config.global_batch_size * spec.size * static_cast<std::int64_t>(sizeof(float));
   }
-  const ddp::ReducerOptions reducer{
+  ddp::ReducerOptions reducer{
       .total = train->layout().total,
       .buckets = plan.buckets,
       .num_leaves = division.num_leaves,
@@ -134,12 +136,24 @@ std::string run_check(const Surroundings& around, const CheckOptions& options) {
       .shards = plan.shards,
       .release = plan.shards && train->num_segments() == 1 && config.shard == Sharding::gradients,
       .shared_memory = config.shared_memory};
+  set_compression(reducer, config, train->layout());
+  const bool local_steps = config.sync_every > 1 && options.ranks > 1;
+  if (local_steps) reducer.reduction = ddp::Reduction::none;
   e.num_buckets = static_cast<std::int64_t>(reducer.buckets.size());
   std::vector<int> ranks(static_cast<std::size_t>(options.ranks));
   std::iota(ranks.begin(), ranks.end(), 0);
   const ddp::Cost cost = ddp::planned_cost(reducer, {ranks}, options.ranks - 1);
   e.gradient_bytes = cost.buffer_bytes;
   e.bytes_per_step = cost.sent_bytes;
+  if (local_steps) {
+    const ddp::Cost mean = LocalSteps::cost({.total = train->layout().total,
+                                             .num_states = states,
+                                             .average = config.averaging.active(),
+                                             .world_size = options.ranks,
+                                             .rank = options.ranks - 1});
+    e.model_bytes += mean.buffer_bytes;
+    e.bytes_per_step = mean.sent_bytes / config.sync_every;
+  }
   e.activation_bytes = train->plan().arena_bytes * division.num_workers;
   if (division.num_leaves > options.ranks * division.num_workers) {  // a worker has several
     e.activation_bytes += train->kept_bytes() * division.num_workers;

@@ -56,7 +56,8 @@ void ModelState::load(const checkpoint::Checkpoint& checkpoint) {
   const std::vector<std::string> names = optimizer_->state_names();
   const bool averages = extras_.averaging.active();
   const std::size_t expected = (names.size() + (averages ? 1 : 0)) * layout_->entries.size() +
-                               (extras_.plateau ? 1 : 0) + extras_.carried.specs().size();
+                               (extras_.plateau ? 1 : 0) + extras_.carried.specs().size() +
+                               ErrorFeedback::count(checkpoint.optimizer);
   if (checkpoint.optimizer.size() != expected) {
     throw Error(Exit::data, cat("optimizer.safetensors: ", checkpoint.optimizer.size(),
                                 " tensors, expected ", expected));
@@ -74,6 +75,7 @@ void ModelState::load(const checkpoint::Checkpoint& checkpoint) {
     optim::flatten(*layout_, name, part_of(checkpoint.optimizer, name), average());
   }
   extras_.carried.load(checkpoint.optimizer);
+  errors_.load(checkpoint.optimizer);
   if (extras_.plateau) {
     const auto found = checkpoint.optimizer.find(kPlateau);
     if (found == checkpoint.optimizer.end() || found->second.type() != plateau_type()) {
@@ -108,8 +110,7 @@ void ModelState::complete_average(std::int64_t steps_done) {
   }
 }
 
-void ModelState::save(checkpoint::Checkpoint& checkpoint,
-                      const std::vector<float*>& whole_states) const {
+void ModelState::save(checkpoint::Checkpoint& checkpoint, const std::vector<float*>& whole_states) {
   checkpoint.model = optim::unflatten(*layout_, "", params());
   checkpoint.optimizer.clear();
   if (optimizer_ == nullptr) return;
@@ -121,6 +122,7 @@ void ModelState::save(checkpoint::Checkpoint& checkpoint,
     checkpoint.optimizer.merge(optim::unflatten(*layout_, extras_.averaging.name(), average()));
   }
   extras_.carried.save(checkpoint.optimizer);
+  errors_.save(*layout_, checkpoint.optimizer);
   if (extras_.plateau) {
     const tensor::Tensor values(plateau_type().shape, plateau_type().dtype);
     const auto numbers = plateau_.values();

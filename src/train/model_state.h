@@ -15,6 +15,7 @@
 #include "tensor/flat_layout.h"
 #include "tensor/storage.h"
 #include "train/carried_state.h"
+#include "train/error_feedback.h"
 
 namespace dlt::train {
 
@@ -43,7 +44,7 @@ class ModelState {
   void load_average(const checkpoint::Checkpoint& checkpoint, const std::string& name);
   /// The average must be ready for use. whole_states: flat buffers of the optimiser's state, those
   /// of states() unless this is a shard; they must outlive the checkpoint.
-  void save(checkpoint::Checkpoint& checkpoint, const std::vector<float*>& whole_states) const;
+  void save(checkpoint::Checkpoint& checkpoint, const std::vector<float*>& whole_states);
 
   [[nodiscard]] const optim::Averaging& averaging() const { return extras_.averaging; }
   /// Flat buffer of the average, null if none is kept.
@@ -53,6 +54,7 @@ class ModelState {
   void complete_average(std::int64_t steps_done);
   [[nodiscard]] optim::PlateauState& plateau() { return plateau_; }
   [[nodiscard]] CarriedState& carried() { return extras_.carried; }
+  [[nodiscard]] ErrorFeedback& errors() { return errors_; }
 
   [[nodiscard]] const std::optional<optim::Shard>& shard() const { return extras_.shard; }
   /// The buffers, for whoever must keep them alive.
@@ -73,6 +75,7 @@ class ModelState {
   const optim::Optimizer* optimizer_;
   StateExtras extras_;
   optim::PlateauState plateau_;
+  ErrorFeedback errors_;
   tensor::Storage params_, average_;
   std::vector<tensor::Storage> state_storage_;
   std::vector<float*> states_;

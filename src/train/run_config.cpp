@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/hash.h"
 #include "base/text.h"
+#include "train/comm_options.h"
 
 namespace dlt::train {
 namespace {
@@ -140,7 +141,10 @@ void read_comm(MapReader comm, RunConfig& out) {
   out.overlap = comm.boolean("overlap", true);
   out.shared_memory = comm.choice("shared_memory", {"auto", "off"}, std::string("auto")) == "auto";
   out.verify_every = comm.integer("verify_every", {.min = 0, .max = kMaxSteps}, 100);
-  (void)comm.choice("compression", {"none"}, std::string("none"));
+  out.compression = read_compression(comm);
+  out.sync_every = comm.integer("sync_every", {.min = 1, .max = kMaxSteps}, 1);
+  out.balance = comm.boolean("balance", false);
+  check_comm(comm, out);
   comm.finish();
 }
 

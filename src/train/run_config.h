@@ -12,6 +12,7 @@
 #include "base/cpu.h"
 #include "config/node.h"
 #include "data/augment.h"
+#include "ddp/compression/compression.h"
 #include "ddp/reducer.h"
 #include "nn/loss.h"
 #include "nn/model.h"
@@ -64,6 +65,10 @@ struct RunConfig {
   bool overlap = true;
   bool shared_memory = true;
   std::int64_t verify_every = 100;  // steps between comparisons of the replicas; 0: never
+  ddp::CompressionOptions compression;
+  bool balance = false;  // leaves move between ranks that are not equally fast
+  std::int64_t sync_every =
+      1;  // steps that ranks make by themselves, the one with the mean included
 
   std::int64_t checkpoint_every_steps = 0;  // 0: only at the end
   int checkpoint_keep = 3;

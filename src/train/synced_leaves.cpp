@@ -46,17 +46,16 @@ struct SyncedLeaves::Worker {
 SyncedLeaves::SyncedLeaves(const Options& options, ddp::Reducer& reducer)
     : parts_(options.parts),
       reducer_(&reducer),
+      division_(options.division),
       num_leaves_(options.range.num_leaves),
       num_segments_(options.parts.program.num_segments()),
       carried_(options.carried) {
-  const int ranks = parts_.comm.world_size();
-  leaves_a_rank_ = (num_leaves_ + ranks - 1) / ranks;
   std::vector<ddp::TreeNode> nodes;
   for (int leaf = 0; leaf < num_leaves_; ++leaf) nodes.push_back({0, leaf});
   plan_ = ddp::merge(nodes, num_leaves_);
   const auto n = static_cast<std::size_t>(options.parts.program.max_sync_numel());
-  mine_.resize(static_cast<std::size_t>(leaves_a_rank_) * n);
-  all_.resize(mine_.size() * static_cast<std::size_t>(ranks));
+  mine_.resize(static_cast<std::size_t>(division_.most_leaves()) * n);
+  all_.resize(mine_.size() * static_cast<std::size_t>(division_.world_size()));
   by_leaf_.resize(static_cast<std::size_t>(num_leaves_));
   workers_.resize(static_cast<std::size_t>(parts_.pool.num_workers()));
   parts_.pool.run([&](int id) {
@@ -148,11 +147,11 @@ void SyncedLeaves::exchange() {
                   bytes);
     }
   }
-  const std::int64_t rank_floats = leaves_a_rank_ * n;
+  const std::int64_t rank_floats = division_.most_leaves() * n;
   parts_.comm.allgather(mine_.data(), all_.data(),
                         rank_floats * static_cast<std::int64_t>(sizeof(float)));
   for (int rank = 0; rank < parts_.comm.world_size(); ++rank) {
-    const ddp::LeafRange range = ddp::split({0, num_leaves_}, parts_.comm.world_size(), rank);
+    const ddp::LeafRange range = division_.of(rank);
     for (int leaf = range.begin; leaf < range.end; ++leaf) {
       by_leaf_[static_cast<std::size_t>(leaf)] =
           all_.data() + rank * rank_floats + (leaf - range.begin) * n;

@@ -28,6 +28,7 @@ class SyncedLeaves {
     CarriedState* carried = nullptr;
     SumLayout sums;
     TrainerRange range;
+    ddp::LeafDivision division;
   };
   SyncedLeaves(const Options& options, ddp::Reducer& reducer);
   ~SyncedLeaves();
@@ -50,7 +51,8 @@ class SyncedLeaves {
 
   TrainerParts parts_;
   ddp::Reducer* reducer_;
-  int num_leaves_ = 1, leaves_a_rank_ = 1, num_segments_ = 1;
+  ddp::LeafDivision division_;
+  int num_leaves_ = 1, num_segments_ = 1;
   std::vector<std::unique_ptr<Worker>> workers_;
   ddp::MergePlan plan_;            // of all leaves
   std::vector<float> mine_, all_;  // parts: [leaf of the rank][n], [leaf of the job][n] padded

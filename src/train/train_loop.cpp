@@ -132,23 +132,21 @@ std::int64_t TrainLoop::end_step() const {
 
 RunSummary TrainLoop::run() {
   const std::int64_t end = end_step();
-  Trainer trainer(parts(*train_program_), *job_->train_data_, *state_,
-                  {.num_leaves = division_.num_leaves,
-                   .first_step = step_,
-                   .end_step = std::max(end, step_),
-                   .total_steps = job_->total_steps_});
-  epoch_sums_.assign(static_cast<std::size_t>(trainer.sum_layout().size()), 0.0);
+  std::unique_ptr<Trainer> trainer = make_trainer({});
+  if (job_->config_.balance && comm_->world_size() > 1) balancer_.emplace(make_balancer());
+  epoch_sums_.assign(static_cast<std::size_t>(trainer->sum_layout().size()), 0.0);
   // A run that was stopped between a step and the evaluation that follows it makes that up.
   const bool follows = job_->config_.schedule.kind == optim::ScheduleKind::reduce_on_plateau;
   if (follows && evaluation_due(step_) &&
       state_->plateau().observed_step < static_cast<double>(step_)) {
-    evaluate_as_scheduled(trainer);
+    evaluate_as_scheduled(*trainer);
   }
-  while (step_ < end && advance(trainer)) {
+  while (step_ < end && advance(*trainer)) {
+    if (balancer_) balance(trainer);
   }
-  if (saved_step_ != step_) save(trainer);
-  if (!preempted_ && evaluator_ && evaluated_step_ != step_) evaluate(trainer);
-  RunSummary summary = summarize(trainer);
+  if (saved_step_ != step_) save(*trainer);
+  if (!preempted_ && evaluator_ && evaluated_step_ != step_) evaluate(*trainer);
+  RunSummary summary = summarize(*trainer);
   if (root()) write_summary(summary);
   log_->event("run_end", {{"code", static_cast<std::int64_t>(summary.exit)},
                           {"steps", step_},
@@ -157,6 +155,48 @@ RunSummary TrainLoop::run() {
                           {"effective_time", train_s_ / std::max(summary.wall_s, 1e-9)}});
   log_->finish();
   return summary;
+}
+
+std::unique_ptr<Trainer> TrainLoop::make_trainer(const std::vector<int>& leaf_cuts) {
+  return std::make_unique<Trainer>(parts(*train_program_), *job_->train_data_, *state_,
+                                   TrainerRange{.num_leaves = division_.num_leaves,
+                                                .first_step = step_,
+                                                .end_step = std::max(end_step(), step_),
+                                                .total_steps = job_->total_steps_,
+                                                .leaf_cuts = leaf_cuts});
+}
+
+ddp::Balancer TrainLoop::make_balancer() {
+  std::vector<int> workers(static_cast<std::size_t>(comm_->world_size()));
+  comm_->allgather(&division_.num_workers, workers.data(), sizeof(int));
+  return ddp::Balancer({.division = ddp::LeafDivision(division_.num_leaves, comm_->world_size()),
+                        .workers = workers});
+}
+
+void TrainLoop::balance(std::unique_ptr<Trainer>& trainer) {
+  if (step_ >= end_step()) return;
+  const auto leaves_text = [](const ddp::LeafDivision& division) {
+    std::vector<std::string> leaves;
+    for (int r = 0; r < division.world_size(); ++r) leaves.push_back(cat(division.of(r).size()));
+    return join(leaves);
+  };
+  const std::string before = leaves_text(balancer_->division());
+  const auto moved = balancer_->note(rank_compute_s_, end_step() - step_);
+  if (!moved) return;
+  const double start_s = job_->around_.clock.monotonic_s();
+  trainer->settle();
+  trainer->gather_state();
+  trainer.reset();  // its memory goes before the new one's comes
+  trainer = make_trainer(moved->cuts());
+  double cost_s = job_->around_.clock.monotonic_s() - start_s;
+  comm_->allreduce({.data = &cost_s, .count = 1, .dtype = DType::f64}, comm::ReduceOp::max);
+  balancer_->set_move_cost(cost_s);
+  log_->event("balance", {{"step", step_},
+                          {"leaves_before", before},
+                          {"leaves", leaves_text(*moved)},
+                          {"cost_ms", cost_s * 1e3}});
+  log_->line(
+      cat("step ", step_, "  leaves of the ranks: ", leaves_text(*moved), " (were ", before, ")"));
 }
 
 bool TrainLoop::advance(Trainer& trainer) {
@@ -169,13 +209,15 @@ bool TrainLoop::advance(Trainer& trainer) {
   const StepReport report =
       trainer.step({.stop_wanted = stop_->load(std::memory_order_relaxed), .want_norm = log_due});
   ++step_;
+  rank_compute_s_.assign(report.rank_compute_s.begin(), report.rank_compute_s.end());
+  const bool equal_ranks = equal_ranks_due(step_);
+  if (equal_ranks) trainer.synchronise();
   note_step(trainer, report, clock.monotonic_s() - before);
   if (!report.finite) handle_nonfinite(report);
 
-  const bool save_due =
-      config.checkpoint_every_steps > 0 && step_ % config.checkpoint_every_steps == 0;
-  if (report.stop) preempted_ = true;
-  if (save_due || report.stop) save(trainer);
+  // A rank that was asked to stop keeps saying so: at the next step where all may stop they do.
+  if (report.stop && equal_ranks) preempted_ = true;
+  if (save_due(step_) || preempted_) save(trainer);
   if (evaluation_due(step_) && !preempted_) evaluate_as_scheduled(trainer);
   return !preempted_;
 }
@@ -221,6 +263,16 @@ void TrainLoop::handle_nonfinite(const StepReport& report) {
               "lower optimizer.learning_rate, set train.clip_norm, or numerics.on_nonfinite: skip");
 }
 
+bool TrainLoop::save_due(std::int64_t steps_done) const {
+  const std::int64_t every = job_->config_.checkpoint_every_steps;
+  return every > 0 && steps_done % every == 0;
+}
+
+bool TrainLoop::equal_ranks_due(std::int64_t steps_done) const {
+  return steps_done % job_->config_.sync_every == 0 || steps_done == end_step() ||
+         save_due(steps_done) || evaluation_due(steps_done);
+}
+
 bool TrainLoop::evaluation_due(std::int64_t steps_done) const {
   const RunConfig& config = job_->config_;
   const std::int64_t per_epoch = steps_per_epoch(config, job_->train_data_->num_rows());
@@ -257,7 +309,7 @@ void TrainLoop::save(Trainer& trainer) {
         "lower optimizer.learning_rate or set train.clip_norm; the last checkpoint is good");
   }
   saved_step_ = step_;
-  state_->carried().gather(*comm_, division_.num_leaves);
+  trainer.gather_state();
   std::vector<float*> states = state_->states();
   std::vector<tensor::Storage> gathered;
   if (plan_.shards) {

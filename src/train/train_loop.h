@@ -4,9 +4,11 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "ddp/balance.h"
 #include "train/comm_plan.h"
 #include "train/evaluator.h"
 #include "train/model_state.h"
@@ -29,11 +31,18 @@ class TrainLoop {
   void load_or_initialize();
   [[nodiscard]] TrainerParts parts(const autodiff::Program& program);
   [[nodiscard]] std::int64_t end_step() const;
+  [[nodiscard]] std::unique_ptr<Trainer> make_trainer(const std::vector<int>& leaf_cuts);
+  /// Moves leaves between ranks where that pays (comm.balance). Collective.
+  void balance(std::unique_ptr<Trainer>& trainer);
+  [[nodiscard]] ddp::Balancer make_balancer();
   /// Makes the step and all that follows from it. Returns false if the run ends behind it.
   bool advance(Trainer& trainer);
   void note_step(const Trainer& trainer, const StepReport& report, double step_s);
   void handle_nonfinite(const StepReport& report);
   void evaluate(Trainer& trainer);
+  /// Whether the ranks must be equal after this many steps: where any of them is looked at.
+  [[nodiscard]] bool equal_ranks_due(std::int64_t steps_done) const;
+  [[nodiscard]] bool save_due(std::int64_t steps_done) const;
   /// Whether an evaluation follows this many steps.
   [[nodiscard]] bool evaluation_due(std::int64_t steps_done) const;
   void evaluate_as_scheduled(Trainer& trainer);
@@ -59,6 +68,7 @@ class TrainLoop {
   std::unique_ptr<Evaluator> evaluator_;
   std::unique_ptr<checkpoint::Store> store_;
   std::unique_ptr<RunLog> log_;
+  std::optional<ddp::Balancer> balancer_;
 
   std::int64_t step_ = 0;  // steps done
   std::int64_t saved_step_ = -1;
@@ -67,7 +77,8 @@ class TrainLoop {
   double train_s_ = 0;  // time spent in steps
   std::int64_t train_samples_ = 0;
   std::vector<double> epoch_sums_;
-  double interval_s_ = 0;  // since the last step event
+  std::vector<double> rank_compute_s_;  // of the last step
+  double interval_s_ = 0;               // since the last step event
   std::int64_t interval_samples_ = 0;
   MetricValues last_eval_;
   std::int64_t evaluated_step_ = -1;

@@ -8,8 +8,10 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "ddp/replica.h"
+#include "train/comm_options.h"
 #include "train/comm_plan.h"
 #include "train/engine.h"
+#include "train/local_steps.h"
 #include "train/synced_leaves.h"
 
 namespace dlt::train {
@@ -26,20 +28,28 @@ std::vector<ddp::Bucket> statistic_ranges(const TrainerParts& parts) {
   return ranges;
 }
 
+bool updates_locally(const TrainerParts& parts) {
+  return parts.config.sync_every > 1 && parts.comm.world_size() > 1;
+}
+
 ddp::ReducerOptions reducer_options(const TrainerParts& parts, const TrainerRange& range,
                                     const CommPlan& plan, int num_sums) {
-  return {.total = parts.program.layout().total,
-          .buckets = plan.buckets,
-          .num_leaves = range.num_leaves,
-          .num_workers = parts.pool.num_workers(),
-          .num_sums = num_sums,
-          .reduction = parts.config.reduction,
-          .overlap = parts.config.overlap,
-          .shards = plan.shards,
-          .everywhere = statistic_ranges(parts),
-          .release = plan.shards && parts.config.shard == Sharding::gradients,
-          .timeout_s = parts.config.hang_timeout_s,
-          .shared_memory = parts.config.shared_memory};
+  ddp::ReducerOptions options{
+      .total = parts.program.layout().total,
+      .buckets = plan.buckets,
+      .num_leaves = range.num_leaves,
+      .leaf_cuts = range.leaf_cuts,
+      .num_workers = parts.pool.num_workers(),
+      .num_sums = num_sums,
+      .reduction = updates_locally(parts) ? ddp::Reduction::none : parts.config.reduction,
+      .overlap = parts.config.overlap,
+      .shards = plan.shards,
+      .everywhere = statistic_ranges(parts),
+      .release = plan.shards && parts.config.shard == Sharding::gradients,
+      .timeout_s = parts.config.hang_timeout_s,
+      .shared_memory = parts.config.shared_memory};
+  set_compression(options, parts.config, parts.program.layout());
+  return options;
 }
 
 optim::UpdaterOptions updater_options(const TrainerParts& parts, const CommPlan& plan,
@@ -132,9 +142,12 @@ Trainer::Trainer(const TrainerParts& parts, const data::Dataset& dataset, ModelS
                updater_options(parts, *plan_, reducer_)),
       augment_(make_augment(parts.config, dataset)),
       next_step_(range.first_step),
-      updates_early_(parts.comm.world_size() > 1 && may_update_early(parts.config)) {
+      updates_early_(parts.comm.world_size() > 1 && may_update_early(parts.config) &&
+                     !updates_locally(parts)) {
   DLT_CHECK(plan_->shards.has_value() == state.shard().has_value(),
             "state and communication are cut into the same shards");
+  state.errors().restore(parts.program.layout(), reducer_.reduction_state(), parts.comm.rank(),
+                         parts.comm.world_size());
   if (!state.carried().specs().empty() && !parts.config.streams) {
     throw Error(Exit::config, "stateful layers need data.streams: true");
   }
@@ -148,6 +161,10 @@ Trainer::Trainer(const TrainerParts& parts, const data::Dataset& dataset, ModelS
     if (reducer_.worker_leaves(worker).size() == 0) return;
     workers_[static_cast<std::size_t>(worker)] = std::make_unique<Worker>(*this, dataset, worker);
   });
+  if (updates_locally(parts_)) {
+    local_ = std::make_unique<LocalSteps>(parts_.comm, state);
+    rank_weights_.resize(static_cast<std::size_t>(parts_.comm.world_size()));
+  }
   if (!synced) return;
   synced_ = std::make_unique<SyncedLeaves>(SyncedLeaves::Options{.parts = parts_,
                                                                  .dataset = dataset,
@@ -155,11 +172,22 @@ Trainer::Trainer(const TrainerParts& parts, const data::Dataset& dataset, ModelS
                                                                  .params = state.params(),
                                                                  .carried = &state.carried(),
                                                                  .sums = sums_,
-                                                                 .range = range_},
+                                                                 .range = range_,
+                                                                 .division = leaf_division()},
                                            reducer_);
 }
 
 Trainer::~Trainer() = default;
+
+ddp::LeafDivision Trainer::leaf_division() const {
+  return range_.leaf_cuts.empty() ? ddp::LeafDivision(range_.num_leaves, parts_.comm.world_size())
+                                  : ddp::LeafDivision(range_.leaf_cuts);
+}
+
+void Trainer::gather_state() {
+  state_->carried().gather(parts_.comm, leaf_division());
+  state_->errors().gather(parts_.comm, reducer_.reduction_state());
+}
 
 std::int64_t Trainer::loader_bytes() const {
   std::int64_t total = synced_ ? synced_->buffer_bytes() : 0;
@@ -260,6 +288,11 @@ StepReport Trainer::step(const StepRequest& request) {
   const double waits_s = param_wait_s + reducer_.stalled_s();
   report.compute_s = computed - start - report.data_wait_s - waits_s;
   if (control.error == 0) control.weights_hash = due_weights_hash();
+  if (local_ && wants_norm(request)) {
+    report.grad_norm = updater_.gradient_norm(reducer_.reduced());
+    control.nonfinite = std::isfinite(report.grad_norm) ? 0 : 1;
+  }
+  control.compute_s = report.compute_s;
   reducer_.close_step(control);
   const bool early = updates_early_ && control.error == 0;
   if (early) update_as_buckets_land(report);
@@ -270,11 +303,19 @@ StepReport Trainer::step(const StepRequest& request) {
   }
 
   report.sums = result.sums;
+  report.rank_compute_s = result.rank_compute_s;
   report.stop = result.control.stop != 0;
-  finish_update(report, request);
+  report.finite = std::isfinite(result.sums[0]) && result.control.nonfinite == 0;
+  // The gradient at hand is that of all samples, or that of this rank's.
+  finish_update(report, request, local_ ? own_weight(result) : result.sums[1]);
   report.comm_exposed_s = waits_s + reducer_.exposed_s();
   report.buckets = reducer_.times();
   ++next_step_;
+  if (local_ && next_step_ % parts_.config.sync_every == 0) {
+    const double updated = parts_.clock.monotonic_s();
+    synchronise();
+    report.comm_exposed_s += parts_.clock.monotonic_s() - updated;
+  }
   return report;
 }
 
@@ -283,6 +324,7 @@ std::uint64_t Trainer::due_weights_hash() {
   const std::int64_t every = parts_.config.verify_every;
   const bool due = every > 0 && next_step_ > 0 && next_step_ % every == 0;
   if (!due || parts_.comm.world_size() == 1) return 0;
+  if (local_ && !local_->synchronised()) return 0;
   if (plan_->shards) (void)reducer_.wait_gathered(0);
   return std::max<std::uint64_t>(1, state_->replica_hash());
 }
@@ -314,18 +356,17 @@ void Trainer::update_as_buckets_land(StepReport& report) {
 }
 
 /// All of the update that had to wait for the step's sums.
-void Trainer::finish_update(StepReport& report, const StepRequest& request) {
+void Trainer::finish_update(StepReport& report, const StepRequest& request, double weight_sum) {
   const double before = parts_.clock.monotonic_s();
   const double exposed_before_s = reducer_.exposed_s();
-  const double weight_sum = report.sums[1];
-  report.finite = std::isfinite(report.sums[0]);
-  const bool norm_decides =
-      parts_.config.clip_norm.has_value() || parts_.config.on_nonfinite == OnNonfinite::skip;
-  if (norm_decides || request.want_norm) {
+  if (local_) {
+    report.grad_norm = report.grad_norm >= 0 && weight_sum > 0 ? report.grad_norm / weight_sum : -1;
+  } else if (wants_norm(request)) {
     report.grad_norm = updater_.gradient_norm(reducer_.reduced()) / weight_sum;
     if (!std::isfinite(report.grad_norm)) report.finite = false;
   }
-  if (report.finite) {
+  // A rank that updates by itself may have no sample in a short last batch.
+  if (report.finite && weight_sum > 0) {
     running_statistics_.run(state_->params(), reducer_.reduced(), weight_sum);
     if (updates_early_) {
       DLT_CHECK(weight_sum == static_cast<double>(report.samples),
@@ -342,11 +383,30 @@ void Trainer::finish_update(StepReport& report, const StepRequest& request) {
       average_in_parts_ = average_in_parts_ || state_->averaging().weight_at(report.step) != 0;
       reducer_.begin_gather(state_->params_storage());
     }
-  } else {
+  } else if (!report.finite) {
     state_->carried().clear();
   }
   report.update_s +=
       parts_.clock.monotonic_s() - before - (reducer_.exposed_s() - exposed_before_s);
+}
+
+bool Trainer::wants_norm(const StepRequest& request) const {
+  return request.want_norm || parts_.config.clip_norm.has_value() ||
+         parts_.config.on_nonfinite == OnNonfinite::skip;
+}
+
+/// Weight of this rank's samples in the step; notes those of all.
+double Trainer::own_weight(const ddp::StepResult& result) {
+  const std::size_t num_sums = result.sums.size();
+  for (std::size_t r = 0; r < rank_weights_.size(); ++r) {
+    rank_weights_[r] = result.rank_sums[r * num_sums + 1];
+  }
+  if (std::isfinite(result.sums[0]) && result.control.nonfinite == 0) local_->note(rank_weights_);
+  return rank_weights_[static_cast<std::size_t>(parts_.comm.rank())];
+}
+
+void Trainer::synchronise() {
+  if (local_) local_->synchronise(parts_.comm);
 }
 
 void Trainer::settle() {

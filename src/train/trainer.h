@@ -26,6 +26,7 @@
 
 namespace dlt::train {
 
+class LocalSteps;
 class SyncedLeaves;
 struct CommPlan;
 
@@ -44,8 +45,9 @@ struct TrainerParts {
 struct TrainerRange {
   int num_leaves = 1;
   std::int64_t first_step = 0;
-  std::int64_t end_step = 0;     // one past the last step
-  std::int64_t total_steps = 0;  // what the schedule is stretched over
+  std::int64_t end_step = 0;        // one past the last step
+  std::int64_t total_steps = 0;     // what the schedule is stretched over
+  std::vector<int> leaf_cuts = {};  // as ddp::LeafDivision's; empty: balanced
 };
 
 struct StepRequest {
@@ -62,6 +64,7 @@ struct StepReport {
   double grad_norm = -1;  // of the mean gradient, before clipping; -1: not computed
   bool stop = false;      // some rank was asked to stop
   bool finite = true;
+  std::span<const double> rank_compute_s;  // compute_s of each rank
   double compute_s = 0, comm_exposed_s = 0, data_wait_s = 0, update_s = 0;
   std::span<const ddp::BucketTimes> buckets;  // of this rank; empty with one rank
 };
@@ -80,6 +83,13 @@ class Trainer {
   /// gradient is not finite makes no update; the caller decides what follows.
   StepReport step(const StepRequest& request);
 
+  /// Makes the replicas equal where ranks update by themselves (comm.sync_every); else nothing.
+  /// Collective.
+  void synchronise();
+  /// Brings together what the ranks hold apart, for a checkpoint: all rows of carried states on all
+  /// ranks, the residuals of a compression on rank 0. Collective.
+  void gather_state();
+  [[nodiscard]] ddp::LeafDivision leaf_division() const;
   /// Makes parameters and average whole on this rank, for whoever reads or changes them between
   /// steps. Collective with shards.
   void settle();
@@ -99,7 +109,9 @@ class Trainer {
   void throw_failure();
   [[nodiscard]] optim::StepUpdate step_update(const StepReport& report, double scale) const;
   void update_as_buckets_land(StepReport& report);
-  void finish_update(StepReport& report, const StepRequest& request);
+  void finish_update(StepReport& report, const StepRequest& request, double weight_sum);
+  [[nodiscard]] bool wants_norm(const StepRequest& request) const;
+  [[nodiscard]] double own_weight(const ddp::StepResult& result);
 
   TrainerParts parts_;
   ModelState* state_;
@@ -113,6 +125,8 @@ class Trainer {
   std::optional<data::Augment> augment_;  // before the workers, whose loaders use it
   std::vector<std::unique_ptr<Worker>> workers_;
   std::unique_ptr<SyncedLeaves> synced_;  // in place of workers, where the program needs it
+  std::unique_ptr<LocalSteps> local_;     // where ranks update by themselves
+  std::vector<double> rank_weights_;      // of a step's samples
   std::function<void(int)> run_worker_task_;
   std::int64_t next_step_ = 0;
   bool updates_early_ = false;     // as buckets land

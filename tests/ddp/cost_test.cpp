@@ -115,5 +115,20 @@ TEST(Cost, OfShardsIsWhatIsHeldAndSent) {
   }
 }
 
+TEST(Cost, OfCompressionsIsExact) {
+  for (std::size_t kind = 1; kind < compression_names().size(); ++kind) {
+    for (int ranks : {2, 3, 5}) {
+      for (int num_exact : {0, 1, 3, 5}) {
+        check({.num_leaves = 7,
+               .param_elements = 9600,
+               .bucket_elements = 19200,
+               .compression = {.kind = static_cast<Compression>(kind), .share = 0.05},
+               .num_exact = num_exact},
+              std::vector<int>(static_cast<std::size_t>(ranks), 0));
+      }
+    }
+  }
+}
+
 }  // namespace
 }  // namespace dlt::ddp

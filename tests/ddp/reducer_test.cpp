@@ -346,14 +346,23 @@ TEST(Reducer, RanksAtDifferentStepsAreFound) {
                Error);
 }
 
+/// exact, fast, and exact with each compression.
+std::vector<ReducerCase> each_way() {
+  std::vector<ReducerCase> cases{{}, {.reduction = Reduction::fast}};
+  for (std::size_t kind = 1; kind < compression_names().size(); ++kind) {
+    cases.push_back({.compression = {.kind = static_cast<Compression>(kind)}});
+  }
+  return cases;
+}
+
 TEST(Reducer, AllocatesNothingAfterTheFirstStep) {
   for (int ranks : {1, 2, 3}) {
-    for (Reduction reduction : {Reduction::exact, Reduction::fast}) {
+    for (const ReducerCase& way : each_way()) {
       run_ranks(ranks, [&](comm::Communicator& comm) {
-        const ReducerCase c{.num_leaves = 7,
-                            .param_elements = 3000,
-                            .bucket_elements = 6000,
-                            .reduction = reduction};
+        ReducerCase c = way;
+        c.num_leaves = 7;
+        c.param_elements = 3200;
+        c.bucket_elements = 6400;
         Reducer reducer(comm, c.options());
         const std::vector<float> gradients = c.gradients(0, 0);
         const std::vector<double> sums(2, 1.0);
@@ -373,7 +382,7 @@ TEST(Reducer, AllocatesNothingAfterTheFirstStep) {
           reducer.finish_step({});
         }
         counting = false;
-        EXPECT_EQ(allocations, 0) << ranks << " ranks";
+        EXPECT_EQ(allocations, 0) << ranks << " ranks, " << c.text();
       });
     }
   }

@@ -37,6 +37,17 @@ class Training : public testing::Test {
   std::string run_ = folder_ / "run", config_ = folder_ / "c.yaml";
 };
 
+TEST_F(Training, CompressedRunsGoOnWithTheSameBits) {
+  for (const char* way : {"comm.compression=int8", "comm.compression={name: powersgd, rank: 2}",
+                          "comm.sync_every=5"}) {
+    train(3, {"--overwrite", "--set", way});
+    const std::string whole = summary_hash(run_);
+    train(3, {"--overwrite", "--set", way, "--set", "train.stop_at_step=10"});
+    train(3, {"--set", way});
+    EXPECT_EQ(summary_hash(run_), whole) << way;
+  }
+}
+
 TEST_F(Training, OneHashOnAnyNumberOfRanksAndLoaderThreads) {
   const std::string expected = hash_of_whole_run();
   EXPECT_EQ(expected.size(), 64U);

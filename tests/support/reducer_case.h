@@ -32,10 +32,14 @@ struct ReducerCase {
   bool narrow = false;  // gradients in [0, 1) instead of all magnitudes
   Reduction reduction = Reduction::exact;
   bool shared_memory = true;
+  CompressionOptions compression = {};
+  std::int64_t param_rows = 16;  // of a parameter as a matrix
+  int num_exact = 1;             // the last parameters are not compressed
 
   [[nodiscard]] std::string text() const {
     return cat("seed ", seed, ", ", num_leaves, " leaves, ", num_workers, " workers, buckets of ",
-               bucket_elements, ", overlap ", overlap, ", shared memory ", shared_memory);
+               bucket_elements, ", overlap ", overlap, ", shared memory ", shared_memory,
+               ", compression ", compression_names()[static_cast<std::size_t>(compression.kind)]);
   }
   [[nodiscard]] ReducerOptions options() const {
     ReducerOptions options{.total = num_params * param_elements,
@@ -46,6 +50,14 @@ struct ReducerCase {
                            .shared_memory = shared_memory};
     for (std::int64_t at = 0; at < options.total; at += bucket_elements) {
       options.buckets.push_back({at, std::min(at + bucket_elements, options.total)});
+    }
+    options.compression = compression;
+    for (int p = 0; p < num_params && compression.active(); ++p) {
+      options.ranges.push_back({.begin = p * param_elements,
+                                .end = (p + 1) * param_elements,
+                                .rows = param_rows,
+                                .cols = param_elements / param_rows,
+                                .exact = p >= num_params - num_exact});
     }
     return options;
   }

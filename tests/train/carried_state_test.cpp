@@ -143,6 +143,25 @@ TEST(CarriedState, GoesAlongWhereLeavesWaitForEachOther) {
   EXPECT_EQ(run_job(files, {.ranks = 2}).weights_hash, reference);
 }
 
+TEST(CarriedState, MovesWithItsLeaves) {
+  const TempFolder folder;
+  const JobFiles files = write_stream_job(folder, kModel);
+  const std::vector<std::string> longer{"train.epochs=8"};
+  const std::string reference = run_job(files, {.overrides = longer}).weights_hash;
+  (void)run_job(files, {.ranks = 2,
+                        .overrides = {longer[0], "comm.balance=true"},
+                        .resume = {.overwrite = true},
+                        .clock = [](int rank) { return make_ticking_clock(rank == 0 ? 3 : 1); }});
+  EXPECT_EQ(checkpoint::load_any(files.run_dir).step, newest(files).step);
+  EXPECT_NE(read_file(files.run_dir + "/events.jsonl").find("leaves_before"), std::string::npos);
+  EXPECT_EQ(run_job(files, {.ranks = 2,
+                            .overrides = {longer[0], "comm.balance=true"},
+                            .resume = {.overwrite = true},
+                            .clock = [](int rank) { return make_ticking_clock(rank + 1); }})
+                .weights_hash,
+            reference);
+}
+
 TEST(CarriedState, MattersToTheWeights) {
   const TempFolder folder;
   const JobFiles files = write_stream_job(folder, kModel);

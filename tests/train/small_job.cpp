@@ -36,7 +36,25 @@ void write_split(data::Hdf5Writer& writer, const std::string& group, std::int64_
   writer.write({.name = group + "/y", .dtype = DType::i32, .num_rows = rows}, y.data());
 }
 
+class TickingClock final : public Clock {
+ public:
+  explicit TickingClock(double tick_s) : tick_s_(tick_s) {}
+  [[nodiscard]] double monotonic_s() const override {
+    return static_cast<double>(++ticks_) * tick_s_;
+  }
+  [[nodiscard]] double wall_s() const override { return 1700000000; }
+  void sleep_s(double /*seconds*/) override {}
+
+ private:
+  double tick_s_;
+  mutable std::atomic<std::int64_t> ticks_{0};
+};
+
 }  // namespace
+
+std::unique_ptr<Clock> make_ticking_clock(double tick_s) {
+  return std::make_unique<TickingClock>(tick_s);
+}
 
 JobFiles write_small_job(const TempFolder& folder, std::int64_t rows) {
   data::Hdf5Writer writer((folder / "data.h5"));
@@ -67,12 +85,13 @@ train::RunSummary run_job(const JobFiles& files, const JobRun& run) {
   train::RunSummary summary;
   // What rank 0 decides to remove must not be gone while another rank still looks: each rank
   // prepares first, as the ranks of mpirun do, and only run() is collective.
-  std::atomic<bool> stop{false};
+  std::atomic<bool> stop{run.stop_wanted};
   run_ranks(run.ranks, [&](comm::Communicator& comm) {
     const autodiff::OpTable table = ops::make_op_table();
     const auto backend = tensor::make_cpu_backend();
     SystemFs fs;
-    SystemClock clock;
+    const std::unique_ptr<Clock> clock =
+        run.clock ? run.clock(comm.rank()) : std::make_unique<SystemClock>();
     train::TrainOptions options{.config_path = files.config,
                                 .overrides = run.overrides,
                                 .resume = run.resume,
@@ -83,7 +102,7 @@ train::RunSummary run_job(const JobFiles& files, const JobRun& run) {
     train::TrainJob job({.table = table,
                          .backend = *backend,
                          .fs = fs,
-                         .clock = clock,
+                         .clock = *clock,
                          .host = "here",
                          .program_version = "test",
                          .program_hash = "0"},

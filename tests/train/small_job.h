@@ -2,6 +2,8 @@
 // A small job for tests of train: data in a temporary folder, a config text, ranks as threads.
 #pragma once
 
+#include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -27,8 +29,13 @@ struct JobRun {
   std::vector<std::string> overrides;
   train::ResumeOptions resume;
   std::int64_t interrupt_at_step =
-      -1;  // ask rank 0 to stop once this many steps are logged (-1: never)
+      -1;                    // ask rank 0 to stop once this many steps are logged (-1: never)
+  bool stop_wanted = false;  // from the start, as a signal would
+  std::function<std::unique_ptr<Clock>(int rank)> clock = {};  // instead of the system's
 };
+
+/// A clock of a rank that takes `tick_s` for whatever it does between two looks at the time.
+[[nodiscard]] std::unique_ptr<Clock> make_ticking_clock(double tick_s);
 
 /// Runs the job on ranks that are threads of this process, as `dltrain` would under mpirun.
 [[nodiscard]] train::RunSummary run_job(const JobFiles& files, const JobRun& run);

@@ -29,7 +29,8 @@ class BatchNorm final : public Layer {
     context.record.running_statistics.push_back({.mean = context.name + ".running_mean",
                                                  .variance = context.name + ".running_var",
                                                  .momentum = momentum_,
-                                                 .elements_per_sample = shape.rows() / shape[0]});
+                                                 .elements_per_sample = shape.rows() / shape[0],
+                                                 .synchronised = sync_});
     const tensor::Attrs attrs{{"eps", options_.eps}};
     if (context.mode == Mode::inference) {
       return graph.add_one("batch_norm_inference", {x, gamma, beta, mean, variance}, attrs);
