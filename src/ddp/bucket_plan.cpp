@@ -62,18 +62,22 @@ double finish_time_s(const std::vector<Bucket>& buckets, const std::vector<Ready
 }
 
 std::vector<Bucket> plan_buckets(const tensor::FlatLayout& layout,
-                                 const std::vector<ReadyPoint>& ready, const Link& link) {
-  constexpr std::int64_t kLeast_bytes = 32 << 10, kMost_bytes = std::int64_t{64} << 20;
-  constexpr double kTolerance = 1.02;
+                                 const std::vector<ReadyPoint>& ready, const Link& link,
+                                 std::int64_t most_bytes) {
+  constexpr std::int64_t kLeast_bytes = 32 << 10;
+  // What a bucket costs beside its messages (a thread is woken, a cache is left) is not in the
+  // model.
+  const double tolerance_s =
+      static_cast<double>(layout.total * kElement_bytes) * link.seconds_per_byte / 16;
   std::vector<std::vector<Bucket>> candidates;
-  for (std::int64_t bytes = kLeast_bytes; bytes <= kMost_bytes; bytes *= 2) {
+  for (std::int64_t bytes = kLeast_bytes; bytes <= std::max(most_bytes, kLeast_bytes); bytes *= 2) {
     candidates.push_back(plan_buckets(layout, bytes));
   }
   std::vector<double> finish_s;
   for (const auto& buckets : candidates) finish_s.push_back(finish_time_s(buckets, ready, link));
   const double best_s = *std::min_element(finish_s.begin(), finish_s.end());
   std::size_t chosen = candidates.size() - 1;
-  while (finish_s[chosen] > best_s * kTolerance) --chosen;
+  while (finish_s[chosen] > best_s + tolerance_s) --chosen;
   return candidates[chosen];
 }
 

@@ -16,6 +16,17 @@ std::optional<ddp::ShardPlan> make_shards(const RunConfig& config, const tensor:
   return ddp::ShardPlan(layout, buckets, world_size);
 }
 
+/// Where reduced buckets are given back, those on their way are what is left of the saving: a tenth
+/// of the gradients at most, if parameters are small enough.
+std::int64_t most_bucket_bytes(const RunConfig& config, const tensor::FlatLayout& layout) {
+  constexpr std::int64_t kLeast_bytes = 64 << 10, kMost_bytes = std::int64_t{64} << 20;
+  constexpr std::int64_t kPart = 32;
+  const std::int64_t total_bytes = layout.total * static_cast<std::int64_t>(sizeof(float));
+  return config.shard == Sharding::gradients
+             ? std::clamp(total_bytes / kPart, kLeast_bytes, kMost_bytes)
+             : kMost_bytes;
+}
+
 std::vector<ddp::ReadyPoint> ready_points(const autodiff::Program& program) {
   std::vector<ddp::ReadyPoint> ready;
   for (const autodiff::Program::FinalPoint& point : program.final_points()) {
@@ -58,7 +69,8 @@ CommPlan plan_communication(const RunConfig& config, const autodiff::Program& pr
   }
   CommPlan plan;
   plan.link = ddp::probe_link(comm, clock);
-  plan.buckets = ddp::plan_buckets(program.layout(), ready_points(program), *plan.link);
+  plan.buckets = ddp::plan_buckets(program.layout(), ready_points(program), *plan.link,
+                                   most_bucket_bytes(config, program.layout()));
   plan.shards = make_shards(config, program.layout(), plan.buckets, comm.world_size());
   return plan;
 }
@@ -66,7 +78,9 @@ CommPlan plan_communication(const RunConfig& config, const autodiff::Program& pr
 CommPlan suppose_communication(const RunConfig& config, const autodiff::Program& program,
                                int world_size) {
   CommPlan plan;
-  plan.buckets = ddp::plan_buckets(program.layout(), config.bucket_bytes);
+  const bool small = config.bucket_bytes == 0 && config.shard == Sharding::gradients;
+  plan.buckets = ddp::plan_buckets(
+      program.layout(), small ? most_bucket_bytes(config, program.layout()) : config.bucket_bytes);
   plan.shards = make_shards(config, program.layout(), plan.buckets, world_size);
   return plan;
 }

@@ -99,8 +99,10 @@ TEST(PlannedBuckets, NoFixedSizeFinishesNoticeablyEarlier) {
     const Link link{.latency_s = 1e-6 * static_cast<double>(1 + random() % 1000),
                     .seconds_per_byte = 1e-11 * static_cast<double>(1 + random() % 1000)};
     const double planned_s = finish_time_s(plan_buckets(layout, ready, link), ready, link);
+    const double all_s = static_cast<double>(layout.total * 4) * link.seconds_per_byte;
     for (std::int64_t bytes = 32 << 10; bytes <= 64 << 20; bytes *= 2) {
-      EXPECT_LE(planned_s, 1.021 * finish_time_s(plan_buckets(layout, bytes), ready, link))
+      EXPECT_LE(planned_s,
+                1.0001 * finish_time_s(plan_buckets(layout, bytes), ready, link) + all_s / 16)
           << "seed " << seed;
     }
   }
@@ -114,7 +116,22 @@ TEST(PlannedBuckets, DearMessagesMakeFewBucketsAndCheapOnesMany) {
   };
   EXPECT_EQ(count(1.0), 1U);
   EXPECT_GT(count(1e-5), count(1e-3));
-  EXPECT_GT(count(1e-5), 8U);
+  EXPECT_GE(count(1e-5), 8U);
+}
+
+TEST(PlannedBuckets, ALongBackwardPassIsNoReasonForOneLargeBucket) {
+  const tensor::FlatLayout layout = layout_of(std::vector<std::int64_t>(64, 65536));
+  const auto buckets = plan_buckets(layout, ready_in_turn(layout, 1.0),
+                                    {.latency_s = 1e-6, .seconds_per_byte = 1e-9});
+  EXPECT_GE(buckets.size(), 16U);
+}
+
+TEST(PlannedBuckets, NoneIsMuchLargerThanTheMostAskedFor) {
+  const tensor::FlatLayout layout = layout_of(std::vector<std::int64_t>(64, 65536));
+  const std::vector<ReadyPoint> ready = ready_in_turn(layout, 1e-4);
+  for (const Bucket& bucket : plan_buckets(layout, ready, {.latency_s = 1.0}, 1 << 20)) {
+    EXPECT_LE((bucket.end - bucket.begin) * 4, 3 << 19);
+  }
 }
 
 TEST(PlannedBuckets, ProbeIsTheSameOnAllRanksAndPositive) {

@@ -2,6 +2,7 @@
 // Whole runs: the same bits on any shape, nothing lost, the commands on what a run leaves.
 #include <csignal>
 #include <cstdlib>
+#include <map>
 #include <string>
 
 #include <gtest/gtest.h>
@@ -213,6 +214,45 @@ TEST_F(Training, PeakMemoryIsWithin10PercentOfWhatCheckPredicts) {
   EXPECT_NEAR(static_cast<double>(run.peak_rss_bytes) / predicted, 1.0, 0.1)
       << run.peak_rss_bytes << " bytes\n"
       << text;
+}
+
+TEST_F(Training, PeakMemoryOfShardsIsWithin10PercentOfWhatCheckPredicts) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "sanitizers keep memory of their own";
+#endif
+  std::string layers = "model.layers=[flatten, ";
+  for (int i = 0; i < 16; ++i) layers += "{dense: {units: 640, activation: relu}}, ";
+  layers += "{dense: {units: 10}}]";
+  std::map<std::string, double> peak_mb;
+  for (const char* shard : {"none", "optimizer", "gradients"}) {
+    const Words deep{config_,
+                     "--set",
+                     layers,
+                     "--set",
+                     "train.leaves=2",
+                     "--set",
+                     "train.threads=1",
+                     "--set",
+                     "comm.bucket_mb=1.5",
+                     "--set",
+                     cat("train.shard=", shard)};
+    Words check{"check", "--ranks", "2"};
+    check.insert(check.end(), deep.begin(), deep.end());
+    const std::string text = dltrain(check).out;
+    const std::size_t at = text.find("peak memory");
+    ASSERT_NE(at, std::string::npos) << text;
+    Words bench{"bench", "--steps", "6", "--warmup", "1"};
+    bench.insert(bench.end(), deep.begin(), deep.end());
+    const ProgramResult run = dltrain_ranks(2, bench);
+    ASSERT_EQ(run.exit_code, 0) << run.err;
+    peak_mb[shard] = std::stod(json_value(run.out, "peak_rss_mb"));
+    EXPECT_NEAR(peak_mb[shard] / std::stod(text.substr(at + 11)), 1.0, 0.1)
+        << shard << ": " << peak_mb[shard] << " MiB\n"
+        << text;
+  }
+  // 26 MB of parameters, two states of that size, and gradients in 17 buckets.
+  EXPECT_NEAR(peak_mb["none"] - peak_mb["optimizer"], 25, 4);
+  EXPECT_GT(peak_mb["optimizer"] - peak_mb["gradients"], 5);
 }
 
 TEST_F(Training, BenchPrintsJson) {

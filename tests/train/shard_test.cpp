@@ -9,7 +9,6 @@
 #include "base/fs.h"
 #include "base/text.h"
 #include "checkpoint/store.h"
-#include "data/writer.h"
 #include "optim/optimizer.h"
 #include "train/comm_plan.h"
 #include "train/small_job.h"
@@ -139,47 +138,6 @@ TEST(Sharded, RunsResumeOnAnyRanksWithAnyShards) {
                           .overrides = with(ema, {cat("train.shard=", second.shard)})});
     EXPECT_TRUE(tensors_of(files) == plain)
         << first.ranks << " " << first.shard << ", then " << second.ranks << " " << second.shard;
-  }
-}
-
-/// Rows in order; the label of row 34 fits no class: step 3 fails on the rank that reads it.
-JobFiles write_job_that_fails(const TempFolder& folder) {
-  const JobFiles files = write_small_job(folder, 47);
-  std::vector<float> x(47 * 6, 0.5F);
-  std::vector<std::int32_t> y(47, 1);
-  y[34] = 17;
-  data::Hdf5Writer writer((folder / "data.h5"));
-  for (const char* group : {"/train", "/test"}) {
-    writer.write({.name = cat(group, "/x"), .dtype = DType::f32, .num_rows = 47, .row_shape = {6}},
-                 x.data());
-    writer.write({.name = cat(group, "/y"), .dtype = DType::i32, .num_rows = 47}, y.data());
-  }
-  writer.commit();
-  return files;
-}
-
-/// Updates made as buckets land leave parameters half updated in a step that fails: that must never
-/// be saved, and every rank must hear of the failure.
-TEST(Sharded, AStepThatFailsOnOneRankEndsTheRunWithoutACheckpointOfIt) {
-  for (const char* shard : {"none", "optimizer", "gradients"}) {
-    for (const char* cache : {"data.workers=0", "data.workers=1"}) {
-      const TempFolder folder;
-      const JobFiles files = write_job_that_fails(folder);
-      const JobRun run{.ranks = 3,
-                       .overrides = with(wide(), {"data.shuffle=false", "checkpoint.every_steps=1",
-                                                  cache, cat("train.shard=", shard)})};
-      try {
-        (void)run_job(files, run);
-        ADD_FAILURE() << shard << ": the bad label was not found";
-      } catch (const Error& error) {
-        EXPECT_EQ(error.exit(), Exit::data) << error.what();
-      }
-      std::vector<std::string> problems;
-      SystemFs fs;
-      const checkpoint::Store store(fs, files.run_dir + "/checkpoints", 3);
-      const auto newest = store.load_newest(problems);
-      EXPECT_TRUE(!newest || newest->step < 4) << shard;
-    }
   }
 }
 

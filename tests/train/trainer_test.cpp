@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "train/trainer.h"
 
+#include <algorithm>
 #include <atomic>
 #include <functional>
 #include <mutex>
@@ -8,6 +9,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "base/text.h"
 #include "ops/ops.h"
 #include "support/allocation_count.h"
 #include "support/run_ranks.h"
@@ -18,18 +20,41 @@
 namespace dlt::train_test {
 namespace {
 
+/// Rows of another data set, of which one cannot be read.
+class BadRow final : public data::Dataset {
+ public:
+  BadRow(std::unique_ptr<data::Dataset> rows, std::int64_t bad_row)
+      : rows_(std::move(rows)), bad_row_(bad_row) {}
+  [[nodiscard]] std::int64_t num_rows() const override { return rows_->num_rows(); }
+  [[nodiscard]] tensor::Shape input_shape() const override { return rows_->input_shape(); }
+  [[nodiscard]] tensor::Shape target_shape() const override { return rows_->target_shape(); }
+  void read(std::span<const std::int64_t> rows, void* inputs, void* targets) const override {
+    if (std::find(rows.begin(), rows.end(), bad_row_) != rows.end()) {
+      throw Error(Exit::data, cat("row ", bad_row_, " is bad"));
+    }
+    rows_->read(rows, inputs, targets);
+  }
+  [[nodiscard]] std::uint64_t fingerprint() const override { return rows_->fingerprint(); }
+  [[nodiscard]] bool in_memory() const override { return rows_->in_memory(); }
+
+ private:
+  std::unique_ptr<data::Dataset> rows_;
+  std::int64_t bad_row_;
+};
+
 using Body = std::function<void(comm::Communicator&, train::Trainer&, train::ModelState&)>;
 
-/// Runs body on each of `ranks` ranks.
+/// Runs body on each of `ranks` ranks; reading bad_row fails.
 void with_trainers(const JobFiles& files, int ranks, int threads,
-                   const std::vector<std::string>& overrides, const Body& body) {
+                   const std::vector<std::string>& overrides, const Body& body,
+                   std::int64_t bad_row = -1) {
   run_ranks(ranks, [&](comm::Communicator& comm) {
     const autodiff::OpTable table = ops::make_op_table();
     const auto backend = tensor::make_cpu_backend();
     SystemClock clock;
     const train::RunConfig config =
         train::read_run_config(files.config, overrides, table, *backend);
-    const auto dataset = train::open_dataset(config, *config.train_data);
+    const BadRow dataset(train::open_dataset(config, *config.train_data), bad_row);
     backend->enter_thread();
     ThreadPool pool(threads);
     const auto program = train::training_program(config, table, *backend, 2);
@@ -46,7 +71,7 @@ void with_trainers(const JobFiles& files, int ranks, int threads,
                             .clock = clock,
                             .host = "here",
                             .plan = &plan},
-                           *dataset, state,
+                           dataset, state,
                            {.num_leaves = 6, .first_step = 0, .end_step = 60, .total_steps = 60});
     body(comm, trainer, state);
     trainer.settle();
@@ -131,6 +156,30 @@ TEST(Trainer, OfTwoReplicasThatDifferBothAreNamed) {
   EXPECT_THAT(message, testing::StartsWith("the ranks differ in the weights after step 3: rank "));
   EXPECT_THAT(message, testing::HasSubstr("rank 0 (here): "));
   EXPECT_THAT(message, testing::HasSubstr("rank 1 (here): "));
+}
+
+/// Also where the other ranks have updated what they could before they heard of it.
+TEST(Trainer, AFailureOnOneRankIsThrownOnAllOfThemInThatStep) {
+  const TempFolder folder;
+  const JobFiles files = write_small_job(folder, 47);
+  constexpr std::int64_t kRow_of_step_3 = 34;
+  for (const char* shard : {"train.shard=none", "train.shard=optimizer", "train.shard=gradients"}) {
+    std::atomic<int> failures{0};
+    const Body body = [&](comm::Communicator&, train::Trainer& trainer, train::ModelState&) {
+      for (int i = 0; i < 3; ++i) (void)trainer.step({});
+      try {
+        (void)trainer.step({});
+      } catch (const Error& error) {
+        EXPECT_EQ(error.exit(), Exit::data);
+        EXPECT_THAT(error.what(), testing::HasSubstr("row 34 is bad"));
+        ++failures;
+      }
+    };
+    with_trainers(files, 3, 1,
+                  {shard, "data.shuffle=false", "data.workers=0", "comm.bucket_mb=0.0001"}, body,
+                  kRow_of_step_3);
+    EXPECT_EQ(failures, 3) << shard;
+  }
 }
 
 TEST(Trainer, CountingAllocatorCounts) {
