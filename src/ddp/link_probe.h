@@ -18,8 +18,8 @@ struct Link {
 };
 
 /// Times a few exchanges of two sizes, cut and sent as buckets are; the slowest rank's times count,
-/// and so all ranks get the same answer. Takes below 10 ms from 100 Mbit/s on. Collective;
-/// world_size is at least 2.
+/// and so all ranks get the same answer. Takes some 10 ms at 100 Mbit/s, less on faster links.
+/// Collective; world_size is at least 2.
 [[nodiscard]] Link probe_link(comm::Communicator& comm, const Clock& clock);
 
 }  // namespace dlt::ddp
