@@ -73,6 +73,10 @@ struct Executor::Impl {
       case Place::input:
         inputs[static_cast<std::size_t>(slot.offset_bytes)].views.push_back(index);
         break;
+      case Place::constant:
+        views.back().data =
+            program.graph.constant({static_cast<std::int32_t>(slot.offset_bytes)}).bytes();
+        break;
     }
     return index;
   }

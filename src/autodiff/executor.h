@@ -18,7 +18,7 @@ namespace dlt::autodiff {
 /// by the executors of all worker threads.
 class Program {
  public:
-  /// Runs remove_dead_nodes, schedule and plan_memory. layout: null to make it from the gradient
+  /// Runs optimize, schedule and plan_memory. layout: null to make it from the gradient
   /// order (training); an evaluation program is given the training program's layout.
   Program(Graph graph, tensor::Backend& backend, const tensor::FlatLayout* layout = nullptr);
   ~Program();

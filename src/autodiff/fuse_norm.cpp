@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "autodiff/passes.h"
 #include "autodiff/pattern.h"
@@ -43,6 +44,61 @@ bool fuse_relu(Graph& graph, std::int32_t index) {
   return true;
 }
 
+/// Whether what a batch_norm makes beside its result goes to batch_norm_statistics alone.
+bool only_statistics_read(const Graph& graph, const Node& norm) {
+  return std::all_of(graph.nodes().begin(), graph.nodes().end(), [&](const Node& reader) {
+    return reader.op->name == "batch_norm_statistics" ||
+           std::none_of(norm.outputs.begin() + 1, norm.outputs.end(), [&](ValueId id) {
+             return std::count(reader.inputs.begin(), reader.inputs.end(), id) > 0;
+           });
+  });
+}
+
+/// The operand of an add that a batch_norm makes for it alone: 0, 1, or -1 if none. The batch_norm
+/// then moves to the place of the add, so what it tells beside may only go to running statistics.
+int normal_operand(const Graph& graph, const Node& add) {
+  for (int k = 0; k < 2; ++k) {
+    const ValueId normal = add.inputs[static_cast<std::size_t>(k)];
+    const Node* norm = made_by(graph, normal, "batch_norm");
+    const std::size_t plain = norm != nullptr ? 4 : 5;
+    if (norm == nullptr) norm = made_by(graph, normal, "batch_norm_inference");
+    const bool fits =
+        norm != nullptr && norm->inputs.size() == plain && norm->outputs[0] == normal &&
+        norm->attrs.word("activation", "none") == "none" && num_users(graph, normal) == 1;
+    if (fits && only_statistics_read(graph, *norm)) return k;
+  }
+  return -1;
+}
+
+/// add(batch_norm(x), past) -> batch_norm with past, in the place of add.
+bool fuse_past(Graph& graph, std::int32_t index) {
+  if (node_at(graph, index).op->name != "add") return false;
+  const Node add = node_at(graph, index);
+  const int operand = normal_operand(graph, add);
+  if (operand < 0) return false;
+  const ValueId normal = add.inputs[static_cast<std::size_t>(operand)];
+  const std::int32_t producer = graph.value(normal).producer;
+  Node norm = node_at(graph, producer);
+  norm.inputs.push_back(add.inputs[static_cast<std::size_t>(1 - operand)]);
+  norm.outputs[0] = add.outputs[0];
+  node_at(graph, index) = std::move(norm);
+  value_at(graph, normal).producer = -1;
+  std::vector<Node>& nodes = graph.mutable_nodes();
+  nodes.erase(nodes.begin() + producer);
+  std::vector<std::int32_t> places;
+  for (std::size_t i = 0; i < nodes.size(); ++i) places.push_back(static_cast<std::int32_t>(i));
+  sort_nodes(graph, places);
+  return true;
+}
+
+/// The first such place; nodes move, so that the next is looked for from the start.
+bool fuse_some_past(Graph& graph) {
+  for (std::size_t i = 0; i < graph.nodes().size(); ++i) {
+    if (fuse_past(graph, static_cast<std::int32_t>(i))) return true;
+  }
+  return false;
+}
+
 /// layer_norm(add(a, b)) -> add_layer_norm in the place of add. The layer_norm, on values of its
 /// own, is dead.
 bool fuse_add(Graph& graph, std::int32_t index) {
@@ -74,6 +130,7 @@ bool fuse_add(Graph& graph, std::int32_t index) {
 
 int fuse_norm_activation(Graph& graph) {
   int changed = 0;
+  while (fuse_some_past(graph)) ++changed;
   for (std::size_t i = 0; i < graph.nodes().size(); ++i) {
     const auto index = static_cast<std::int32_t>(i);
     if (fuse_relu(graph, index) || fuse_add(graph, index)) ++changed;

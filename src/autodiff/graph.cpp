@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/hash.h"
 #include "base/text.h"
 
 namespace dlt::autodiff {
@@ -123,6 +124,14 @@ void Graph::gradient(ValueId param, ValueId gradient) {
   gradients_.emplace_back(param, gradient);
 }
 
+void Graph::set_constant(ValueId id, tensor::Tensor numbers) {
+  Value& result = values_[static_cast<std::size_t>(id.index)];
+  DLT_CHECK(result.kind == ValueKind::result && result.type == numbers.type(), result.type.text());
+  result.kind = ValueKind::constant;
+  result.producer = -1;
+  constants_.emplace(id, std::move(numbers));
+}
+
 std::vector<ValueId> Graph::inputs() const {
   std::vector<ValueId> ids;
   for (ValueId id{0}; id < next_id(values_); ++id.index) {
@@ -142,9 +151,13 @@ std::vector<ValueId> Graph::params() const {
 std::string Graph::text() const {
   std::string text;
   for (ValueId id{0}; id < next_id(values_); ++id.index) {
-    if (value(id).kind == ValueKind::result) continue;
+    if (value(id).kind != ValueKind::input && value(id).kind != ValueKind::param) continue;
     const char* kind = value(id).kind == ValueKind::input ? " = input " : " = param ";
     text += cat(id_text(id), " ", value(id).type.text(), kind, value(id).name, "\n");
+  }
+  for (const auto& [id, numbers] : constants_) {
+    text += cat(id_text(id), " ", value(id).type.text(), " = constant ", xxh3(numbers.byte_span()),
+                "\n");
   }
   for (const Node& node : nodes_) text += node_text(*this, node);
   for (const auto& [name, id] : outputs_) text += cat("output ", name, " = ", id_text(id), "\n");

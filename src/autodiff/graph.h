@@ -8,10 +8,11 @@
 #include <vector>
 
 #include "autodiff/op_def.h"
+#include "tensor/tensor.h"
 
 namespace dlt::autodiff {
 
-enum class ValueKind : std::uint8_t { input, param, result };
+enum class ValueKind : std::uint8_t { input, param, result, constant };
 
 struct Value {
   tensor::TensorType type;
@@ -51,6 +52,10 @@ class Graph {
   void output(const std::string& name, ValueId value);
   /// Marks a value as the gradient of a parameter.
   void gradient(ValueId param, ValueId gradient);
+  /// Turns a result into a constant with these numbers (fold_constants). Its node is dead then.
+  void set_constant(ValueId id, tensor::Tensor numbers);
+  [[nodiscard]] const tensor::Tensor& constant(ValueId id) const { return constants_.at(id); }
+  [[nodiscard]] const std::map<ValueId, tensor::Tensor>& constants() const { return constants_; }
   void set_scope(std::string scope) { scope_ = std::move(scope); }
   /// Nodes added from now on belong to the backward pass.
   void set_backward(bool on) { backward_ = on; }
@@ -84,6 +89,7 @@ class Graph {
   std::vector<Value> values_;
   std::vector<Node> nodes_;
   std::map<std::string, ValueId> outputs_;
+  std::map<ValueId, tensor::Tensor> constants_;
   std::vector<std::pair<ValueId, ValueId>> gradients_;
   std::string scope_;
   bool backward_ = false;

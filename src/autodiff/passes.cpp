@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <functional>
+#include <queue>
 #include <utility>
 
 #include "base/error.h"
@@ -70,7 +72,47 @@ int count(const Bits& bits) {
   return total;
 }
 
+void number_producers(Graph& graph) {
+  for (std::size_t i = 0; i < graph.nodes().size(); ++i) {
+    for (const ValueId id : graph.nodes()[i].outputs) {
+      graph.mutable_values()[at(id)].producer = static_cast<std::int32_t>(i);
+    }
+  }
+}
+
 }  // namespace
+
+void sort_nodes(Graph& graph, const std::vector<std::int32_t>& places) {
+  number_producers(graph);
+  const std::vector<Node>& nodes = graph.nodes();
+  std::vector<std::vector<std::size_t>> readers(nodes.size());
+  std::vector<int> missing(nodes.size(), 0);
+  for (std::size_t i = 0; i < nodes.size(); ++i) {
+    for (const ValueId id : nodes[i].inputs) {
+      const std::int32_t producer = graph.value(id).producer;
+      if (producer < 0) continue;
+      readers[at(producer)].push_back(i);
+      ++missing[i];
+    }
+  }
+  using Entry = std::pair<std::int32_t, std::size_t>;
+  std::priority_queue<Entry, std::vector<Entry>, std::greater<>> ready;
+  for (std::size_t i = 0; i < nodes.size(); ++i) {
+    if (missing[i] == 0) ready.emplace(places[i], i);
+  }
+  std::vector<Node> sorted;
+  while (!ready.empty()) {
+    const std::size_t i = ready.top().second;
+    ready.pop();
+    sorted.push_back(nodes[i]);
+    for (const std::size_t reader : readers[i]) {
+      if (--missing[reader] == 0) ready.emplace(places[reader], reader);
+    }
+  }
+  DLT_CHECK(sorted.size() == nodes.size(), "nodes wait for each other");
+  graph.mutable_nodes() = std::move(sorted);
+  number_producers(graph);
+}
 
 int remove_dead_nodes(Graph& graph) {
   std::vector<ValueId> wanted;

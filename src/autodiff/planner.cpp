@@ -150,7 +150,7 @@ class Planner {
  private:
   static constexpr std::size_t kNone = std::numeric_limits<std::size_t>::max();
 
-  /// Inputs, parameters and gradients do not live in the arena.
+  /// Inputs, parameters, constants and gradients do not live in the arena.
   void place_flat() {
     std::int64_t input_index = 0;
     for (std::size_t i = 0; i < plan_.slots.size(); ++i) {
@@ -161,6 +161,9 @@ class Planner {
       } else if (value.kind == ValueKind::param) {
         plan_.slots[i].place = Place::param;
         plan_.slots[i].offset_bytes = flat_offset_bytes(value);
+      } else if (value.kind == ValueKind::constant) {
+        plan_.slots[i].place = Place::constant;
+        plan_.slots[i].offset_bytes = static_cast<std::int64_t>(i);
       }
     }
     for (const auto& [param, gradient] : graph_.gradients()) {
@@ -187,13 +190,15 @@ class Planner {
 
   void add_outputs(std::size_t position) {
     const Node& node = graph_.nodes()[at(plan_.order[position])];
+    std::vector<std::size_t> given;  // blocks that outputs of this node have taken over
     for (std::size_t i = 0; i < node.outputs.size(); ++i) {
       const ValueId id = node.outputs[i];
       if (roots_[at(id)] != id || plan_.slots[at(id)].place != Place::arena) continue;
-      const std::size_t given = i == 0 ? handed_over(node, position) : kNone;
-      if (given != kNone) {
-        block_of_[at(id)] = given;
-        blocks_[given].life.add(lives_[at(id)]);
+      const std::size_t block = handed_over(node, i, position, given);
+      if (block != kNone) {
+        block_of_[at(id)] = block;
+        blocks_[block].life.add(lives_[at(id)]);
+        given.push_back(block);
         continue;
       }
       block_of_[at(id)] = blocks_.size();
@@ -201,20 +206,38 @@ class Planner {
     }
   }
 
-  /// The block of input 0 if it dies here and the op may write over it.
-  [[nodiscard]] std::size_t handed_over(const Node& node, std::size_t position) const {
-    if (!node.op->in_place || node.inputs.empty()) return kNone;
-    const ValueId root = roots_[at(node.inputs[0])];
+  /// The block of an input that dies here and that the op may write this output over.
+  [[nodiscard]] std::size_t handed_over(const Node& node, std::size_t output, std::size_t position,
+                                        const std::vector<std::size_t>& given) const {
+    for (std::size_t i = 0; i < node.inputs.size(); ++i) {
+      if (!fits_over(*node.op, output, i)) continue;
+      const std::size_t block = block_of_[at(roots_[at(node.inputs[i])])];
+      const bool taken = std::find(given.begin(), given.end(), block) != given.end();
+      if (block != kNone && !taken &&
+          may_take(node, node.inputs[i], node.outputs[output], position))
+        return block;
+    }
+    return kNone;
+  }
+
+  static bool fits_over(const OpDef& op, std::size_t output, std::size_t input) {
+    const auto is = [](std::size_t index, int wanted) { return static_cast<int>(index) == wanted; };
+    return (op.in_place && output == 0 && input == 0) || op.in_place_all ||
+           (is(output, op.also_in_place.output) && is(input, op.also_in_place.input));
+  }
+
+  [[nodiscard]] bool may_take(const Node& node, ValueId input, ValueId output,
+                              std::size_t position) const {
+    const ValueId root = roots_[at(input)];
     const bool dies = lives_[at(root)].last == static_cast<std::int32_t>(position);
     // Outputs live to the last position, where a node must not take them over.
     const bool is_output =
         std::any_of(graph_.outputs().begin(), graph_.outputs().end(),
-                    [&](const auto& output) { return roots_[at(output.second)] == root; });
+                    [&](const auto& entry) { return roots_[at(entry.second)] == root; });
     const bool read_twice = std::count_if(node.inputs.begin(), node.inputs.end(),
                                           [&](ValueId id) { return roots_[at(id)] == root; }) > 1;
-    const bool same_size =
-        graph_.value(node.inputs[0]).type.bytes() == graph_.value(node.outputs[0]).type.bytes();
-    return dies && !is_output && !read_twice && same_size ? block_of_[at(root)] : kNone;
+    const bool same_size = graph_.value(input).type.bytes() == graph_.value(output).type.bytes();
+    return dies && !is_output && (!read_twice || node.op->in_place_all) && same_size;
   }
 
   std::vector<std::size_t> add_scratch(const std::vector<std::int64_t>& scratch_bytes) {

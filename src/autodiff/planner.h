@@ -10,15 +10,15 @@
 
 namespace dlt::autodiff {
 
-enum class Place : std::uint8_t { arena, input, param, gradient };
+enum class Place : std::uint8_t { arena, input, param, gradient, constant };
 
 /// Where each value lives. Two values whose lives overlap never share memory, save aliases of one
 /// buffer.
 struct Slot {
   Place place = Place::arena;
-  std::int64_t offset_bytes =
-      -1;  // arena: from its start; param, gradient: in the flat buffer; input: index
-  std::int32_t first = -1;  // positions in the order between which the memory is in use
+  std::int64_t offset_bytes = -1;  // arena: from its start; param, gradient: in the flat buffer;
+                                   // input: index; constant: the value's index
+  std::int32_t first = -1;         // positions in the order between which the memory is in use
   std::int32_t last = -1;
 };
 
@@ -41,11 +41,11 @@ struct MemoryPlan {
 [[nodiscard]] tensor::FlatLayout gradient_layout(const Graph& graph,
                                                  const std::vector<std::int32_t>& order);
 
-/// Plans one arena by liveness (best fit over the sorted values), re-using the first input's memory
-/// where the op allows it. scratch_bytes[node] is what a node's kernel needs beside its values.
-/// Every arena offset is a multiple of 64. Parameters and gradients lie at their layout offset;
-/// all parameters must have one dtype. Values that no node of the order makes get no memory.
-/// errors  Exit::internal if a parameter is not in the layout with its shape, or a gradient shares
+/// Plans one arena by liveness (best fit over the sorted values), re-using an input's memory where
+/// the op allows it. scratch_bytes[node] is what a node's kernel needs beside its values. Every
+/// arena offset is a multiple of 64. Parameters and gradients lie at their layout offset; all
+/// parameters must have one dtype. Values that no node of the order makes get no memory. errors
+/// Exit::internal if a parameter is not in the layout with its shape, or a gradient shares
 ///         its memory with another value (append_backward makes none such)
 [[nodiscard]] MemoryPlan plan_memory(const Graph& graph, std::vector<std::int32_t> order,
                                      const tensor::FlatLayout& layout,

@@ -4,6 +4,7 @@
 #include <set>
 #include <utility>
 
+#include "autodiff/node_kernel.h"
 #include "autodiff/passes.h"
 #include "autodiff/program_impl.h"
 #include "base/error.h"
@@ -12,37 +13,6 @@
 
 namespace dlt::autodiff {
 namespace {
-
-std::vector<tensor::TensorType> types_of(const Graph& graph, const std::vector<ValueId>& ids) {
-  std::vector<tensor::TensorType> types;
-  for (const ValueId id : ids) types.push_back(graph.value(id).type);
-  return types;
-}
-
-/// The device's kernel, else the op's host kernel (named in fallbacks).
-std::unique_ptr<tensor::Kernel> make_kernel(const Graph& graph, const Node& node,
-                                            const tensor::Backend& backend,
-                                            std::set<std::string>& fallbacks) {
-  const std::vector<tensor::TensorType> inputs = types_of(graph, node.inputs);
-  const std::vector<tensor::TensorType> outputs = types_of(graph, node.outputs);
-  std::uint32_t params = 0;
-  for (std::size_t i = 0; i < node.inputs.size(); ++i) {
-    if (graph.value(node.inputs[i]).kind == ValueKind::param) params |= 1U << i;
-  }
-  const tensor::KernelSpec spec{inputs, outputs, node.attrs, params};
-  const tensor::KernelFactory device = backend.find(node.op->name);
-  std::unique_ptr<tensor::Kernel> kernel = device != nullptr ? device(spec) : nullptr;
-  if (kernel != nullptr) return kernel;
-  fallbacks.emplace(node.op->name);
-  if (node.op->host != nullptr) kernel = node.op->host(spec);
-  if (kernel == nullptr) {
-    std::vector<std::string> words;
-    for (const tensor::TensorType& type : inputs) words.push_back(type.text());
-    throw Error(Exit::internal, cat(node.scope, node.scope.empty() ? "" : ": ", node.op->name,
-                                    ": no kernel for ", join(words)));
-  }
-  return kernel;
-}
 
 std::int64_t flops_of(const Graph& graph, const Node& node) {
   if (node.op->alias) return 0;
@@ -65,7 +35,8 @@ void Program::Impl::make_kernels(const tensor::Backend& backend) {
   std::set<std::string> fallbacks;
   for (const Node& node : graph.nodes()) {
     flops += flops_of(graph, node);
-    kernels.push_back(node.op->alias ? nullptr : make_kernel(graph, node, backend, fallbacks));
+    kernels.push_back(node.op->alias ? nullptr
+                                     : make_node_kernel(graph, node, backend, &fallbacks));
   }
   host_fallbacks.assign(fallbacks.begin(), fallbacks.end());
   constexpr std::int64_t kLine = 64;
@@ -130,7 +101,7 @@ void Program::Impl::find_hash() {
 
 Program::Program(Graph graph, tensor::Backend& backend, const tensor::FlatLayout* layout)
     : impl_(std::make_unique<Impl>(std::move(graph))) {
-  (void)remove_dead_nodes(impl_->graph);
+  optimize(impl_->graph, backend);
   std::vector<std::int32_t> order = schedule(impl_->graph);
   impl_->layout = layout != nullptr ? *layout : gradient_layout(impl_->graph, order);
   impl_->make_kernels(backend);

@@ -306,14 +306,16 @@ autodiff::OpDef make_attention() {
           .infer = infer_attention,
           .host = host_kernel<attention_host<float>, attention_host<double>>,
           .vjp = attention_vjp,
-          .flops = attention_flops};
+          .flops = attention_flops,
+          .random = true};
 }
 
 autodiff::OpDef make_attention_grad() {
   return {.name = "attention_grad",
           .infer = infer_attention_grad,
           .host = host_kernel<attention_grad_host<float>, attention_grad_host<double>>,
-          .flops = attention_grad_flops};
+          .flops = attention_grad_flops,
+          .random = true};
 }
 
 }  // namespace dlt::ops

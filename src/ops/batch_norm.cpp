@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "autodiff/graph.h"
@@ -39,9 +40,20 @@ void check_activation(std::string_view op, const Attrs& attrs) {
 
 bool has_relu(const Attrs& attrs) { return attrs.word("activation", "none") == "relu"; }
 
+/// Whether there is one input more than `plain`: what is added in front of the activation, or (of
+/// the derivative) the output.
+bool has_past(std::string_view op, Types inputs, std::size_t plain, const char* name) {
+  if (inputs.size() != plain + 1) {
+    expect_inputs(op, inputs, plain);
+    return false;
+  }
+  expect_same(op, "x", inputs[0], name, inputs[plain]);
+  return true;
+}
+
 TypeList infer_batch_norm(Types inputs, const Attrs& attrs) {
   constexpr std::string_view kOp = "batch_norm";
-  expect_inputs(kOp, inputs, 4);
+  (void)has_past(kOp, inputs, 4, "past");
   expect_samples(kOp, inputs[0]);
   expect_vector(kOp, "gamma", inputs[1], inputs[0].shape.last(), inputs[0].dtype);
   expect_vector(kOp, "beta", inputs[2], inputs[0].shape.last(), inputs[0].dtype);
@@ -87,7 +99,15 @@ void batch_norm_host(const KernelArgs& args, const Attrs& attrs) {
   const double eps = eps_of(attrs), n = samples.num_elements();
   const bool relu = has_relu(attrs);
   T* y = args.outputs[0].as<T>();
-  std::fill_n(y, args.outputs[0].numel(), T{0});
+  const T* past = args.inputs.size() > 4 ? args.inputs[4].as<const T>() : nullptr;
+  const auto finish = [&](double v, std::int64_t i) {
+    // Rounded before the sum, as two ops do.
+    const double sum = past == nullptr ? v : static_cast<double>(static_cast<T>(v) + past[i]);
+    y[i] = static_cast<T>(relu && sum < 0 ? 0.0 : sum);
+  };
+  for (std::int64_t i = 0; i < args.outputs[0].numel(); ++i) {
+    if (!samples.counts(i / (samples.rows * samples.channels))) finish(0.0, i);
+  }
   for (std::int64_t c = 0; c < samples.channels; ++c) {
     const auto gamma = static_cast<double>(args.inputs[1].as<const T>()[c]);
     const auto beta = static_cast<double>(args.inputs[2].as<const T>()[c]);
@@ -101,8 +121,7 @@ void batch_norm_host(const KernelArgs& args, const Attrs& attrs) {
     const double variance = n > 0 ? squares / n : 0.0;
     const double inv_std = 1.0 / std::sqrt(variance + eps);
     samples.each(c, [&](std::int64_t i) {
-      const double v = (static_cast<double>(samples.x[i]) - mean) * (gamma * inv_std) + beta;
-      y[i] = static_cast<T>(relu && v < 0 ? 0.0 : v);
+      finish((static_cast<double>(samples.x[i]) - mean) * (gamma * inv_std) + beta, i);
     });
     args.outputs[1].as<T>()[c] = static_cast<T>(mean);
     args.outputs[2].as<T>()[c] = static_cast<T>(inv_std);
@@ -114,17 +133,20 @@ std::vector<ValueId> batch_norm_vjp(Graph& graph, const Node& node,
                                     std::span<const ValueId> grads) {
   DLT_CHECK(!grads[1].valid() && !grads[2].valid() && !grads[3].valid(),
             "batch_norm: no derivative by its statistics");
-  const std::vector<ValueId> d =
-      graph.add("batch_norm_grad",
-                {node.inputs[0], grads[0], node.inputs[1], node.inputs[2], node.outputs[1],
-                 node.outputs[2], node.inputs[3]},
-                Attrs(node.attrs));
-  return {d[0], d[1], d[2], {}};
+  const bool past = node.inputs.size() > 4, cut = past && has_relu(node.attrs);
+  std::vector<ValueId> inputs{node.inputs[0],  grads[0],        node.inputs[1], node.inputs[2],
+                              node.outputs[1], node.outputs[2], node.inputs[3]};
+  if (cut) inputs.push_back(node.outputs[0]);
+  const std::vector<ValueId> d = graph.add("batch_norm_grad", std::move(inputs), Attrs(node.attrs));
+  std::vector<ValueId> result{d[0], d[1], d[2], {}};
+  if (past) result.push_back(cut ? d[3] : grads[0]);
+  return result;
 }
 
 TypeList infer_batch_norm_grad(Types inputs, const Attrs& attrs) {
   constexpr std::string_view kOp = "batch_norm_grad";
-  expect_inputs(kOp, inputs, 7);
+  const bool past = has_past(kOp, inputs, 7, "y");
+  DLT_CHECK(!past || has_relu(attrs), "batch_norm_grad: y is there for relu");
   expect_samples(kOp, inputs[0]);
   expect_same(kOp, "x", inputs[0], "dy", inputs[1]);
   constexpr const char* kNames[] = {"gamma", "beta", "mean", "inv_std"};
@@ -133,10 +155,13 @@ TypeList infer_batch_norm_grad(Types inputs, const Attrs& attrs) {
   }
   expect_vector(kOp, "weight", inputs[6], inputs[0].shape[0], inputs[0].dtype);
   check_activation(kOp, attrs);
-  return {inputs[0], inputs[2], inputs[2]};
+  TypeList types{inputs[0], inputs[2], inputs[2]};
+  if (past) types.push_back(inputs[0]);
+  return types;
 }
 
-/// dx = gamma inv_std (dy - mean(dy) - x̂ mean(dy x̂)) with dy 0 where relu cut the output off
+/// dx = gamma inv_std (dy - mean(dy) - x̂ mean(dy x̂)) with dy 0 where relu cut the output off; that
+/// dy is the gradient of past.
 template <typename T>
 void batch_norm_grad_host(const KernelArgs& args, const Attrs& attrs) {
   const Samples<T> samples(args, 6);
@@ -146,9 +171,14 @@ void batch_norm_grad_host(const KernelArgs& args, const Attrs& attrs) {
     return static_cast<double>(args.inputs[input].as<const T>()[i]);
   };
   T* dx = args.outputs[0].as<T>();
+  const bool past = args.inputs.size() > 7;
+  for (std::int64_t i = 0; past && i < args.inputs[1].numel(); ++i) {
+    args.outputs[3].as<T>()[i] = at(7, i) > 0 ? args.inputs[1].as<const T>()[i] : T{0};
+  }
   for (std::int64_t c = 0; c < samples.channels; ++c) {
     const double gamma = at(2, c), beta = at(3, c), mean = at(4, c), inv_std = at(5, c);
     const auto slope = [&](std::int64_t i) {
+      if (past) return static_cast<double>(args.outputs[3].as<T>()[i]);
       const bool cut = relu && (at(0, i) - mean) * (gamma * inv_std) + beta <= 0;
       return cut ? 0.0 : at(1, i);
     };
@@ -173,7 +203,7 @@ void batch_norm_grad_host(const KernelArgs& args, const Attrs& attrs) {
 
 TypeList infer_batch_norm_inference(Types inputs, const Attrs& attrs) {
   constexpr std::string_view kOp = "batch_norm_inference";
-  expect_inputs(kOp, inputs, 5);
+  (void)has_past(kOp, inputs, 5, "past");
   expect_samples(kOp, inputs[0]);
   constexpr const char* kNames[] = {"gamma", "beta", "mean", "variance"};
   for (std::size_t i = 0; i < 4; ++i) {
@@ -194,7 +224,10 @@ void batch_norm_inference_host(const KernelArgs& args, const Attrs& attrs) {
   };
   for (std::int64_t i = 0; i < count; ++i) {
     const std::int64_t c = i % channels;
-    const double v = (at(0, i) - at(3, c)) * (at(1, c) / std::sqrt(at(4, c) + eps)) + at(2, c);
+    double v = (at(0, i) - at(3, c)) * (at(1, c) / std::sqrt(at(4, c) + eps)) + at(2, c);
+    if (args.inputs.size() > 5) {
+      v = static_cast<double>(static_cast<T>(v) + args.inputs[5].as<const T>()[i]);
+    }
     args.outputs[0].as<T>()[i] = static_cast<T>(relu && v < 0 ? 0.0 : v);
   }
 }
@@ -239,7 +272,8 @@ autodiff::OpDef make_batch_norm_grad() {
   return {.name = "batch_norm_grad",
           .infer = infer_batch_norm_grad,
           .host = host_kernel<batch_norm_grad_host<float>, batch_norm_grad_host<double>>,
-          .in_place = true};
+          .in_place = true,
+          .also_in_place = {.output = 3, .input = 7}};
 }
 
 autodiff::OpDef make_batch_norm_inference() {

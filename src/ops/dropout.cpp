@@ -56,7 +56,9 @@ autodiff::OpDef make_dropout() {
           .infer = infer_dropout,
           .host = host_kernel<dropout_host<float>, dropout_host<double>>,
           .vjp = dropout_vjp,
-          .in_place = true};
+          .in_place = true,
+          .pointwise = autodiff::Pointwise::each,
+          .random = true};
 }
 
 }  // namespace dlt::ops

@@ -253,7 +253,8 @@ autodiff::OpDef make_bias_add() {
           .infer = infer_bias_add,
           .host = host_kernel<bias_add_host<float>, bias_add_host<double>>,
           .vjp = bias_add_vjp,
-          .in_place = true};
+          .in_place = true,
+          .pointwise = autodiff::Pointwise::repeats};
 }
 
 autodiff::OpDef make_bias_grad() {

@@ -135,11 +135,22 @@ Ids scale_vjp(Graph& graph, const Node& node, Grads grads) {
 
 OpDef elementwise(std::string_view name, autodiff::Infer infer, tensor::KernelFactory host,
                   autodiff::Vjp vjp) {
-  return {.name = name, .infer = infer, .host = host, .vjp = vjp, .in_place = true};
+  return {.name = name,
+          .infer = infer,
+          .host = host,
+          .vjp = vjp,
+          .in_place = true,
+          .in_place_all = true,
+          .pointwise = autodiff::Pointwise::each};
 }
 
 OpDef no_vjp(std::string_view name, autodiff::Infer infer, tensor::KernelFactory host) {
-  return {.name = name, .infer = infer, .host = host, .in_place = true};
+  return {.name = name,
+          .infer = infer,
+          .host = host,
+          .in_place = true,
+          .in_place_all = true,
+          .pointwise = autodiff::Pointwise::each};
 }
 
 }  // namespace

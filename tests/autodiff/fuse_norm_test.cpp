@@ -96,6 +96,57 @@ TEST_F(FuseNorm, ReluStaysWhereTheValueBetweenIsRead) {
   EXPECT_TRUE(has(names, "relu"));
 }
 
+TEST_F(FuseNorm, TheSumAndReluOfAResidualBlockJoinItsLastBatchNorm) {
+  const Names names = expect_same([&](Graph& graph, ValueId x, const std::vector<ValueId>& v) {
+    const auto norm = graph.add("batch_norm", {x, v[0], v[1], weight_});
+    const auto sums = graph.add("batch_norm_statistics", {norm[1], norm[3], weight_, v[2]});
+    graph.output("sums", sums[1]);
+    const ValueId past = graph.add_one("tanh", {x});  // behind the norm and its statistics
+    return graph.add_one("relu", {graph.add_one("add", {norm[0], past})});
+  });
+  EXPECT_EQ(num_fused_, 2);
+  EXPECT_FALSE(has(names, "add") && has(names, "relu"));
+  EXPECT_FALSE(has(names, "relu_grad"));
+}
+
+TEST_F(FuseNorm, ABatchNormOnTheShortcutStaysAndIsAdded) {
+  for (const bool swapped : {false, true}) {
+    const Names names = expect_same([&](Graph& graph, ValueId x, const std::vector<ValueId>& v) {
+      const ValueId past =
+          graph.add("batch_norm", {graph.add_one("tanh", {x}), v[2], v[3], weight_})[0];
+      const ValueId last = graph.add("batch_norm", {x, v[0], v[1], weight_})[0];
+      const std::vector<ValueId> sides =
+          swapped ? std::vector<ValueId>{past, last} : std::vector<ValueId>{last, past};
+      return graph.add_one("relu", {graph.add_one("add", sides)});
+    });
+    EXPECT_EQ(num_fused_, 2);
+    EXPECT_EQ(std::count(names.begin(), names.end(), "batch_norm"), 2);
+    EXPECT_FALSE(has(names, "relu"));
+  }
+}
+
+TEST_F(FuseNorm, ASumWithoutReluJoinsToo) {
+  const Names names = expect_same([&](Graph& graph, ValueId x, const std::vector<ValueId>& v) {
+    const ValueId past = graph.add_one("tanh", {x});
+    return graph.add_one("add", {past, graph.add("batch_norm", {x, v[0], v[1], weight_})[0]});
+  });
+  EXPECT_EQ(num_fused_, 1);
+  EXPECT_TRUE(has(names, "batch_norm_grad"));
+}
+
+TEST_F(FuseNorm, ASumStaysWhereTheNormalValueIsReadOrCutOff) {
+  (void)expect_same([&](Graph& graph, ValueId x, const std::vector<ValueId>& v) {
+    const ValueId normal = graph.add("batch_norm", {x, v[0], v[1], weight_})[0];
+    return graph.add_one("mul", {graph.add_one("add", {normal, x}), normal});
+  });
+  EXPECT_EQ(num_fused_, 0);
+  (void)expect_same([&](Graph& graph, ValueId x, const std::vector<ValueId>& v) {
+    const ValueId normal = graph.add("batch_norm", {x, v[0], v[1], weight_})[0];
+    return graph.add_one("add", {graph.add_one("relu", {normal}), x});
+  });
+  EXPECT_EQ(num_fused_, 1);  // the relu
+}
+
 TEST_F(FuseNorm, ASecondReluIsLeftAlone) {
   const Names names = expect_same([&](Graph& graph, ValueId x, const std::vector<ValueId>& v) {
     const ValueId normal = graph.add("batch_norm", {x, v[0], v[1], weight_})[0];
@@ -117,6 +168,20 @@ TEST_F(FuseNorm, InferenceIsFusedToo) {
   ASSERT_EQ(graph.nodes().size(), 1u);
   EXPECT_EQ(graph.nodes()[0].attrs.word("activation"), "relu");
   EXPECT_EQ(graph.nodes()[0].outputs[0], graph.outputs().at("y"));
+}
+
+TEST_F(FuseNorm, AResidualBlockOfInferenceIsOneNode) {
+  Graph graph(ops_);
+  const ValueId x = graph.input("x", {{2, 3}, DType::f32});
+  std::vector<ValueId> inputs{x};
+  for (const char* name : {"a", "b", "c", "d"}) inputs.push_back(graph.param(name, {3}));
+  const ValueId normal = graph.add_one("batch_norm_inference", inputs);
+  graph.output("y", graph.add_one("relu", {graph.add_one("add", {x, normal})}));
+  EXPECT_EQ(fuse_norm_activation(graph), 2);
+  (void)remove_dead_nodes(graph);
+  ASSERT_EQ(graph.nodes().size(), 1u);
+  EXPECT_EQ(graph.nodes()[0].inputs.back(), x);
+  EXPECT_EQ(graph.nodes()[0].attrs.word("activation"), "relu");
 }
 
 TEST_F(FuseNorm, LayerNormJoinsTheSumThatOthersRead) {

@@ -91,16 +91,18 @@ std::vector<Piece> pieces_of(const Planned& p) {
   return pieces;
 }
 
-/// `from` ends where `to` begins, as the first input and output of an op that may work in place.
+/// `from` ends where `to` begins, as an input and an output (the first ones, if the op asks for
+/// that) of an op that may work in place.
 bool handed_over(const Planned& p, const Piece& from, const Piece& to) {
   if (!from.root.valid() || !to.root.valid() || from.dies != to.born) return false;
   const auto producer = static_cast<std::size_t>(p.graph.value(to.root).producer);
   const Node& node = p.graph.nodes()[producer];
   const auto readers = std::count_if(node.inputs.begin(), node.inputs.end(),
                                      [&](ValueId id) { return root_of(p.graph, id) == from.root; });
-  return node.op->in_place && node.outputs[0] == to.root && readers == 1 &&
-         root_of(p.graph, node.inputs[0]) == from.root && from.offset == to.offset &&
-         from.size == to.size;
+  const bool first =
+      root_of(p.graph, node.inputs[0]) == from.root && readers == 1 && node.outputs[0] == to.root;
+  return node.op->in_place && (first || node.op->in_place_all) && readers >= 1 &&
+         from.offset == to.offset && from.size == to.size;
 }
 
 class PlanMemory : public ::testing::Test {

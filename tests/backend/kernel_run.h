@@ -47,7 +47,8 @@ class GuardedBuffer {
 };
 
 struct RunOptions {
-  bool in_place = false;  // output 0 is the memory of input 0
+  bool in_place = false;  // that output is the memory of that input
+  std::size_t over_output = 0, over_input = 0;
   std::int64_t misaligned_bytes = 0;
 };
 
@@ -77,8 +78,8 @@ inline RunResult run_kernel(const tensor::Kernel& kernel, std::span<const tensor
     in.push_back({buffers.back().data(), input.type});
   }
   for (const tensor::TensorType& type : output_types) {
-    if (options.in_place && out.empty()) {
-      out.push_back({in[0].data, type});
+    if (options.in_place && out.size() == options.over_output) {
+      out.push_back({in[options.over_input].data, type});
       continue;
     }
     buffers.emplace_back(type.bytes(), options.misaligned_bytes);

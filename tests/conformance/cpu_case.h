@@ -2,6 +2,7 @@
 // A sample call of an op on the CPU's kernel and on the op's host kernel.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <numeric>
@@ -37,8 +38,20 @@ class CpuCase {
   [[nodiscard]] const autodiff::OpDef& def() const { return *def_; }
   [[nodiscard]] std::string text() const { return support::text(sample_); }
   [[nodiscard]] const std::vector<tensor::TensorType>& output_types() const { return outputs_; }
-  [[nodiscard]] bool may_run_in_place() const {
-    return def_->in_place && !types_.empty() && types_[0].bytes() == outputs_[0].bytes();
+  /// All that the op allows, one output at a time.
+  [[nodiscard]] std::vector<RunOptions> ways_in_place() const {
+    std::vector<RunOptions> ways;
+    for (std::size_t out = 0; out < outputs_.size(); ++out) {
+      for (std::size_t in = 0; in < types_.size(); ++in) {
+        const bool first = def_->in_place && out == 0 && in == 0;
+        const bool pair = static_cast<int>(out) == def_->also_in_place.output &&
+                          static_cast<int>(in) == def_->also_in_place.input;
+        if ((first || pair || def_->in_place_all) && types_[in].bytes() == outputs_[out].bytes()) {
+          ways.push_back({.in_place = true, .over_output = out, .over_input = in});
+        }
+      }
+    }
+    return ways;
   }
   std::span<float> input(std::size_t index) { return tensors_[index].as<float>(); }
 

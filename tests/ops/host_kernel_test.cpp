@@ -43,7 +43,8 @@ std::vector<Tensor> run_op(const std::string& op, const std::vector<Tensor>& inp
   if (in_place) outputs[0] = inputs[0];
   for (const Tensor& tensor : outputs) out.push_back({tensor.bytes(), tensor.type()});
   const auto kernel = def->host({types, output_types, attrs});
-  kernel->run({in, out, nullptr, kContext});
+  const tensor::Storage scratch = tensor::Storage::allocate(kernel->scratch_bytes());
+  kernel->run({in, out, scratch.data(), kContext});
   return outputs;
 }
 

@@ -41,7 +41,8 @@ void run_node(const Graph& graph, const Node& node, Bindings& values,
   const std::unique_ptr<tensor::Kernel> kernel =
       node.op->host({input_types, output_types, node.attrs});
   DLT_CHECK(kernel != nullptr, node.op->name);
-  kernel->run({inputs, outputs, nullptr, context});
+  const tensor::Storage scratch = tensor::Storage::allocate(kernel->scratch_bytes());
+  kernel->run({inputs, outputs, scratch.data(), context});
 }
 
 double weighted_sum(const Bindings& values, ValueId target, ValueId seed) {
@@ -56,6 +57,7 @@ double weighted_sum(const Bindings& values, ValueId target, ValueId seed) {
 
 Bindings naive_run(const Graph& graph, const Bindings& bound, const tensor::RunContext& context) {
   Bindings values = bound;
+  for (const auto& [id, numbers] : graph.constants()) values[id] = numbers;
   for (const Node& node : graph.nodes()) run_node(graph, node, values, context);
   return values;
 }

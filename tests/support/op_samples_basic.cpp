@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/rng.h"
@@ -74,6 +75,19 @@ void add_matmul(std::vector<OpSample>& samples) {
   }
 }
 
+void add_fused(std::vector<OpSample>& samples) {
+  const auto add = [&](std::vector<SampleInput> inputs, const std::string& program) {
+    samples.push_back({"fused_pointwise", std::move(inputs), {{"program", program}}});
+  };
+  add({{{5, 67}}, {{5, 67}}}, "inputs 2; silu %0; mul %2 %1; outputs %3");
+  add({{{3, 7}}, {{3, 7}}, {{3, 7}}},
+      "inputs 3; mul %0 %1; silu %2; mul %0 %4; silu_grad %2 %3; outputs %5 %6");
+  add({{{2, 1100}}, {{2, 1100}}}, "inputs 2; dropout %0 rate=0.25 op=-77; add %1 %2; outputs %3");
+  add({{{30, 4, 9}}, {{9}}, {{120, 9}}},
+      "inputs 3; bias_add %0 %1; scale %3 factor=0.5 offset=1.0; reshape %4 shape=(120,9); "
+      "gelu %5 approximate=tanh; leaky_relu_grad %2 %6 alpha=0.3; outputs %7 %4");
+}
+
 void add_others(std::vector<OpSample>& samples) {
   const std::int64_t layer = static_cast<std::int64_t>(rng::op_id("dropout_1"));
   samples.push_back({"dropout", {{{3, 4, 5}}}, {{"rate", 0.4}, {"op", layer}}});
@@ -94,6 +108,7 @@ void add_others(std::vector<OpSample>& samples) {
 void add_basic_samples(std::vector<OpSample>& samples) {
   add_pointwise(samples);
   add_matmul(samples);
+  add_fused(samples);
   add_others(samples);
 }
 

@@ -26,9 +26,17 @@ void add_batch_norm(std::vector<OpSample>& samples) {
       if (shape.numel() < 5000) {  // differences of each element
         samples.push_back({"batch_norm", {x, channel, channel, weight}, attrs});
       }
+      if (shape.numel() < 600) {
+        samples.push_back({"batch_norm", {x, channel, channel, weight, x}, attrs});
+      }
       samples.push_back(
           {"batch_norm_grad", {x, x, channel, channel, channel, positive, weight}, attrs});
       samples.push_back({"batch_norm_inference", {x, channel, channel, channel, positive}, attrs});
+      samples.push_back(
+          {"batch_norm_inference", {x, channel, channel, channel, positive, x}, attrs});
+      if (std::string(activation) == "none") continue;
+      samples.push_back(
+          {"batch_norm_grad", {x, x, channel, channel, channel, positive, weight, x}, attrs});
     }
   }
   for (const Shape& shape : {Shape{6, 7}, Shape{4, 3, 3, 16}, Shape{3, 2, 65}}) {

@@ -3,6 +3,7 @@
 // rows: as those are part of the data, the shift costs at most a factor of their share in accuracy,
 // and sums beyond a block are exact.
 #include "backend/cpu/columns.h"
+#include "backend/cpu/map.h"
 
 namespace dlt::cpu::DLT_ISA {
 namespace {
@@ -47,7 +48,18 @@ DLT_INLINE void zero(const ColumnNormPlan& plan, std::int64_t first, std::int64_
   __builtin_memset(y + first * size, 0, static_cast<std::size_t>(samples * size) * 4);
 }
 
+/// What samples that do not count give: past, after relu.
 template <bool kRelu>
+DLT_INLINE void only_past(const ColumnNormPlan& plan, std::int64_t first, std::int64_t samples,
+                          const float* past, float* y) {
+  const std::int64_t size = plan.rows * plan.channels;
+  map(past + first * size, y + first * size, samples * size, [](vf x) {
+    const vf v = vf{} + x;
+    return kRelu ? max(vf{}, v) : v;
+  });
+}
+
+template <bool kRelu, bool kPast>
 DLT_INLINE void batch_norm_as(const ColumnNormPlan& plan, const Memory& m) {
   const float *x = m.x(0), *gamma = m.x(1), *beta = m.x(2), *weight = m.x(3);
   float *mean = m.y(1), *inv_std = m.y(2), *variance = m.y(3);
@@ -82,12 +94,20 @@ DLT_INLINE void batch_norm_as(const ColumnNormPlan& plan, const Memory& m) {
   each_run(
       plan, weight,
       [&](std::int64_t b, std::int64_t samples) {
-        normalize<kRelu>(Run(plan, samples * plan.rows), x + b * size, a, m.y(0) + b * size);
+        normalize<kRelu, kPast>(Run(plan, samples * plan.rows), x + b * size, a, m.y(0) + b * size,
+                                kPast ? m.x(4) + b * size : nullptr);
       },
-      [&](std::int64_t b, std::int64_t samples) { zero(plan, b, samples, m.y(0)); });
+      [&](std::int64_t b, std::int64_t samples) {
+        if (kPast) {
+          only_past<kRelu>(plan, b, samples, m.x(4), m.y(0));
+        } else {
+          zero(plan, b, samples, m.y(0));
+        }
+      });
 }
 
-template <bool kRelu>
+/// kPast: relu is told by the output, and dy behind it is the gradient of past, output 3.
+template <bool kRelu, bool kPast>
 DLT_INLINE void batch_norm_grad_as(const ColumnNormPlan& plan, const Memory& m) {
   const float *x = m.x(0), *dy = m.x(1), *gamma = m.x(2), *beta = m.x(3), *mean = m.x(4),
               *inv_std = m.x(5), *weight = m.x(6);
@@ -103,9 +123,20 @@ DLT_INLINE void batch_norm_grad_as(const ColumnNormPlan& plan, const Memory& m) 
   each_run(
       plan, weight,
       [&](std::int64_t b, std::int64_t samples) {
-        add_grad_sums<kRelu>(Run(plan, samples * plan.rows), x + b * size, dy + b * size, a);
+        const Run run(plan, samples * plan.rows);
+        if (kPast) {
+          add_cut_grad_sums(run, x + b * size, dy + b * size, m.x(7) + b * size, a,
+                            m.y(3) + b * size);
+        } else {
+          add_grad_sums<kRelu>(run, x + b * size, dy + b * size, a);
+        }
       },
-      kNothing);
+      [&](std::int64_t b, std::int64_t samples) {
+        if (!kPast) return;
+        const float *y = m.x(7) + b * size, *from = dy + b * size;
+        map2(y, from, m.y(3) + b * size, samples * size,
+             [](vf v, vf d) { return select(v > 0.0f, d, vf{}); });
+      });
   const double n = count_elements(plan, weight);
   for (std::int64_t c = 0; c < plan.channels; ++c) {
     const double sum = a.totals.first_of(plan, c), product = a.totals.second_of(plan, c);
@@ -119,8 +150,9 @@ DLT_INLINE void batch_norm_grad_as(const ColumnNormPlan& plan, const Memory& m) 
   each_run(
       plan, weight,
       [&](std::int64_t b, std::int64_t samples) {
-        apply_grad<kRelu>(Run(plan, samples * plan.rows), x + b * size, dy + b * size, a,
-                          m.y(0) + b * size);
+        const float* passed = kPast ? m.y(3) : dy;
+        apply_grad<kRelu && !kPast>(Run(plan, samples * plan.rows), x + b * size, passed + b * size,
+                                    a, m.y(0) + b * size);
       },
       [&](std::int64_t b, std::int64_t samples) { zero(plan, b, samples, m.y(0)); });
 }
@@ -133,11 +165,20 @@ DLT_INLINE std::int64_t group_of(const ColumnNormPlan& plan, std::int64_t c) {
 }  // namespace
 
 void batch_norm(const ColumnNormPlan& plan, const Memory& m) {
-  plan.relu ? batch_norm_as<true>(plan, m) : batch_norm_as<false>(plan, m);
+  if (plan.past) {
+    plan.relu ? batch_norm_as<true, true>(plan, m) : batch_norm_as<false, true>(plan, m);
+  } else {
+    plan.relu ? batch_norm_as<true, false>(plan, m) : batch_norm_as<false, false>(plan, m);
+  }
 }
 
 void batch_norm_grad(const ColumnNormPlan& plan, const Memory& m) {
-  plan.relu ? batch_norm_grad_as<true>(plan, m) : batch_norm_grad_as<false>(plan, m);
+  if (plan.past) {
+    batch_norm_grad_as<true, true>(plan, m);
+  } else {
+    plan.relu ? batch_norm_grad_as<true, false>(plan, m)
+              : batch_norm_grad_as<false, false>(plan, m);
+  }
 }
 
 void batch_norm_inference(const ColumnNormPlan& plan, const Memory& m) {
@@ -150,7 +191,12 @@ void batch_norm_inference(const ColumnNormPlan& plan, const Memory& m) {
   }
   spread_all(plan, a.mean, a.scale, a.beta);
   const Run run(plan, plan.batch * plan.rows);
-  plan.relu ? normalize<true>(run, m.x(0), a, m.y(0)) : normalize<false>(run, m.x(0), a, m.y(0));
+  if (plan.past) {
+    plan.relu ? normalize<true, true>(run, m.x(0), a, m.y(0), m.x(5))
+              : normalize<false, true>(run, m.x(0), a, m.y(0), m.x(5));
+  } else {
+    plan.relu ? normalize<true>(run, m.x(0), a, m.y(0)) : normalize<false>(run, m.x(0), a, m.y(0));
+  }
 }
 
 void batch_norm_statistics(const ColumnNormPlan& plan, const Memory& m) {

@@ -24,6 +24,7 @@ struct Call {
   bool trans_a = false, trans_b = false;
   bool flat = false;       // cols is the length of input 0 in each run
   bool by_sample = false;  // needs sample_ids
+  std::int64_t first = 0;  // dropout of a part of one sample: where it begins, a multiple of 64
   bool onednn = false;     // a product that oneDNN does
   bool tanh_gelu = false;
   Activation activation = Activation::none;

@@ -130,9 +130,10 @@ DLT_INLINE void add_moments(const Run& run, const float* x, const float* mean, c
   });
 }
 
-/// (x - mean) scale + beta, then relu
-template <bool kRelu>
-DLT_INLINE void normalize(const Run& run, const float* x, const ColumnArrays& a, float* y) {
+/// (x - mean) scale + beta, then + past, then relu
+template <bool kRelu, bool kPast = false>
+DLT_INLINE void normalize(const Run& run, const float* x, const ColumnArrays& a, float* y,
+                          const float* past = nullptr) {
   run.backward([&](std::int64_t start, std::int64_t rows, std::int64_t columns) {
     each_group(columns, [&](auto group) {
       constexpr int kWidth = decltype(group)::kWidth;
@@ -142,9 +143,11 @@ DLT_INLINE void normalize(const Run& run, const float* x, const ColumnArrays& a,
       group.load_all(a.beta, beta);
       const float* p = x + start + group.column;
       float* q = y + start + group.column;
+      const float* other = kPast ? past + start + group.column : nullptr;
       for (std::int64_t r = 0; r < rows; ++r, p += columns, q += columns) {
         for (int g = 0; g < kWidth; ++g) {
-          const vf v = fma(group.load(p + g * kLanes) - mean[g], scale[g], beta[g]);
+          vf v = fma(group.load(p + g * kLanes) - mean[g], scale[g], beta[g]);
+          if (kPast) v += group.load(other + r * columns + g * kLanes);
           group.store(q + g * kLanes, kRelu ? max(vf{}, v) : v);
         }
       }
@@ -176,6 +179,35 @@ DLT_INLINE void add_grad_sums(const Run& run, const float* x, const float* dy,
         for (int g = 0; g < kWidth; ++g) {
           const vf centred = group.load(p + g * kLanes) - mean[g];
           const vf d = passed<kRelu>(group.load(q + g * kLanes), centred, scale[g], beta[g]);
+          first[g] += d;
+          second[g] = fma(d, centred, second[g]);
+        }
+      }
+      for (int g = 0; g < kWidth; ++g) {
+        const std::int64_t i = group.column + g * kLanes;
+        add_exactly(group, t.first + i, t.first_error + i, first[g]);
+        add_exactly(group, t.second + i, t.second_error + i, second[g]);
+      }
+    });
+  });
+}
+
+/// The same for dy where the output y is above 0, which is written to `cut`; cut may be y or dy.
+DLT_INLINE void add_cut_grad_sums(const Run& run, const float* x, const float* dy, const float* y,
+                                  const ColumnArrays& a, float* cut) {
+  const Totals& t = a.totals;
+  run.forward([&](std::int64_t start, std::int64_t rows, std::int64_t columns) {
+    each_group(columns, [&](auto group) {
+      constexpr int kWidth = decltype(group)::kWidth;
+      vf mean[kWidth], first[kWidth] = {}, second[kWidth] = {};
+      group.load_all(a.mean, mean);
+      std::int64_t at = start + group.column;
+      for (std::int64_t r = 0; r < rows; ++r, at += columns) {
+        for (int g = 0; g < kWidth; ++g) {
+          const std::int64_t i = at + g * kLanes;
+          const vf centred = group.load(x + i) - mean[g];
+          const vf d = select(group.load(y + i) > 0.0f, group.load(dy + i), vf{});
+          group.store(cut + i, d);
           first[g] += d;
           second[g] = fma(d, centred, second[g]);
         }

@@ -15,7 +15,7 @@ void run_dropout(const Call& c) {
     const float* x = c.x(0) + b * n;
     float* y = c.y(0) + b * n;
     for (std::int64_t j = 0; j < n; j += 4 * kLanes) {
-      const Words words = stream.draw(static_cast<std::uint32_t>(j / 4));
+      const Words words = stream.draw(static_cast<std::uint32_t>((c.first + j) / 4));
       for (std::int64_t i = 0; i < 4; ++i) {
         const std::int64_t at = j + i * kLanes;
         if (at >= n) break;

@@ -21,13 +21,15 @@ DLT_INLINE void map(const Call& call, F f) {
 }
 
 template <typename F>
-DLT_INLINE void map2(const Call& call, F f) {
-  const float *a = call.x(0), *b = call.x(1);
-  float* y = call.y(0);
-  const std::int64_t n = call.numel();
+DLT_INLINE void map2(const float* a, const float* b, float* y, std::int64_t n, F f) {
   std::int64_t i = 0;
   for (; i + kLanes <= n; i += kLanes) store(y + i, f(load(a + i), load(b + i)));
   if (i < n) store_first(y + i, f(load_first(a + i, n - i), load_first(b + i, n - i)), n - i);
+}
+
+template <typename F>
+DLT_INLINE void map2(const Call& call, F f) {
+  map2(call.x(0), call.x(1), call.y(0), call.numel(), f);
 }
 
 /// Sum over j < n of f(j, count), where f gives the vector at j whose first `count` lanes count

@@ -48,6 +48,16 @@ std::unique_ptr<Kernel> over_batch(const KernelSpec& spec, PlannedKernel<ColumnN
   return column_kernel(spec, plan, run);
 }
 
+/// The same, with one input more than `plain` or without.
+template <std::size_t plain>
+std::unique_ptr<Kernel> over_batch_and_past(const KernelSpec& spec,
+                                            PlannedKernel<ColumnNormPlan>::Run run) {
+  ColumnNormPlan plan = column_plan(spec);
+  plan.fold = fold_of(plan.channels, plan.batch * plan.rows);
+  plan.past = spec.inputs.size() > plain;
+  return column_kernel(spec, plan, run);
+}
+
 std::unique_ptr<Kernel> over_sample(const KernelSpec& spec,
                                     PlannedKernel<ColumnNormPlan>::Run run) {
   ColumnNormPlan plan = column_plan(spec);
@@ -73,9 +83,9 @@ DLT_NORM(batch_moments, over_batch)
 DLT_NORM(batch_moments_grad, over_batch)
 DLT_NORM(batch_norm_moments, over_batch)
 DLT_NORM(batch_norm_moments_grad, over_batch)
-DLT_NORM(batch_norm, over_batch)
-DLT_NORM(batch_norm_grad, over_batch)
-DLT_NORM(batch_norm_inference, over_batch)
+DLT_NORM(batch_norm, over_batch_and_past<4>)
+DLT_NORM(batch_norm_grad, over_batch_and_past<7>)
+DLT_NORM(batch_norm_inference, over_batch_and_past<5>)
 DLT_NORM(group_norm, over_sample)
 DLT_NORM(group_norm_grad, over_sample)
 DLT_NORM(layer_norm, over_row)

@@ -14,6 +14,7 @@ struct ColumnNormPlan {
   std::int64_t batch = 0, rows = 0, channels = 0, groups = 1, fold = 1;
   double eps = 1e-5;
   bool relu = false;
+  bool past = false;  // batch_norm: the last input is added in front of relu (or is the output)
 };
 
 /// layer_norm and rms_norm: x is [rows, n].
