@@ -9,6 +9,7 @@
 #include "autodiff/executor.h"
 #include "base/error.h"
 #include "base/text.h"
+#include "nn/look_ahead.h"
 #include "train/model_state.h"
 
 namespace dlt::train {
@@ -67,6 +68,21 @@ class NextToken {
   std::vector<float> logits_;
 };
 
+/// A prompt shorter than the input is followed by padding, and what a position predicts is all
+/// that training has shown; both make no sense where positions see those behind them.
+void refuse_look_ahead(const autodiff::OpTable& table, const nn::Model& model) {
+  autodiff::Graph graph(table);
+  const nn::Built built = model.build_prediction(graph, 1);
+  const auto look_ahead = nn::find_look_ahead(graph, built.input, built.prediction);
+  if (!look_ahead) return;
+  throw Error(
+      Exit::config,
+      cat("model: '", look_ahead->layer, "' looks ahead: ", look_ahead->reason,
+          "; expected one whose logits at a position depend on the tokens up to it"),
+      "causal: true in attention; recurrent layers in one direction, forwards; convolutions "
+      "with padding: [dilation * (kernel_size - 1), 0]");
+}
+
 }  // namespace
 
 GenerateJob::GenerateJob(const Surroundings& surroundings, const GenerateOptions& options)
@@ -110,6 +126,7 @@ void GenerateJob::check_model() const {
                 cat("model: expected logits of shape [", input[0],
                     ", tokens] or [tokens] for inputs ", input.text(), ", got ", output.text()));
   }
+  if (output.rank() == 2) refuse_look_ahead(around_.table, model);
   const std::int64_t known = std::min(model.num_tokens(), output.last());
   if (known < tokenizer_.size()) {
     throw Error(Exit::config,

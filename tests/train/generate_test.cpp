@@ -154,6 +154,22 @@ TEST_F(Generate, RefusesModelsThatWriteNoText) {
                                                   "has 6"));
 }
 
+TEST_F(Generate, RefusesModelsThatLookAhead) {
+  (void)run_job(files_, {});
+  train::GenerateOptions o = options("abcd");
+  const auto said_of = [&](const std::string& layer) {
+    o.overrides = {"model.layers=[{embedding: {input_dim: 6, output_dim: 8}}, " + layer +
+                   ", {dense: {units: 6}}]"};
+    return refusal(o);
+  };
+  EXPECT_THAT(said_of("{transformer_block: {heads: 2, name: seer}}"),
+              HasSubstr("78: model: 'seer' looks ahead: its attention is not causal"));
+  EXPECT_THAT(said_of("{bidirectional: {layer: {gru: {units: 3, return_sequences: true}}}}"),
+              HasSubstr("looks ahead: it goes from the last position to the first"));
+  EXPECT_THAT(said_of("{conv1d: {filters: 8, kernel_size: 3, padding: same}}"),
+              HasSubstr("'conv1d_1' looks ahead: a convolution takes in later positions"));
+}
+
 TEST_F(Generate, NeedsAVocabularyAndACheckpoint) {
   (void)run_job(files_, {});
   train::GenerateOptions o = options("abcd");
