@@ -31,12 +31,15 @@ struct LayerRow {
 /// the batch has mean m = mean + S1 / W and variance v = S2 / W - (S1 / W)², and
 ///   mean += momentum (m - mean),  variance += momentum (v n / (n - 1) - variance),
 ///   n = W · elements_per_sample.
+/// With num_positions, a third one [1]: W is its sum, of positions and not of samples, in all of
+/// these, n = W, and it is kept as the parameter's value.
 struct RunningStatistics {
   std::string mean;  // names of the parameters
   std::string variance;
   double momentum = 0.1;                 // the share of the new batch, as in PyTorch
   std::int64_t elements_per_sample = 1;  // of one channel
   bool synchronised = false;             // the layer's moments are those of the whole step
+  std::string num_positions = {};        // empty: samples count whole
 };
 
 /// What a layer gives as the gradient of a statistic parameter.

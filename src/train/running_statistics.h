@@ -23,6 +23,7 @@ class RunningStatisticsUpdate {
  private:
   struct Pair {
     std::int64_t mean = 0, variance = 0;  // offsets in the flat buffers
+    std::int64_t positions = -1;          // likewise; -1: samples count whole
     std::int64_t size = 0;
     double momentum = 0, elements_per_sample = 0;
   };

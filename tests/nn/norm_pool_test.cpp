@@ -3,9 +3,12 @@
 // messages.
 #include <algorithm>
 #include <cmath>
+#include <string>
+#include <vector>
 
 #include <gmock/gmock.h>
 
+#include "base/text.h"
 #include "nn/nn_support.h"
 #include "nn/window.h"
 
@@ -100,6 +103,127 @@ TEST(BatchNorm, PaddingChangesNothingOfTheRealSamples) {
     return run.grads;
   };
   EXPECT_EQ(gradients(3, 0), gradients(5, 7.0f));
+}
+
+/// Two sequences of 3 and 2 real steps of 2 numbers, padded with zeros to `length`.
+std::vector<float> padded_sequences(std::size_t length) {
+  std::vector<float> input(2 * length * 2, 0.0f);
+  const std::vector<float> first{1, 2, -3, 0.5f, 2, 4}, second{7, -1, 3, 2.5f};
+  std::copy(first.begin(), first.end(), input.begin());
+  std::copy(second.begin(), second.end(), input.begin() + static_cast<std::ptrdiff_t>(2 * length));
+  return input;
+}
+
+TEST(BatchNorm, PaddingOfSequencesTakesNoPart) {
+  const auto loss = read_loss_text("mse");
+  for (const bool sync : {false, true}) {
+    SCOPED_TRACE(sync);
+    const auto model = read_model(cat(
+        "input: [4, 2]\nlayers: [masking, {batch_norm: {sync: ", sync ? "true" : "false", "}}]\n"));
+    GraphRun run = training_run(*model, 2, *loss);
+    run.set("batch_norm_1.gamma", {1, 1});
+    run.set("batch_norm_1.running_mean", {1, -1});
+    const std::vector<float> input = padded_sequences(4), target(16, 0.0f), weight{1, 1};
+    run.bind("input", input);
+    run.bind("target", target);
+    run.bind("weight", weight);
+    run.run();
+    // Channel 0 of the five real steps: 1, -3, 2, 7, 3; channel 1: 2, 0.5, 4, -1, 2.5.
+    const double mean[2] = {2.0, 1.6}, variance[2] = {10.4, 2.94};
+    for (std::size_t i = 0; i < 16; ++i) {
+      const bool real = i < 6 || (i >= 8 && i < 12);
+      if (!real && sync) continue;  // whatever it is, the mask hides it
+      const double want =
+          (static_cast<double>(input[i]) - mean[i % 2]) / std::sqrt(variance[i % 2] + 1e-5);
+      EXPECT_NEAR(run.output("prediction")[i], real ? want : 0.0, 1e-5) << i;
+    }
+    EXPECT_EQ(run.gradient("batch_norm_1.num_positions"), std::vector<float>{5});
+    expect_near(run.gradient("batch_norm_1.running_mean"), {5 * 1.0, 5 * 2.6}, 1e-5);
+    expect_near(run.gradient("batch_norm_1.running_var"),
+                {5 * (10.4 + 1.0), 5 * (2.94 + 2.6 * 2.6)}, 1e-4);
+  }
+}
+
+/// The golden files hold the derivative of batch_norm over samples; here steps take their part.
+TEST(BatchNorm, GradientsAreThoseOfTheRealStepsAsSamples) {
+  const auto loss = read_loss_text("mse");
+  const std::string layers = "{dense: {units: 3}}, batch_norm]\n";
+  const auto gradients_of = [&](const std::string& text, const std::vector<float>& input,
+                                const std::vector<float>& target,
+                                const std::vector<float>& weight) {
+    const auto model = read_model(text + layers);
+    GraphRun run = training_run(*model, static_cast<std::int64_t>(weight.size()), *loss);
+    run.set("dense_1.weight", {0.5f, -1, 2, 1, 0.25f, -1});
+    run.set("batch_norm_1.gamma", {1, 2, 0.5f});
+    run.set("batch_norm_1.beta", {0.1f, 0.2f, 0.3f});
+    run.bind("input", input);
+    run.bind("target", target);
+    run.bind("weight", weight);
+    run.run();
+    std::vector<float> all;
+    for (const char* name :
+         {"dense_1.weight", "dense_1.bias", "batch_norm_1.gamma", "batch_norm_1.beta"}) {
+      const std::vector<float> part = run.gradient(name);
+      all.insert(all.end(), part.begin(), part.end());
+    }
+    return all;
+  };
+  const std::vector<float> sequences = padded_sequences(4);
+  std::vector<float> steps, targets(24), real_targets;
+  for (std::size_t i = 0; i < targets.size(); ++i) {
+    targets[i] = 0.25f * static_cast<float>(i % 7) - 0.5f;
+  }
+  for (const std::size_t step : {0, 1, 2, 4, 5}) {
+    steps.insert(steps.end(), sequences.begin() + static_cast<std::ptrdiff_t>(2 * step),
+                 sequences.begin() + static_cast<std::ptrdiff_t>(2 * step + 2));
+    real_targets.insert(real_targets.end(), targets.begin() + static_cast<std::ptrdiff_t>(3 * step),
+                        targets.begin() + static_cast<std::ptrdiff_t>(3 * step + 3));
+  }
+  const std::vector<float> masked =
+      gradients_of("input: [4, 2]\nlayers: [masking, ", sequences, targets, {1, 1});
+  // A sequence's loss is the mean over its real steps.
+  const float third = 1.0f / 3;
+  const std::vector<float> samples =
+      gradients_of("input: [2]\nlayers: [", steps, real_targets, {third, third, third, 0.5f, 0.5f});
+  expect_near(masked, {samples.begin(), samples.end()}, 2e-5);
+}
+
+TEST(BatchNorm, MorePaddingOfSequencesChangesNothing) {
+  const auto loss = read_loss_text("mse");
+  for (const char* options : {"{}", "{sync: true}"}) {
+    const auto gradients = [&](std::size_t length) {
+      const auto model =
+          read_model(cat("input: [", length,
+                         ", 2]\nlayers: [masking, {dense: "
+                         "{units: 3}}, {batch_norm: ",
+                         options, "}, relu, global_avg_pool1d, {dense: {units: 1}}]\n"));
+      GraphRun run = training_run(*model, 3, *loss);
+      run.set("dense_1.weight", {0.5f, -1, 2, 1, 0.25f, -1});
+      run.set("dense_1.bias", {0.1f, 0.2f, -0.3f});
+      run.set("dense_2.weight", {1, -2, 3});
+      run.set("batch_norm_1.gamma", {1, 2, 0.5f});
+      run.set("batch_norm_1.beta", {0.1f, 0.2f, 0.3f});
+      std::vector<float> input = padded_sequences(length), target{1, -1, 5}, weight{1, 1, 0};
+      input.resize(3 * length * 2, 9.0f);  // a sample of weight 0, all of it real
+      run.bind("input", input);
+      run.bind("target", target);
+      run.bind("weight", weight);
+      run.run();
+      std::vector<float> all;
+      for (const char* name : {"dense_1.weight", "dense_1.bias", "batch_norm_1.gamma",
+                               "batch_norm_1.beta", "batch_norm_1.running_mean",
+                               "batch_norm_1.running_var", "batch_norm_1.num_positions"}) {
+        const std::vector<float> part = run.gradient(name);
+        all.insert(all.end(), part.begin(), part.end());
+      }
+      return all;
+    };
+    const std::vector<float> few = gradients(3), many = gradients(9);
+    ASSERT_EQ(few.size(), many.size());
+    for (std::size_t i = 0; i < few.size(); ++i)
+      EXPECT_NEAR(few[i], many[i], 1e-5f * std::max(1.0f, std::abs(few[i]))) << i;
+    EXPECT_EQ(few.back(), 5.0f);
+  }
 }
 
 TEST(BatchNorm, VarianceOfNumbersFarFromZeroIsAccurate) {
