@@ -13,6 +13,10 @@ namespace dlt::ddp {
 /// how the range is cut.
 void add(float* out, const float* a, const float* b, std::int64_t count);
 
+/// The same past the caches: for sums that nobody reads before they would have left them. Where the
+/// processor has no such stores, or out is not aligned to 32 bytes, like add().
+void add_past_caches(float* out, const float* a, const float* b, std::int64_t count);
+
 /// Elements of all buffers that fit the cache together: ranges are summed in blocks of this size.
 inline constexpr std::int64_t kBlock = 4096;
 

@@ -13,6 +13,8 @@ namespace {
 
 constexpr std::int64_t kElement_bytes = 4;
 constexpr std::int64_t kNot_received = -1;
+/// Up to this many bytes of a host's nodes and result stay in the caches from backward to update.
+constexpr std::int64_t kCached_bytes = 32 << 20;
 
 std::int64_t size(const Bucket& range) { return range.end - range.begin; }
 
@@ -60,6 +62,8 @@ void TreeReduction::plan_sums() {
   }
   root_sum_ =
       TreeSum(num_sources, additions, {place[static_cast<std::size_t>(root.results.front())]});
+  const std::int64_t total = options_.buckets.empty() ? 0 : options_.buckets.back().end;
+  if ((num_local + 1) * total * kElement_bytes > kCached_bytes) root_sum_.write_past_caches();
   sources_.resize(static_cast<std::size_t>(num_sources));
   received_nodes_.resize(static_cast<std::size_t>(num_sources - num_local));
   results_.resize(std::max<std::size_t>(1, host_sum_.num_results()));

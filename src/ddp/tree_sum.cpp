@@ -65,7 +65,8 @@ void TreeSum::run_block(std::span<float* const> results, std::int64_t at, std::i
     float* to = step.result >= 0
                     ? results[static_cast<std::size_t>(step.result)] + at
                     : scratch_.data() + static_cast<std::size_t>(step.scratch) * kBlock;
-    add(to, values_[step.left], values_[step.right], count);
+    const bool past_caches = past_caches_ && step.result >= 0;
+    (past_caches ? add_past_caches : add)(to, values_[step.left], values_[step.right], count);
     values_[step.left] = to;
   }
 }

@@ -22,6 +22,8 @@ class TreeSum {
   [[nodiscard]] std::size_t num_results() const { return results_.size(); }
   /// The source that is a result as it is, without any addition; -1 if result i is a sum.
   [[nodiscard]] int plain_source(std::size_t i) const { return results_[i].plain_source; }
+  /// Results are written past the caches from now on.
+  void write_past_caches() { past_caches_ = true; }
   /// Elements [0, count) of all results. A result may lie where one of its sources lies, and
   /// nowhere else among them. A plain source that already lies there is not copied.
   void run(std::span<const float* const> sources, std::span<float* const> results,
@@ -45,6 +47,7 @@ class TreeSum {
   std::vector<Result> results_;
   std::vector<float> scratch_;
   std::vector<const float*> values_;  // of the block under way
+  bool past_caches_ = false;
 };
 
 }  // namespace dlt::ddp

@@ -72,6 +72,12 @@ TEST(Sum, AddsInAnyAlignmentAndInPlace) {
       EXPECT_EQ(out[at], i < count ? a[at] + 0.5F : -1.0F);
     }
   }
+  std::vector<float> past(70, -1.0F);
+  for (std::int64_t begin : {0, 1, 3}) {
+    add_past_caches(past.data() + begin, a.data() + begin, b.data() + begin, 70 - begin);
+    EXPECT_EQ(past[static_cast<std::size_t>(begin)], a[static_cast<std::size_t>(begin)] + 0.5F);
+    EXPECT_EQ(past[69], 69.5F);
+  }
   std::vector<float> right = b;
   add(right.data(), a.data(), right.data(), 70);
   EXPECT_EQ(right[69], 69.5F);
