@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdint>
 #include <cstring>
+#include <ctime>
 #include <fstream>
 #include <sstream>
 
@@ -62,8 +63,10 @@ CpuFeatures cpu_features() {
   const bool zmm = (saved & kAvx512State) == kAvx512State;
   const bool tiles = (saved & kTileState) == kTileState;
   const Registers one = cpuid(1);
+  const Registers zero = cpuid(0);
   const Registers seven = cpuid(7);
   CpuFeatures features;
+  features.amd = zero.ebx == 0x68747541 && zero.edx == 0x69746e65 && zero.ecx == 0x444d4163;
   features.avx2 = avx && bit(seven.ebx, 5);
   features.fma = avx && bit(one.ecx, 12);
   features.f16c = avx && bit(one.ecx, 29);
@@ -110,6 +113,12 @@ long long peak_rss_bytes() {
   struct rusage usage {};
   getrusage(RUSAGE_SELF, &usage);
   return usage.ru_maxrss * 1024LL;
+}
+
+double process_cpu_s() {
+  timespec time{};
+  (void)::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
+  return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
 }
 
 }  // namespace dlt

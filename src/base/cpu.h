@@ -11,6 +11,7 @@ struct CpuFeatures {
   bool avx512 = false;  // f, bw, cd, dq and vl, and the kernel saves the registers
   bool avx512_bf16 = false;
   bool amx_bf16 = false;
+  bool amd = false;
   std::string model;  // "Intel(R) Xeon(R) Processor"
 };
 
@@ -20,5 +21,7 @@ struct CpuFeatures {
 [[nodiscard]] int online_cores();
 /// Peak resident set of this process so far (VmHWM), in bytes.
 [[nodiscard]] long long peak_rss_bytes();
+/// Processor time of all threads of this process so far.
+[[nodiscard]] double process_cpu_s();
 
 }  // namespace dlt

@@ -99,15 +99,17 @@ std::string run_bench(const Surroundings& around, const RunConfig& config,
        .plan = &plan},
       *dataset, state,
       {.num_leaves = division.num_leaves, .first_step = 0, .end_step = end, .total_steps = end});
-  std::vector<double> step_s;
+  std::vector<double> step_s, step_cpu_s;
   step_s.reserve(static_cast<std::size_t>(options.steps));
   BucketLog bucket_log(plan.buckets.size(), options.steps);
+  step_cpu_s.reserve(static_cast<std::size_t>(options.steps));
   double compute = 0, exposed = 0, data = 0, update = 0, samples = 0;
   for (std::int64_t step = 0; step < end; ++step) {
-    const double before = around.clock.monotonic_s();
+    const double before = around.clock.monotonic_s(), cpu_before = process_cpu_s();
     const StepReport report = trainer.step({});
     if (step < options.warmup) continue;
     step_s.push_back(around.clock.monotonic_s() - before);
+    step_cpu_s.push_back(process_cpu_s() - cpu_before);
     compute += report.compute_s;
     exposed += report.comm_exposed_s;
     data += report.data_wait_s;
@@ -130,6 +132,7 @@ std::string run_bench(const Surroundings& around, const RunConfig& config,
   share.set("update", update / total);
   json.set("samples_per_s", samples / total);
   json.set("step_ms", ms);
+  json.set("step_cpu_ms", quantile(step_cpu_s, 0.5) * 1e3);
   json.set("share", share);
   json.set("gflops_per_s", static_cast<double>(program->flops()) * my_leaves / median * 1e-9);
   json.set("world_size", std::int64_t{comm.world_size()});

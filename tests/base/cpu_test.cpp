@@ -64,5 +64,15 @@ TEST(Cpu, PeakMemoryGrowsWithWhatIsTouched) {
   EXPECT_GE(peak_rss_bytes(), before + static_cast<long long>(kBytes) / 2);
 }
 
+TEST(Cpu, ProcessorTimePassesWhileAThreadWorks) {
+  const double before = process_cpu_s();
+  std::thread worker([&] {
+    while (process_cpu_s() < before + 1e-3) {
+    }
+  });
+  worker.join();
+  EXPECT_GE(process_cpu_s(), before + 1e-3);
+}
+
 }  // namespace
 }  // namespace dlt

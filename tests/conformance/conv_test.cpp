@@ -99,6 +99,35 @@ TEST_P(ConvKernels, AgreeWithTheHostKernel) {
   }
 }
 
+/// Rounded operands, or rounded transforms of them: the error is that of bf16, twice at most.
+TEST_P(ConvKernels, InBf16ErrByTheRoundingOfTheirOperands) {
+  const std::vector<std::string> sets = instruction_sets();
+  if (std::find(sets.begin(), sets.end(), GetParam()) == sets.end()) {
+    GTEST_SKIP() << "this processor lacks " << GetParam();
+  }
+  const auto backend = tensor::make_cpu_backend(GetParam());
+  const autodiff::OpTable table = ops::make_op_table();
+  for (const ConvCase& c : conv_cases()) {
+    if (c.x.last() < 32 || c.weight[2] == 1) continue;  // these are multiplied in f32
+    for (OpSample sample : directions(c)) {
+      SCOPED_TRACE(std::string(c.what) + ": " + support::text(sample));
+      const RunResult want = CpuCase(table, sample, 20).run_host();
+      sample.attrs.set("precision", std::string("bf16"));
+      const RunResult got = CpuCase(table, sample, 20).run(*backend);
+      EXPECT_TRUE(got.guards_intact);
+      double squares = 0, errors = 0;
+      const auto g = got.as<float>(0), w = want.as<float>(0);
+      for (std::size_t i = 0; i < g.size(); ++i) {
+        errors += std::pow(static_cast<double>(g[i]) - static_cast<double>(w[i]), 2);
+        squares += std::pow(static_cast<double>(w[i]), 2);
+      }
+      const double error = std::sqrt(errors / squares);
+      EXPECT_GT(error, 2e-4);
+      EXPECT_LT(error, 6e-3);
+    }
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Cpu, ConvKernels, testing::Values("avx2", "avx512"),
                          [](const auto& test) { return test.param; });
 

@@ -258,7 +258,7 @@ TEST_F(Training, PeakMemoryOfShardsIsWithin10PercentOfWhatCheckPredicts) {
 TEST_F(Training, BenchPrintsJson) {
   const ProgramResult got = dltrain({"bench", config_, "--steps", "5", "--warmup", "1"});
   EXPECT_EQ(got.exit_code, 0) << got.err;
-  for (const char* name : {"samples_per_s", "median", "p95", "peak_rss_mb"}) {
+  for (const char* name : {"samples_per_s", "median", "p95", "step_cpu_ms", "peak_rss_mb"}) {
     EXPECT_NE(json_value(got.out, name), "") << name << "\n" << got.out;
   }
   EXPECT_FALSE(exists(run_));

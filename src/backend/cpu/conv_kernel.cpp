@@ -52,7 +52,7 @@ std::unique_ptr<tensor::Kernel> make_conv2d(const KernelSpec& spec, Isa isa) {
     routines = {avx2::depthwise, avx512::depthwise};
   } else if (conv_direct(plan)) {
     routines = {avx2::conv2d_direct, avx512::conv2d_direct};
-  } else if (conv_winograd(plan)) {
+  } else if (conv_winograd(plan, bf16_unit())) {
     routines = {avx2::winograd, avx512::winograd};
     return make(spec, plan, isa, routines, winograd_scratch_floats(plan));
   }
@@ -68,7 +68,7 @@ std::unique_ptr<tensor::Kernel> make_conv2d_input_grad(const KernelSpec& spec, I
     routines = {avx2::depthwise_input_grad, avx512::depthwise_input_grad};
   } else if (conv_direct_input_grad(plan)) {
     routines = {avx2::conv2d_direct_input_grad, avx512::conv2d_direct_input_grad};
-  } else if (conv_winograd(plan)) {
+  } else if (conv_winograd(plan, bf16_unit())) {
     routines = {avx2::winograd_input_grad, avx512::winograd_input_grad};
     return make(spec, plan, isa, routines, winograd_scratch_floats(plan));
   }
@@ -84,7 +84,7 @@ std::unique_ptr<tensor::Kernel> make_conv2d_weight_grad(const KernelSpec& spec, 
     routines = {avx2::depthwise_weight_grad, avx512::depthwise_weight_grad};
   } else if (conv_direct(plan)) {
     routines = {avx2::conv2d_direct_weight_grad, avx512::conv2d_direct_weight_grad};
-  } else if (conv_winograd(plan)) {
+  } else if (conv_winograd(plan, bf16_unit())) {
     routines = {avx2::winograd_weight_grad, avx512::winograd_weight_grad};
     return make(spec, plan, isa, routines, winograd_scratch_floats(plan));
   }

@@ -85,7 +85,9 @@ struct Cuts {
   Cut depth;    // k
   Cut rows;     // m, into blocks
   explicit Cuts(const GemmArgs& g)
-      : vectors(pieces(g.n, kLanes), kVectors), depth(g.k, kGemmDepth), rows(g.m, kGemmBlockRows) {}
+      : vectors(pieces(g.n, kLanes), kVectors),
+        depth(g.k, gemm_block().depth),
+        rows(g.m, gemm_block().rows) {}
 };
 
 /// Columns [j, j + columns) of b, in whole vectors.
@@ -133,7 +135,7 @@ APanel rounded_panel(const void* context, std::int64_t i, std::int64_t rows, std
   return {room, length, panel.across};
 }
 
-constexpr std::int64_t kMostPanels = kGemmBlockRows / kRows + 1;
+constexpr std::int64_t kMostPanels = kGemmTall.rows / kRows + 1;
 
 /// Some rows of c over one piece of k.
 struct Block {
@@ -180,6 +182,7 @@ void run_tile(const Block& block, const Panel& panel, std::int64_t rows, const T
   apart.c = product;
   apart.ldc = kGemmWidest;
   apart.alpha = g.alpha;
+  apart.next_c = product;
   run_tile(apart, rows, panel.vectors, access);
   for (std::int64_t i = 0; i < rows; ++i) {
     for (std::int64_t j = 0; j < panel.columns; ++j) {
@@ -205,6 +208,7 @@ void multiply(const Block& block, const Panel& panel, float* packed, bool copies
     t.b = copy ? g.b + block.k0 * g.ldb + panel.j : packed;
     t.b_copy = copy ? packed : nullptr;
     t.c = g.c + (block.i0 + block.rows.begin(p)) * g.ldc + panel.j;
+    t.next_c = t.c + block.rows.length(p) * g.ldc;
     const bool sum = !block.first || g.accumulate, bias = !sum && g.bias != nullptr;
     t.before = bias ? g.bias + panel.j : t.c;
     t.before_stride = bias ? 0 : g.ldc;
@@ -320,7 +324,7 @@ void gemm(const GemmArgs& args) {
   }
   const Cuts cuts(g);
   constexpr std::int64_t kPanels = kGemmBlockWidth / kGemmWidest;
-  constexpr std::int64_t kPieces = kGemmBlockDepth / kGemmDeepest;
+  constexpr std::int64_t kPieces = kGemmBlockDepth / kGemmDeep.depth;
   for (std::int64_t p = 0; p < cuts.vectors.count; p += kPanels) {
     for (std::int64_t d = 0; d < cuts.depth.count; d += kPieces) {
       const std::int64_t p1 = p + kPanels, d1 = d + kPieces;

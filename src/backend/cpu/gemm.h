@@ -30,7 +30,7 @@ using FindAPanel = APanel (*)(const void* context, std::int64_t i, std::int64_t 
 /// c = alpha · op(a) · op(b) + bias (+ c), then relu; one thread. Each element is one chain of
 /// fused multiply-adds in ascending k, that begins with the bias, c or 0; so its bits depend
 /// neither on the blocking nor on how an operand is handed over (but for alpha other than 1, which
-/// multiplies the finished chain, and that of each 264 numbers of k if accumulate is set). shapes
+/// multiplies the finished chain, and that of each piece of k if accumulate is set). shapes
 /// op(a) [m,k], op(b) [k,n], c [m,n] apart from a and b, bias [n] or null scratch 64-byte aligned,
 /// gemm_scratch_floats() long
 struct GemmArgs {
@@ -79,11 +79,17 @@ void bf16_gemm(const GemmArgs& g, Bf16Unit unit);
 void bf16_pack_b(const GemmArgs& g, float* packed);
 }  // namespace avx512_bf16
 
-constexpr std::int64_t kGemmRows = 16;        // most rows of a panel of a
-constexpr std::int64_t kGemmWidest = 48;      // columns of the widest tile
-constexpr std::int64_t kGemmDepth = 264;      // longest run along k at a time,
-constexpr std::int64_t kGemmDeepest = 384;    // or this where c is large
-constexpr std::int64_t kGemmBlockRows = 504;  // rows at a time: a block of a stays in the L2 cache
+constexpr std::int64_t kGemmRows = 16;    // most rows of a panel of a
+constexpr std::int64_t kGemmWidest = 48;  // columns of the widest tile
+
+/// What of a is multiplied at a time. It stays in the L2 cache: rows times depth is 516 KiB.
+struct GemmBlock {
+  std::int64_t depth, rows;  // longest run along k; rows, a multiple of those of a tile
+};
+constexpr GemmBlock kGemmTall{264, 504};  // Intel's processors
+constexpr GemmBlock kGemmDeep{384, 336};  // AMD's: c passes by less often (docs/performance.md)
+const GemmBlock& gemm_block();            // of this processor: one of the two
+
 constexpr std::int64_t kGemmBlockDepth = 1152;  // of b that is packed at a time, where
 constexpr std::int64_t kGemmBlockWidth = 1008;  // more than one block of rows needs it
 
@@ -114,11 +120,11 @@ constexpr std::int64_t gemm_scratch_floats(std::int64_t m, std::int64_t n, std::
                                            Precision precision = Precision::f32) {
   using gemm_size::least;
   using gemm_size::whole;
-  const std::int64_t depth = least(k, kGemmDeepest), wide = whole(n, 16);
-  const std::int64_t b = m <= kGemmBlockRows
+  const std::int64_t depth = least(k, kGemmDeep.depth), wide = whole(n, 16);
+  const std::int64_t b = m <= kGemmDeep.rows
                              ? depth * kGemmWidest
                              : least(k, kGemmBlockDepth) * least(wide, kGemmBlockWidth);
-  const std::int64_t f32 = (least(m, kGemmBlockRows) + 16) * depth + b + 64;
+  const std::int64_t f32 = (least(m, kGemmTall.rows) + 16) * depth + b + 64;
   if (precision == Precision::f32) return f32;
   const std::int64_t deep = whole(least(k, kBf16Depth), 32);
   const std::int64_t blocks = (least(whole(m, 16), kBf16Rows) + least(wide, kBf16Width)) * deep / 2;

@@ -33,7 +33,8 @@ struct Tile {
   std::int64_t before_stride = 0;  // from row to row
   bool from_zero = true;           // the sums begin with 0
   float alpha = 1;
-  float least = 0;  // 0: relu; minus infinity: none
+  float least = 0;                // 0: relu; minus infinity: none
+  const float* next_c = nullptr;  // of the tile that follows, if any: fetched meanwhile
 };
 
 template <int MR, int NV>
@@ -80,7 +81,6 @@ enum class Access : std::uint8_t {
   across,  // the MR numbers of one k lie side by side
 };
 
-/// One tile of MR rows and NV vectors.
 /// One tile of MR rows and NV vectors. copies: b is read where it lies, and packed on the way for
 /// the tiles that follow.
 template <int MR, int NV, Access access, bool copies>
@@ -91,6 +91,11 @@ __attribute__((noinline)) void tile_product(const Tile& t) {
   const float* b = t.b;
   float* copy = t.b_copy;
   const std::int64_t stride = t.a.stride;
+#pragma GCC unroll 16
+  for (int i = 0; i < MR; ++i) {
+#pragma GCC unroll 4
+    for (int j = 0; j < NV; ++j) __builtin_prefetch(t.next_c + i * t.ldc + j * kLanes, 1);
+  }
 #pragma GCC unroll 4
   for (std::int64_t k = 0; k < t.depth; ++k) {
     vf columns[NV];

@@ -10,6 +10,7 @@
 
 #include "backend/cpu/gemm.h"
 #include "backend/cpu/onednn.h"
+#include "base/cpu.h"
 #include "base/error.h"
 #include "base/text.h"
 
@@ -184,8 +185,12 @@ bool product(const KernelSpec& spec, Plan& plan) {
   call.inner = spec.inputs[0].shape[call.trans_a ? 0 : 1];
   set_activation(spec.attrs, call);
   call.precision = precision_of(spec.attrs);
-  const GemmArgs sizes{.m = call.rows, .n = call.cols, .k = call.inner, .trans_a = call.trans_a};
-  call.onednn = call.precision == Precision::f32 && onednn_is_faster(sizes);
+  const GemmArgs sizes{.m = call.rows,
+                       .n = call.cols,
+                       .k = call.inner,
+                       .trans_a = call.trans_a,
+                       .trans_b = call.trans_b};
+  call.onednn = call.precision == Precision::f32 && onednn_is_faster(sizes, cpu_features().amd);
   if (!call.onednn) {
     plan.scratch_bytes = gemm_scratch_floats(sizes.m, sizes.n, sizes.k, call.precision) *
                          static_cast<std::int64_t>(sizeof(float));

@@ -278,6 +278,7 @@ void run_pass(const ConvPlan& p, const Pass& pass, float* scratch) {
   Block out{0, 0, in.places + kPlaces * in.step, winograd_step(most, outputs)};
   transform_weight(pass.weight, p.group_in, p.group_out, pass.flipped, weight, weight_step);
   GemmArgs g;
+  g.precision = p.precision;
   g.n = outputs;
   g.k = inputs;
   g.trans_b = pass.flipped;
@@ -335,6 +336,7 @@ void winograd_weight_grad(const ConvPlan& p, const Memory& m) {
   Block in{0, 0, sums + kPlaces * step, winograd_step(most, p.group_in)};
   Block out{0, 0, in.places + kPlaces * in.step, winograd_step(most, p.group_out)};
   GemmArgs g;
+  g.precision = p.precision;
   g.m = p.group_in;
   g.n = p.group_out;
   g.trans_a = true;
