@@ -235,6 +235,21 @@ void add_batch_norm(std::vector<Case>& cases, const Shape& shape) {
                    {x, c, c},
                    relu,
                    {}});
+  // The end of a residual block as one op, and its parts.
+  cases.push_back(
+      {"batch_norm_add_relu" + size, "batch_norm", {x, c, c, weight, x}, {x, c, c, c}, relu, {}});
+  cases.push_back({"batch_norm" + size, "batch_norm", {x, c, c, weight}, {x, c, c, c}, {}, {}});
+  cases.push_back({"add" + size, "add", {x, x}, {x}, {}, {}});
+  cases.push_back({"relu" + size, "relu", {x}, {x}, {}, {}});
+  cases.push_back({"batch_norm_add_relu_grad" + size,
+                   "batch_norm_grad",
+                   {x, x, c, c, c, c, weight, x},
+                   {x, c, c, x},
+                   relu,
+                   {}});
+  cases.push_back(
+      {"batch_norm_grad" + size, "batch_norm_grad", {x, x, c, c, c, c, weight}, {x, c, c}, {}, {}});
+  cases.push_back({"relu_grad" + size, "relu_grad", {x, x}, {x}, {}, {}});
 }
 
 void add_layer_norm(std::vector<Case>& cases, std::int64_t rows, std::int64_t n) {

@@ -3,7 +3,6 @@
 // rows: as those are part of the data, the shift costs at most a factor of their share in accuracy,
 // and sums beyond a block are exact.
 #include "backend/cpu/columns.h"
-#include "backend/cpu/map.h"
 
 namespace dlt::cpu::DLT_ISA {
 namespace {

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "backend/cpu/groups.h"
+#include "backend/cpu/map.h"
 #include "backend/cpu/norm.h"
 
 namespace dlt::cpu::DLT_ISA {
@@ -192,22 +193,23 @@ DLT_INLINE void add_grad_sums(const Run& run, const float* x, const float* dy,
   });
 }
 
-/// The same for dy where the output y is above 0, which is written to `cut`; cut may be y or dy.
+/// The same for dy where the output y is above 0, which is written to `cut` block by block in front
+/// of the sums; cut may be y or dy.
 DLT_INLINE void add_cut_grad_sums(const Run& run, const float* x, const float* dy, const float* y,
                                   const ColumnArrays& a, float* cut) {
   const Totals& t = a.totals;
   run.forward([&](std::int64_t start, std::int64_t rows, std::int64_t columns) {
+    map2(y + start, dy + start, cut + start, rows * columns,
+         [](vf v, vf d) { return select(v > 0.0f, d, vf{}); });
     each_group(columns, [&](auto group) {
       constexpr int kWidth = decltype(group)::kWidth;
       vf mean[kWidth], first[kWidth] = {}, second[kWidth] = {};
       group.load_all(a.mean, mean);
-      std::int64_t at = start + group.column;
-      for (std::int64_t r = 0; r < rows; ++r, at += columns) {
+      const float *p = x + start + group.column, *q = cut + start + group.column;
+      for (std::int64_t r = 0; r < rows; ++r, p += columns, q += columns) {
         for (int g = 0; g < kWidth; ++g) {
-          const std::int64_t i = at + g * kLanes;
-          const vf centred = group.load(x + i) - mean[g];
-          const vf d = select(group.load(y + i) > 0.0f, group.load(dy + i), vf{});
-          group.store(cut + i, d);
+          const vf centred = group.load(p + g * kLanes) - mean[g];
+          const vf d = group.load(q + g * kLanes);
           first[g] += d;
           second[g] = fma(d, centred, second[g]);
         }
