@@ -31,7 +31,8 @@ TEST(ReductionPlan, LanesAreAsManyAsTheSmallestHostHasRanks) {
 TEST(ReductionPlan, PartsMakeUpTheBucketOnce) {
   for (const comm::Hosts& hosts : kLayouts) {
     const ReductionPlan plan(LeafDivision(5, 4), hosts);
-    for (const Bucket& bucket : std::vector<Bucket>{{0, 100000}, {1600, 1605}, {7, 200008}}) {
+    for (const Bucket& bucket :
+         std::vector<Bucket>{{0, 100000}, {1600, 1605}, {7, 200008}, {0, 5'000'000'011}}) {
       std::int64_t at = bucket.begin;
       for (int lane = 0; lane < plan.num_lanes(); ++lane) {
         const Bucket slice = plan.slice(bucket, lane);
@@ -77,6 +78,13 @@ TEST(ReductionPlan, VolumeIsThatOfARingWhereAHostMakesOneNode) {
       EXPECT_EQ(plan.sent_bytes(bucket, rank), ring_bytes + stamps);
     }
   }
+}
+
+TEST(ReductionPlan, BytesOfMoreThan32BitsOfElementsAreCounted) {
+  const Bucket bucket{0, 6'000'000'000};
+  const ReductionPlan plan(LeafDivision(2, 2), {{0}, {1}});
+  EXPECT_EQ(plan.sent_bytes(bucket, 0), 24'000'000'000 + 2 * std::int64_t{sizeof(Stamp)});
+  EXPECT_EQ(plan.received_bytes({bucket}, 1), 12'000'000'000);
 }
 
 TEST(ReductionPlan, OneHostSendsNothing) {
