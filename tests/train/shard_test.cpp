@@ -110,8 +110,28 @@ TEST(Sharded, RunningStatisticsAreThoseOfTheWholeBatch) {
         "comm.bucket_mb=0.0001", "train.ema={}"};
     const std::string plain = run_and_read(files, 1, overrides);
     for (const int ranks : {2, 3}) {
-      EXPECT_TRUE(run_and_read(files, ranks, with(overrides, {"train.shard=optimizer"})) == plain)
-          << norm << " on " << ranks;
+      // Where ranks share a result, each sees all sums anyway.
+      for (const char* memory : {"comm.shared_memory=auto", "comm.shared_memory=off"}) {
+        const auto sharded = with(overrides, {"train.shard=optimizer", memory});
+        EXPECT_TRUE(run_and_read(files, ranks, sharded) == plain)
+            << norm << " on " << ranks << ", " << memory;
+      }
+    }
+  }
+}
+
+/// A leaf for each thread: what is reduced is given back, but for the rank's slices.
+TEST(Sharded, MemoryThatIsGivenBackIsNotMissed) {
+  const TempFolder folder;
+  const JobFiles files = write_small_job(folder, 47);
+  for (const char* norm : {"clip_norm=0.1", "clip_value=0.1"}) {
+    const std::vector<std::string> overrides =
+        with(wide(), {"train.leaves=4", cat("train.", norm), "train.ema={}"});
+    const std::string plain = run_and_read(files, 1, overrides);
+    for (const int ranks : {2, 4}) {
+      const auto sharded =
+          with(overrides, {"train.shard=gradients", cat("train.threads=", 4 / ranks)});
+      EXPECT_TRUE(run_and_read(files, ranks, sharded) == plain) << norm << " on " << ranks;
     }
   }
 }
