@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Every kind of mistake in a config: exact message, exit code, once, on one rank and on four.
+#include <filesystem>
+#include <fstream>
 #include <string>
 #include <vector>
 
@@ -215,6 +217,47 @@ TEST_F(ConfigFile, MistakesOfSetHaveTheirPlace) {
     EXPECT_EQ(got.exit_code, 78) << got.err;
     EXPECT_TRUE(got.err.starts_with(c.message)) << got.err;
   }
+}
+
+/// Three ranks; the last one is started otherwise than the others.
+ProgramResult with_odd_rank(const Words& words, const Words& odd) {
+  Words all{DLTRAIN_MPIEXEC, "--oversubscribe", "--bind-to", "none", "-n", "2"};
+  all.insert(all.end(), words.begin(), words.end());
+  all.insert(all.end(), {":", "-n", "1"});
+  all.insert(all.end(), odd.begin(), odd.end());
+  return run_program(all, {.timeout_s = 30});
+}
+
+TEST_F(ConfigFile, RankWithOtherSettingsIsNamedOnce) {
+  const std::string path = folder_ / "c.yaml";
+  test::write_file(path, replaced(digits_yaml(), "RUN_DIR", folder_ / "run"));
+  for (const char* set : {"optimizer.learning_rate=0.5", "train.leaves=8", "run.seed=9"}) {
+    const ProgramResult got =
+        with_odd_rank({DLTRAIN_PROGRAM, path}, {DLTRAIN_PROGRAM, path, "--set", set});
+    EXPECT_EQ(got.exit_code, 78) << got.err;
+    EXPECT_EQ(count(got.err, "dltrain: error: "), 1) << got.err;
+    EXPECT_EQ(count(got.err, "dltrain: error: rank 2 ("), 1) << got.err;
+    EXPECT_EQ(count(got.err, "differs from the other ranks in "), 1) << got.err;
+    EXPECT_FALSE(exists(folder_ / "run"));
+  }
+}
+
+TEST_F(ConfigFile, RankWithAnotherBinaryIsNamedOnce) {
+  const std::string path = folder_ / "c.yaml";
+  test::write_file(path, replaced(digits_yaml(), "RUN_DIR", folder_ / "run"));
+  const std::string other = folder_ / "dltrain";
+  std::ifstream in(DLTRAIN_PROGRAM, std::ios::binary);
+  std::string bytes{std::istreambuf_iterator<char>(in), {}};
+  // The ELF note of the build id: sizes of name and id, type, name, id.
+  const std::size_t note = bytes.find(std::string("\4\0\0\0\24\0\0\0\3\0\0\0GNU\0", 16));
+  ASSERT_NE(note, std::string::npos);
+  bytes[note + 16] = static_cast<char>(~bytes[note + 16]);
+  test::write_file(other, bytes);
+  std::filesystem::permissions(other, std::filesystem::perms::owner_all);
+  const ProgramResult got = with_odd_rank({DLTRAIN_PROGRAM, path}, {other, path});
+  EXPECT_EQ(got.exit_code, 78) << got.err;
+  EXPECT_EQ(count(got.err, "dltrain: error: rank 2 ("), 1) << got.err;
+  EXPECT_EQ(count(got.err, "differs from the other ranks in program"), 1) << got.err;
 }
 
 TEST_F(ConfigFile, MoreRanksThanLeavesAreRefused) {
