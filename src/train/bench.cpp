@@ -22,18 +22,6 @@ double quantile(std::vector<double> values, double q) {
   return values[static_cast<std::size_t>(q * last + 0.5)];
 }
 
-std::unique_ptr<data::Dataset> random_data(const RunConfig& config) {
-  const nn::TargetSpec& target = config.target;
-  return data::make_random_dataset(
-      {.num_rows = config.global_batch_size * kBatchesOfData,
-       .input_shape = config.model->input_shape(),
-       .target_shape = target.shape,
-       .num_tokens = config.model->num_tokens(),
-       .target_kind = target.labels() ? data::TargetKind::labels : data::TargetKind::values,
-       .num_classes = target.num_classes,
-       .seed = config.seed});
-}
-
 /// Times of the buckets in the measured steps.
 class BucketLog {
  public:
@@ -73,6 +61,18 @@ class BucketLog {
 };
 
 }  // namespace
+
+std::unique_ptr<data::Dataset> random_data(const RunConfig& config) {
+  const nn::TargetSpec& target = config.target;
+  return data::make_random_dataset(
+      {.num_rows = config.global_batch_size * kBatchesOfData,
+       .input_shape = config.model->input_shape(),
+       .target_shape = target.shape,
+       .num_tokens = config.model->num_tokens(),
+       .target_kind = target.labels() ? data::TargetKind::labels : data::TargetKind::values,
+       .num_classes = target.num_classes,
+       .seed = config.seed});
+}
 
 std::string run_bench(const Surroundings& around, const RunConfig& config,
                       const BenchOptions& options, comm::Communicator& comm) {
@@ -139,6 +139,12 @@ std::string run_bench(const Surroundings& around, const RunConfig& config,
   json.set("threads", std::int64_t{division.threads});
   json.set("leaves", std::int64_t{division.num_leaves});
   json.set("steps", options.steps);
+  if (plan.link) {
+    observe::JsonObject link;
+    link.set("latency_us", plan.link->latency_s * 1e6);
+    link.set("gb_per_s", 1e-9 / plan.link->seconds_per_byte);
+    json.set("link", link);
+  }
   json.set("buckets", bucket_log.json(plan.buckets));
   json.set("peak_rss_mb", static_cast<double>(peak_rss_bytes()) / 1048576.0);
   return json.text(2) + "\n";

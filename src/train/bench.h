@@ -17,6 +17,9 @@ struct BenchOptions {
   std::int64_t warmup = 10;
 };
 
+/// Some batches of random data of the config's shapes, in memory.
+[[nodiscard]] std::unique_ptr<data::Dataset> random_data(const RunConfig& config);
+
 /// Trains on in-memory random data of the config's shapes; no file is read or written. JSON with
 /// samples_per_s, step_ms {median, p95}, step_cpu_ms (median, processor
 /// time of all threads), share {compute, comm, data, update}, gflops_per_s (of this

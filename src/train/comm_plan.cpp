@@ -40,6 +40,12 @@ std::vector<ddp::ReadyPoint> ready_points(const autodiff::Program& program) {
 
 }  // namespace
 
+std::vector<ddp::Bucket> buckets_for_link(const RunConfig& config, const autodiff::Program& program,
+                                          const ddp::Link& link) {
+  return ddp::plan_buckets(program.layout(), ready_points(program), link,
+                           most_bucket_bytes(config, program.layout()));
+}
+
 std::optional<optim::Shard> CommPlan::shard_of(int rank) const {
   if (!shards) return {};
   optim::Shard shard;
@@ -69,8 +75,7 @@ CommPlan plan_communication(const RunConfig& config, const autodiff::Program& pr
   }
   CommPlan plan;
   plan.link = ddp::probe_link(comm, clock);
-  plan.buckets = ddp::plan_buckets(program.layout(), ready_points(program), *plan.link,
-                                   most_bucket_bytes(config, program.layout()));
+  plan.buckets = buckets_for_link(config, program, *plan.link);
   plan.shards = make_shards(config, program.layout(), plan.buckets, comm.world_size());
   return plan;
 }

@@ -29,6 +29,11 @@ struct CommPlan {
   void describe(observe::Fields& fields) const;
 };
 
+/// The buckets of comm.bucket_mb: auto, for a link of that speed.
+[[nodiscard]] std::vector<ddp::Bucket> buckets_for_link(const RunConfig& config,
+                                                        const autodiff::Program& program,
+                                                        const ddp::Link& link);
+
 /// Probes the link where comm.bucket_mb is auto and there are several ranks. Collective.
 [[nodiscard]] CommPlan plan_communication(const RunConfig& config, const autodiff::Program& program,
                                           comm::Communicator& comm, const Clock& clock);

@@ -62,15 +62,6 @@ optim::UpdaterOptions updater_options(const TrainerParts& parts, const CommPlan&
   return out;
 }
 
-/// Whether a bucket's update may be made before the others' gradients and the control word are
-/// there. Not if a norm has a say in it, nor if a step that is not finite must leave no trace. If
-/// the control word then says that the step does not count, or its loss is not finite, parameters
-/// are left half updated; but both end the run, and no checkpoint is written on the way out.
-bool may_update_early(const RunConfig& config) {
-  return !config.clip_norm && config.on_nonfinite == OnNonfinite::halt &&
-         !config.optimizer->adapts();
-}
-
 std::unique_ptr<CommPlan> plan_of(const TrainerParts& parts) {
   if (parts.plan != nullptr) return std::make_unique<CommPlan>(*parts.plan);
   return std::make_unique<CommPlan>(
@@ -89,6 +80,11 @@ std::optional<data::Augment> make_augment(const RunConfig& config, const data::D
 }
 
 }  // namespace
+
+bool updates_as_buckets_land(const RunConfig& config) {
+  return !config.clip_norm && config.on_nonfinite == OnNonfinite::halt &&
+         !config.optimizer->adapts();
+}
 
 /// One thread's part: its executor, its loader, and how its last step went.
 struct Trainer::Worker final : autodiff::GradientSink, autodiff::ParamGate {
@@ -142,7 +138,7 @@ Trainer::Trainer(const TrainerParts& parts, const data::Dataset& dataset, ModelS
                updater_options(parts, *plan_, reducer_)),
       augment_(make_augment(parts.config, dataset)),
       next_step_(range.first_step),
-      updates_early_(parts.comm.world_size() > 1 && may_update_early(parts.config) &&
+      updates_early_(parts.comm.world_size() > 1 && updates_as_buckets_land(parts.config) &&
                      !updates_locally(parts)) {
   DLT_CHECK(plan_->shards.has_value() == state.shard().has_value(),
             "state and communication are cut into the same shards");

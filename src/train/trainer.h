@@ -69,6 +69,12 @@ struct StepReport {
   std::span<const ddp::BucketTimes> buckets;  // of this rank; empty with one rank
 };
 
+/// Whether a bucket's update may be made before the others' gradients and the control word are
+/// there. Not if a norm has a say in it, nor if a step that is not finite must leave no trace. If
+/// the control word then says that the step does not count, or its loss is not finite, parameters
+/// are left half updated; but both end the run, and no checkpoint is written on the way out.
+[[nodiscard]] bool updates_as_buckets_land(const RunConfig& config);
+
 /// Makes training steps: leaves forward and backward on the workers, reduction along the leaf tree,
 /// a fused update over the flat buffers, bucket by bucket where nothing global decides about it.
 /// With shards a step ends while parameters are still on their way; the next one's forward pass

@@ -93,7 +93,7 @@ TEST(Cli, SuggestsTheNearestOption) {
 TEST(Cli, SuggestsTheNearestCommand) {
   EXPECT_EQ(refusal_of({"chekc", "a.yaml"}),
             "'chekc' is neither a command nor a file; commands: bench, check, checkpoint, data, "
-            "eval, generate, info, predict, train | did you mean 'check'?");
+            "eval, generate, info, plan, predict, train | did you mean 'check'?");
   EXPECT_EQ(refusal_of({"checkpoint", "lits", "p"}),
             "checkpoint: expected one of hash, list, verify, got 'lits' | did you mean "
             "'checkpoint list'?");

@@ -6,6 +6,7 @@
 #include <fstream>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include <gtest/gtest.h>
 #include <stdlib.h>
@@ -17,9 +18,11 @@ namespace dlt::test {
 
 class TempFolder {
  public:
-  TempFolder() {
-    // In memory where that is possible: a test that makes hundreds of folders waits for no disk.
-    for (const std::string& parent : {std::string("/dev/shm/"), testing::TempDir()}) {
+  /// In memory where that is possible: a test that makes hundreds of folders waits for no disk.
+  TempFolder() : TempFolder({"/dev/shm/", testing::TempDir()}) {}
+  /// In the first of these that takes it.
+  explicit TempFolder(const std::vector<std::string>& parents) {
+    for (const std::string& parent : parents) {
       path_ = parent + "dltrain_XXXXXX";
       if (::mkdtemp(path_.data()) != nullptr) return;
     }

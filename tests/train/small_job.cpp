@@ -86,7 +86,9 @@ train::RunSummary run_job(const JobFiles& files, const JobRun& run) {
   // What rank 0 decides to remove must not be gone while another rank still looks: each rank
   // prepares first, as the ranks of mpirun do, and only run() is collective.
   std::atomic<bool> stop{run.stop_wanted};
-  run_ranks(run.ranks, [&](comm::Communicator& comm) {
+  std::vector<int> host_of = run.host_of;
+  host_of.resize(static_cast<std::size_t>(run.ranks), 0);
+  run_ranks(host_of, [&](comm::Communicator& comm) {
     const autodiff::OpTable table = ops::make_op_table();
     const auto backend = tensor::make_cpu_backend();
     SystemFs fs;

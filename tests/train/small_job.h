@@ -32,6 +32,7 @@ struct JobRun {
       -1;                    // ask rank 0 to stop once this many steps are logged (-1: never)
   bool stop_wanted = false;  // from the start, as a signal would
   std::function<std::unique_ptr<Clock>(int rank)> clock = {};  // instead of the system's
+  std::vector<int> host_of = {};                               // each rank's; empty: all on one
 };
 
 /// A clock of a rank that takes `tick_s` for whatever it does between two looks at the time.
