@@ -48,7 +48,7 @@ TEST(Chaos, ChangesNoBit) {
                       .num_params = 6,
                       .param_elements = 320,
                       .bucket_elements = 640,
-                      .num_steps = 4,
+                      .num_steps = 2,
                       .overlap = overlap,
                       .delays = true};
         c.shared_memory = shared;
