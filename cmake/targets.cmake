@@ -1,5 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 
+# The headers that most files read, parsed once for all folders of src and once for all tests. Each file still includes
+# what it uses: -DDLTRAIN_PCH=OFF builds without. A file with compile options of its own needs SKIP_PRECOMPILE_HEADERS: g++
+# takes some options, -ffp-contract among them, from the precompiled header without a word.
+option(DLTRAIN_PCH "Precompiled headers" ON)
+file(CONFIGURE OUTPUT pch.cpp CONTENT "int main() {}  // carries a precompiled header\n")
+function(dltrain_use_pch target pch)
+  if(DLTRAIN_PCH)
+    target_precompile_headers(${target} REUSE_FROM ${pch})
+  endif()
+endfunction()
+if(DLTRAIN_PCH)
+  add_library(dltrain_src_pch OBJECT "${PROJECT_BINARY_DIR}/pch.cpp")
+  target_link_libraries(dltrain_src_pch PRIVATE dltrain_flags)
+  target_precompile_headers(dltrain_src_pch PRIVATE <algorithm> <array> <cmath> <cstddef> <cstdint> <cstring> <functional>
+    <limits> <map> <memory> <optional> <span> <string> <string_view> <utility> <vector>)
+endif()
+
 # One static library per folder of src: dltrain_folder(ddp DEPS autodiff comm tensor SOURCES a.cpp b.cpp LIBS x::y)
 # DEPS name other folders of src; LIBS name third-party targets, linked privately.
 function(dltrain_folder name)
@@ -8,11 +25,22 @@ function(dltrain_folder name)
   add_library(${target} STATIC ${ARG_SOURCES})
   target_include_directories(${target} PUBLIC "${PROJECT_SOURCE_DIR}/src")
   target_link_libraries(${target} PRIVATE dltrain_flags ${ARG_LIBS})
+  dltrain_use_pch(${target} dltrain_src_pch)
   foreach(dep IN LISTS ARG_DEPS)
     string(REPLACE "/" "_" dep_target "dltrain_${dep}")
     target_link_libraries(${target} PUBLIC ${dep_target})
   endforeach()
 endfunction()
+
+# Tests are built with little optimisation: they are compiled more often than they run.
+set(DLTRAIN_TEST_OPTIONS $<$<CONFIG:Release>:-O1>)
+if(DLTRAIN_TESTS AND DLTRAIN_PCH)
+  add_executable(dltrain_test_pch "${PROJECT_BINARY_DIR}/pch.cpp")
+  target_link_libraries(dltrain_test_pch PRIVATE dltrain_flags GTest::gtest GTest::gmock)
+  target_compile_options(dltrain_test_pch PRIVATE ${DLTRAIN_TEST_OPTIONS})
+  target_precompile_headers(dltrain_test_pch PRIVATE <gtest/gtest.h> <gmock/gmock.h> <algorithm> <array> <cmath> <cstdint>
+    <cstring> <filesystem> <functional> <map> <memory> <span> <string> <vector>)
+endif()
 
 # One GoogleTest program, one CTest entry for each rank count:
 # dltrain_test(ddp_test SOURCES a_test.cpp DEPS ddp comm LABELS unit [RANKS 1 2 3 4] [LIBS x::y])
@@ -22,7 +50,8 @@ function(dltrain_test name)
   add_executable(${name} ${ARG_SOURCES})
   target_include_directories(${name} PRIVATE "${PROJECT_SOURCE_DIR}/tests" "${PROJECT_SOURCE_DIR}/src")
   target_link_libraries(${name} PRIVATE dltrain_flags GTest::gtest GTest::gmock ${ARG_LIBS})
-  target_precompile_headers(${name} PRIVATE <gtest/gtest.h> <gmock/gmock.h> <vector> <string>)
+  target_compile_options(${name} PRIVATE ${DLTRAIN_TEST_OPTIONS})
+  dltrain_use_pch(${name} dltrain_test_pch)
   foreach(dep IN LISTS ARG_DEPS)
     string(REPLACE "/" "_" dep_target "dltrain_${dep}")
     target_link_libraries(${name} PRIVATE ${dep_target})
