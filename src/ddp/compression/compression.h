@@ -27,7 +27,7 @@ struct CompressionOptions {
   Compression kind = Compression::none;
   std::int64_t block = 256;  // int8: elements that share a scale; a power of two, 16 to 4096
   std::int64_t rank = 4;     // powersgd
-  double share = 0.01;       // topk: of the elements
+  double share = 0.1;        // topk: of the elements
 
   [[nodiscard]] bool active() const { return kind != Compression::none; }
   /// Ranks keep what was not sent and add it to the next step's gradient.
