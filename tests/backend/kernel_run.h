@@ -2,6 +2,7 @@
 // One run of a kernel on memory of its own, with guards behind every buffer.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <memory>
@@ -19,6 +20,10 @@ namespace dlt::test {
 inline std::vector<std::string> instruction_sets() {
   if (cpu_features().avx512) return {"avx2", "avx512"};
   return {"avx2"};
+}
+inline bool can_run(const std::string& instruction_set) {
+  const std::vector<std::string> sets = instruction_sets();
+  return std::find(sets.begin(), sets.end(), instruction_set) != sets.end();
 }
 
 /// A buffer at a chosen distance from a 64-byte boundary, followed by bytes nobody may touch.

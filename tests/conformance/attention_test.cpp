@@ -86,10 +86,7 @@ void expect_close(const std::vector<float>& got, const std::vector<float>& want,
 class Attention : public testing::TestWithParam<std::string> {
  protected:
   void SetUp() override {
-    const std::vector<std::string> sets = instruction_sets();
-    if (std::find(sets.begin(), sets.end(), GetParam()) == sets.end()) {
-      GTEST_SKIP() << "this processor lacks " << GetParam();
-    }
+    if (!can_run(GetParam())) GTEST_SKIP() << "this processor lacks " << GetParam();
     backend = tensor::make_cpu_backend(GetParam());
   }
   autodiff::OpTable table = ops::make_op_table();

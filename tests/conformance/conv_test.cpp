@@ -72,10 +72,7 @@ class ConvKernels : public testing::TestWithParam<std::string> {};
 
 /// Sums of many products cancel: errors are measured by the size of the whole result.
 TEST_P(ConvKernels, AgreeWithTheHostKernel) {
-  const std::vector<std::string> sets = instruction_sets();
-  if (std::find(sets.begin(), sets.end(), GetParam()) == sets.end()) {
-    GTEST_SKIP() << "this processor lacks " << GetParam();
-  }
+  if (!can_run(GetParam())) GTEST_SKIP() << "this processor lacks " << GetParam();
   const auto backend = tensor::make_cpu_backend(GetParam());
   const autodiff::OpTable table = ops::make_op_table();
   for (const ConvCase& c : conv_cases()) {
@@ -101,10 +98,7 @@ TEST_P(ConvKernels, AgreeWithTheHostKernel) {
 
 /// Rounded operands, or rounded transforms of them: the error is that of bf16, twice at most.
 TEST_P(ConvKernels, InBf16ErrByTheRoundingOfTheirOperands) {
-  const std::vector<std::string> sets = instruction_sets();
-  if (std::find(sets.begin(), sets.end(), GetParam()) == sets.end()) {
-    GTEST_SKIP() << "this processor lacks " << GetParam();
-  }
+  if (!can_run(GetParam())) GTEST_SKIP() << "this processor lacks " << GetParam();
   const auto backend = tensor::make_cpu_backend(GetParam());
   const autodiff::OpTable table = ops::make_op_table();
   for (const ConvCase& c : conv_cases()) {

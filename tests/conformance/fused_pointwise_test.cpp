@@ -114,10 +114,7 @@ class RandomProgram {
 class FusedPointwise : public testing::TestWithParam<std::string> {
  protected:
   void SetUp() override {
-    const std::vector<std::string> sets = instruction_sets();
-    if (std::find(sets.begin(), sets.end(), GetParam()) == sets.end()) {
-      GTEST_SKIP() << "this processor lacks " << GetParam();
-    }
+    if (!can_run(GetParam())) GTEST_SKIP() << "this processor lacks " << GetParam();
     backend = tensor::make_cpu_backend(GetParam());
     ids.resize(512);
     std::iota(ids.begin(), ids.end(), 41);

@@ -51,10 +51,7 @@ std::vector<OpSample> all_samples() {
 class Kernels : public testing::TestWithParam<std::string> {
  protected:
   void SetUp() override {
-    const std::vector<std::string> sets = instruction_sets();
-    if (std::find(sets.begin(), sets.end(), GetParam()) == sets.end()) {
-      GTEST_SKIP() << "this processor lacks " << GetParam();
-    }
+    if (!can_run(GetParam())) GTEST_SKIP() << "this processor lacks " << GetParam();
     backend = tensor::make_cpu_backend(GetParam());
   }
   autodiff::OpTable table = ops::make_op_table();

@@ -7,18 +7,11 @@
 
 #include <gtest/gtest.h>
 
+#include "support/flat_layouts.h"
 #include "support/run_ranks.h"
 
 namespace dlt::ddp {
 namespace {
-
-tensor::FlatLayout layout_of(const std::vector<std::int64_t>& sizes) {
-  tensor::FlatLayout layout;
-  for (std::size_t i = 0; i < sizes.size(); ++i) {
-    layout.append("p" + std::to_string(i), tensor::Shape{sizes[i]});
-  }
-  return layout;
-}
 
 TEST(BucketPlan, CoversTheBufferWithCutsBetweenParameters) {
   constexpr unsigned kSeed = 20;

@@ -9,19 +9,12 @@
 #include "base/error.h"
 #include "ddp/reducer.h"
 #include "ddp/shard_plan.h"
+#include "support/flat_layouts.h"
 #include "support/reducer_case.h"
 #include "support/run_ranks.h"
 
 namespace dlt::ddp {
 namespace {
-
-tensor::FlatLayout layout_of(const std::vector<std::int64_t>& sizes) {
-  tensor::FlatLayout layout;
-  for (std::size_t i = 0; i < sizes.size(); ++i) {
-    layout.append("p" + std::to_string(i), tensor::Shape{sizes[i]});
-  }
-  return layout;
-}
 
 bool at_a_block(const tensor::FlatLayout& layout, std::int64_t at) {
   if (at == layout.total) return true;
