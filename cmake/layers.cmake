@@ -26,6 +26,9 @@ set(may_dltrain train nn optim ddp import data checkpoint observe ops autodiff c
 set(may_launcher train nn optim ddp import data checkpoint observe ops autodiff comm config tensor
   base)
 
+# Folders of launcher of which dlrun is made: a supervisor links no MPI and no CUDA.
+set(may_supervisor launcher config observe base)
+
 # Foreign header -> the files that may include it. The first rule that matches counts.
 set(foreign_rules
   "^mpi\\.h$"                  "^src/comm/backend/mpi[a-z_]*\\.cpp$"
@@ -86,6 +89,8 @@ endfunction()
 function(check_file path)
   if(path MATCHES "^src/([a-z]+)/")
     set(from "${CMAKE_MATCH_1}")
+  elseif(path MATCHES "^launcher/(control|supervise)/")
+    set(from supervisor)
   else()
     set(from launcher)
   endif()

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <charconv>
+#include <climits>
 #include <cstdlib>
 #include <cstring>
 #include <optional>
@@ -52,6 +53,27 @@ std::optional<int> integer(const Lookup& lookup, const char* variable, int max) 
   return value;
 }
 
+bool is_token(const std::string& text) {
+  return text.size() == 64 && text.find_first_not_of("0123456789abcdef") == std::string::npos;
+}
+
+std::optional<Supervision> read_supervision(const Lookup& lookup) {
+  const auto text = [&](const char* variable) {
+    const char* value = lookup(variable);
+    return std::string(value == nullptr ? "" : value);
+  };
+  Supervision out{.control = text("DLRUN_CONTROL"),
+                  .token = text("DLRUN_TOKEN"),
+                  .memory_dir = text("DLRUN_MEMORY")};
+  if (out.control.empty()) return std::nullopt;
+  out.generation = integer(lookup, "DLRUN_GENERATION", INT_MAX).value_or(1);
+  if (!is_token(out.token)) {
+    throw Error(Exit::denied, "environment: DLRUN_TOKEN: expected 64 hex digits",
+                "dlrun sets it; unset DLRUN_CONTROL to train without dlrun");
+  }
+  return out;
+}
+
 }  // namespace
 
 const char* name(Starter starter) {
@@ -89,6 +111,7 @@ RankEnv read_rank_env(const Lookup& lookup) {
     }
     break;
   }
+  out.supervision = read_supervision(lookup);
   return out;
 }
 

@@ -3,12 +3,22 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 
 namespace dlt::launcher {
 
 /// Who started this process.
 enum class Starter : std::uint8_t { none, open_mpi, pmix, pmi, slurm };
+
+/// What dlrun tells the ranks that it starts, in variables named DLRUN_...
+struct Supervision {
+  std::string control;          // DLRUN_CONTROL, HOST:PORT of the control channel
+  std::string token;            // DLRUN_TOKEN, 64 hex digits that the run's ranks and dlrun share
+  std::int64_t generation = 1;  // DLRUN_GENERATION: starts of this job, this one included
+  std::string memory_dir;  // DLRUN_MEMORY: for what outlives a process, on each host; may not be
+                           // there yet
+};
 
 /// This rank's place in the job, as far as the environment tells it: known before MPI starts, so
 /// that of a mistake that all ranks make alike only one speaks.
@@ -19,6 +29,7 @@ struct RankEnv {
   int local_rank = 0;
   int local_size = 1;
   std::string host;
+  std::optional<Supervision> supervision;
   [[nodiscard]] bool root() const { return rank == 0; }
 };
 
@@ -27,7 +38,8 @@ using Lookup = std::function<const char*(const char* name)>;
 
 /// Open MPI's own variables come first, then Slurm's (of a job step; a batch script alone is no
 /// rank), then those of PMI and PMIx. Under no starter: rank 0 of 1.
-/// errors  Error(Exit::unavailable) naming a variable that is not a number or contradicts another
+/// errors  Error(Exit::unavailable) naming a variable that is not a number or contradicts another;
+///         Error(Exit::denied) for a token that is none
 [[nodiscard]] RankEnv read_rank_env(const Lookup& lookup);
 /// From this process's environment and host name.
 [[nodiscard]] RankEnv read_rank_env();

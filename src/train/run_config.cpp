@@ -154,18 +154,6 @@ void read_checkpoint(MapReader checkpoint, RunConfig& out) {
   checkpoint.finish();
 }
 
-/// The keys of the supervisor (dlrun) are checked here too, so that one file serves both programs.
-void read_fault(MapReader fault, RunConfig& out) {
-  out.hang_timeout_s =
-      fault.number("hang_timeout_s", {.min = 0, .max = 86400, .min_open = true}, 30.0);
-  (void)fault.integer("max_restarts", {.min = 0, .max = 1000000}, 5);
-  (void)fault.number("backoff_s", {.min = 0, .max = 3600}, 1.0);
-  (void)fault.integer("min_ranks", {.min = 1, .max = 1 << 20}, 1);
-  (void)fault.integer("heartbeat_ms", {.min = 1, .max = 3600000}, 500);
-  (void)fault.text("control", std::string("127.0.0.1:0"));
-  fault.finish();
-}
-
 void read_numerics_and_log(MapReader& root, RunConfig& out) {
   MapReader numerics = root.map("numerics");
   out.on_nonfinite =
@@ -296,7 +284,7 @@ RunConfig read_tree(const std::string& source, config::Node tree, config::Diagno
   read_optimizer_and_schedule(root, backend, out);
   read_comm(root.map("comm"), out);
   read_checkpoint(root.map("checkpoint"), out);
-  read_fault(root.map("fault"), out);
+  out.fault = config::read_fault(root.map("fault"));
   read_numerics_and_log(root, out);
   root.finish();
   diagnostics.throw_if_any();

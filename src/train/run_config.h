@@ -10,6 +10,7 @@
 
 #include "autodiff/op_def.h"
 #include "base/cpu.h"
+#include "config/fault_options.h"
 #include "config/node.h"
 #include "data/augment.h"
 #include "ddp/compression/compression.h"
@@ -72,7 +73,7 @@ struct RunConfig {
 
   std::int64_t checkpoint_every_steps = 0;  // 0: only at the end
   int checkpoint_keep = 3;
-  double hang_timeout_s = 30;
+  config::FaultOptions fault;
   OnNonfinite on_nonfinite = OnNonfinite::halt;
   std::int64_t log_every_steps = 10;
   bool tensorboard = true;

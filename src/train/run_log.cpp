@@ -45,7 +45,8 @@ RunLog::RunLog(const RunLogOptions& options, const Clock& clock)
       progress_(root_ ? options.progress : observe::ProgressStyle::quiet, clock),
       log_(log_name(options.dir, options.rank), std::ios::app) {
   if (!root_) return;
-  events_ = std::make_unique<observe::EventLog>(options.dir + "/events.jsonl", clock, 0);
+  events_ =
+      std::make_unique<observe::EventLog>(options.dir + "/events.jsonl", clock, options.generation);
   if (options.tensorboard)
     tensorboard_ = std::make_unique<observe::TensorBoardLog>(options.dir, clock);
 }

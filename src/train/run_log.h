@@ -20,6 +20,7 @@ namespace dlt::train {
 struct RunLogOptions {
   std::string dir;
   int rank = 0;
+  std::int64_t generation = 0;
   bool tensorboard = true;
   observe::ProgressStyle progress = observe::ProgressStyle::plain;
 };

@@ -15,6 +15,7 @@
 #include "base/fs.h"
 #include "comm/communicator.h"
 #include "observe/progress.h"
+#include "observe/pulse.h"
 #include "tensor/backend.h"
 #include "train/engine.h"
 #include "train/run_config.h"
@@ -32,6 +33,10 @@ struct Surroundings {
   std::string host;
   std::string program_version;  // "dltrain 0.1.0 (git 1a2b3c4)"
   std::string program_hash;     // of the executable: ranks must run the same one
+  observe::Pulse& pulse = observe::silent_pulse();
+  std::int64_t generation = 0;  // of the supervisor's start of this job; 0: there is none
+  std::string memory_dir =
+      {};  // what outlives a process of the job on this host; "": no supervisor
 };
 
 struct TrainOptions {

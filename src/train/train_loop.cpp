@@ -47,7 +47,9 @@ TrainerParts TrainLoop::parts(const autodiff::Program& program) {
           .pool = pool_,
           .clock = job_->around_.clock,
           .host = job_->around_.host,
-          .plan = &plan_};
+          .plan = &plan_,
+          .pulse = job_->around_.pulse,
+          .generation = job_->around_.generation};
 }
 
 void TrainLoop::require_same_job() {
@@ -103,6 +105,7 @@ void TrainLoop::open_run_folder() {
                                                config.checkpoint_keep);
   log_ = std::make_unique<RunLog>(RunLogOptions{.dir = paths_.dir,
                                                 .rank = comm_->rank(),
+                                                .generation = job_->around_.generation,
                                                 .tensorboard = config.tensorboard,
                                                 .progress = job_->options_.progress},
                                   job_->around_.clock);

@@ -46,8 +46,9 @@ ddp::ReducerOptions reducer_options(const TrainerParts& parts, const TrainerRang
       .shards = plan.shards,
       .everywhere = statistic_ranges(parts),
       .release = plan.shards && parts.config.shard == Sharding::gradients,
-      .timeout_s = parts.config.hang_timeout_s,
-      .shared_memory = parts.config.shared_memory};
+      .timeout_s = parts.config.fault.hang_timeout_s,
+      .shared_memory = parts.config.shared_memory,
+      .generation = parts.generation};
   set_compression(options, parts.config, parts.program.layout());
   return options;
 }

@@ -18,6 +18,7 @@
 #include "data/loader.h"
 #include "data/sampler.h"
 #include "ddp/reducer.h"
+#include "observe/pulse.h"
 #include "optim/updater.h"
 #include "train/leaf_runner.h"
 #include "train/model_state.h"
@@ -40,6 +41,8 @@ struct TrainerParts {
   const Clock& clock;
   std::string host;
   const CommPlan* plan = nullptr;  // of a trainer; null: buckets of fixed sizes, no shards
+  observe::Pulse& pulse = observe::silent_pulse();
+  std::int64_t generation = 0;  // as Surroundings'
 };
 
 struct TrainerRange {

@@ -40,6 +40,31 @@ TEST(RankEnv, ReadsOpenMpi) {
   EXPECT_FALSE(got.root());
 }
 
+TEST(RankEnv, ReadsWhatDlrunTellsItsRanks) {
+  const std::string token(64, 'a');
+  const RankEnv got = read({{"DLRUN_CONTROL", "127.0.0.1:4711"},
+                            {"DLRUN_TOKEN", token.c_str()},
+                            {"DLRUN_GENERATION", "3"},
+                            {"DLRUN_MEMORY", "/dev/shm/dlrun-0-1"}});
+  ASSERT_TRUE(got.supervision.has_value());
+  EXPECT_EQ(got.supervision->control, "127.0.0.1:4711");
+  EXPECT_EQ(got.supervision->token, token);
+  EXPECT_EQ(got.supervision->generation, 3);
+  EXPECT_EQ(got.supervision->memory_dir, "/dev/shm/dlrun-0-1");
+  EXPECT_FALSE(read({{"PATH", "/bin"}}).supervision.has_value());
+}
+
+TEST(RankEnv, RefusesATokenThatIsNone) {
+  for (const char* token : {"", "abc", "secret"}) {
+    try {
+      (void)read({{"DLRUN_CONTROL", "127.0.0.1:4711"}, {"DLRUN_TOKEN", token}});
+      FAIL() << token;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.exit(), Exit::denied);
+    }
+  }
+}
+
 TEST(RankEnv, ReadsASlurmStep) {
   const RankEnv got = read({{"SLURM_PROCID", "2"},
                             {"SLURM_STEP_ID", "0"},
