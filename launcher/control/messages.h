@@ -2,6 +2,7 @@
 // What ranks and dlrun tell each other once a connection is authenticated; bytes: frame.h.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string>
 #include <variant>
@@ -26,6 +27,8 @@ struct Beat {
   double mono_s = 0;                // the rank's monotonic clock
   std::int64_t marks = 0;           // made so far: more marks are progress, whatever they say
   std::int64_t steps_per_save = 0;  // of memory snapshots; 0: none are made
+  // So far by the rank's clock; the time up to the next mark belongs to the last mark's phase.
+  std::array<float, observe::kPhaseNames.size()> phase_s{};
 };
 
 /// A state that the run can go on from is complete on this rank.
