@@ -2,9 +2,7 @@
 #include "train/train_loop.h"
 
 #include <algorithm>
-#include <cerrno>
 #include <cmath>
-#include <cstring>
 
 #include "base/error.h"
 #include "base/text.h"
@@ -101,14 +99,20 @@ void TrainLoop::open_run_folder() {
     }
   }
   ddp::agree_on_failure(*comm_, job_->around_.host, failure);
-  store_ = std::make_unique<checkpoint::Store>(job_->around_.fs, paths_.checkpoints,
-                                               config.checkpoint_keep);
   log_ = std::make_unique<RunLog>(RunLogOptions{.dir = paths_.dir,
                                                 .rank = comm_->rank(),
                                                 .generation = job_->around_.generation,
                                                 .tensorboard = config.tensorboard,
                                                 .progress = job_->options_.progress},
                                   job_->around_.clock);
+  saver_ = std::make_unique<Saver>(SaverParts{.config = config,
+                                              .around = job_->around_,
+                                              .comm = *comm_,
+                                              .plan = plan_,
+                                              .state = *state_,
+                                              .log = *log_,
+                                              .num_leaves = division_.num_leaves,
+                                              .num_rows = job_->train_data_->num_rows()});
   for (const std::string& warning : job_->resume_.warnings) log_->line(cat("warning: ", warning));
   if (division_.oversubscribed) {
     log_->line(cat("warning: more threads than cores on ", job_->around_.host,
@@ -147,7 +151,7 @@ RunSummary TrainLoop::run() {
   while (step_ < end && advance(*trainer)) {
     if (balancer_) balance(trainer);
   }
-  if (saved_step_ != step_) save(*trainer);
+  if (saver_->saved_step() != step_) saver_->save(*trainer, step_);
   if (!preempted_ && evaluator_ && evaluated_step_ != step_) evaluate(*trainer);
   RunSummary summary = summarize(*trainer);
   if (root()) write_summary(summary);
@@ -220,7 +224,7 @@ bool TrainLoop::advance(Trainer& trainer) {
 
   // A rank that was asked to stop keeps saying so: at the next step where all may stop they do.
   if (report.stop && equal_ranks) preempted_ = true;
-  if (save_due(step_) || preempted_) save(trainer);
+  if (saver_->due(step_) || preempted_) saver_->save(trainer, step_);
   if (evaluation_due(step_) && !preempted_) evaluate_as_scheduled(trainer);
   return !preempted_;
 }
@@ -266,14 +270,9 @@ void TrainLoop::handle_nonfinite(const StepReport& report) {
               "lower optimizer.learning_rate, set train.clip_norm, or numerics.on_nonfinite: skip");
 }
 
-bool TrainLoop::save_due(std::int64_t steps_done) const {
-  const std::int64_t every = job_->config_.checkpoint_every_steps;
-  return every > 0 && steps_done % every == 0;
-}
-
 bool TrainLoop::equal_ranks_due(std::int64_t steps_done) const {
   return steps_done % job_->config_.sync_every == 0 || steps_done == end_step() ||
-         save_due(steps_done) || evaluation_due(steps_done);
+         saver_->due(steps_done) || evaluation_due(steps_done);
 }
 
 bool TrainLoop::evaluation_due(std::int64_t steps_done) const {
@@ -301,72 +300,8 @@ void TrainLoop::evaluate(Trainer& trainer) {
   log_->line(cat("step ", step_, "  eval  ", describe(last_eval_)));
 }
 
-void TrainLoop::save(Trainer& trainer) {
-  trainer.settle();
-  ddp::require_equal_replicas(*comm_, job_->around_.host, step_, state_->replica_hash());
-  const std::string bad = state_->first_nonfinite();
-  if (!bad.empty()) {
-    throw Error(
-        Exit::numerics,
-        cat("step ", step_, ": parameter '", bad, "' is not finite; no checkpoint was written"),
-        "lower optimizer.learning_rate or set train.clip_norm; the last checkpoint is good");
-  }
-  saved_step_ = step_;
-  trainer.gather_state();
-  std::vector<float*> states = state_->states();
-  std::vector<tensor::Storage> gathered;
-  if (plan_.shards) {
-    gathered = gather_states(*comm_, *plan_.shards, state_->states());
-    states.clear();
-    for (const auto& state : gathered) states.push_back(reinterpret_cast<float*>(state.data()));
-  }
-  if (root()) write_checkpoint(states);
-}
-
-void TrainLoop::write_checkpoint(const std::vector<float*>& whole_states) {
-  const std::int64_t per_epoch = steps_per_epoch(job_->config_, job_->train_data_->num_rows());
-  checkpoint::Checkpoint checkpoint;
-  checkpoint.step = step_;
-  checkpoint.epoch = step_ / per_epoch;
-  checkpoint.epoch_samples = std::min((step_ % per_epoch) * job_->config_.global_batch_size,
-                                      job_->train_data_->num_rows());
-  checkpoint.leaves = division_.num_leaves;
-  checkpoint.config_fingerprint = config_fingerprint(job_->config_);
-  checkpoint.config_yaml = resolved_yaml(job_->config_);
-  state_->complete_average(step_);
-  state_->save(checkpoint, whole_states);
-  const double before = job_->around_.clock.monotonic_s();
-  log_->event("ckpt_begin", {{"step", step_}});
-  save_problem_.clear();
-  try {
-    const checkpoint::CommitResult result = store_->commit(checkpoint);
-    const double ms = (job_->around_.clock.monotonic_s() - before) * 1e3;
-    for (const std::string& warning : result.warnings) log_->line(cat("warning: ", warning));
-    log_->event(
-        "ckpt_commit",
-        {{"step", step_}, {"bytes", result.num_bytes}, {"stall_ms", ms}, {"persist_ms", ms}});
-  } catch (const Error& error) {
-    // A full disk must not end a run that could still be saved later; only the last save decides.
-    save_problem_ = error.what();
-    const bool full = save_problem_.find("not enough room") != std::string::npos ||
-                      save_problem_.find(std::strerror(ENOSPC)) != std::string::npos;
-    log_->event("fault", {{"kind", std::string(full ? "disk_full" : "io")},
-                          {"rank", std::int64_t{0}},
-                          {"step", step_}});
-    log_->line(cat("warning: the checkpoint of step ", step_, " was not written: ", error.what()));
-  }
-}
-
 RunSummary TrainLoop::summarize(Trainer& trainer) {
-  std::int32_t unsaved = save_problem_.empty() ? 0 : 1;
-  comm_->broadcast(&unsaved, sizeof unsaved, 0);
-  if (unsaved != 0) {
-    ddp::agree_on_failure(
-        *comm_, job_->around_.host,
-        root() ? std::optional<Error>(Error(
-                     Exit::io, cat("the final checkpoint could not be written: ", save_problem_)))
-               : std::nullopt);
-  }
+  saver_->require_saved();
   const std::int64_t per_epoch = trainer.sampler().steps_per_epoch();
   RunSummary out;
   out.status = preempted_ ? "preempted" : step_ < job_->total_steps_ ? "stopped" : "finished";

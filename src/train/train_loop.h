@@ -12,6 +12,7 @@
 #include "train/comm_plan.h"
 #include "train/evaluator.h"
 #include "train/model_state.h"
+#include "train/saver.h"
 #include "train/session.h"
 #include "train/trainer.h"
 
@@ -42,13 +43,9 @@ class TrainLoop {
   void evaluate(Trainer& trainer);
   /// Whether the ranks must be equal after this many steps: where any of them is looked at.
   [[nodiscard]] bool equal_ranks_due(std::int64_t steps_done) const;
-  [[nodiscard]] bool save_due(std::int64_t steps_done) const;
   /// Whether an evaluation follows this many steps.
   [[nodiscard]] bool evaluation_due(std::int64_t steps_done) const;
   void evaluate_as_scheduled(Trainer& trainer);
-  /// Collective; rank 0 writes.
-  void save(Trainer& trainer);
-  void write_checkpoint(const std::vector<float*>& whole_states);
   [[nodiscard]] RunSummary summarize(Trainer& trainer);
   void write_manifest(const std::vector<std::string>& hosts);
   void write_summary(const RunSummary& summary);
@@ -66,13 +63,11 @@ class TrainLoop {
   CommPlan plan_;
   std::unique_ptr<ModelState> state_;
   std::unique_ptr<Evaluator> evaluator_;
-  std::unique_ptr<checkpoint::Store> store_;
   std::unique_ptr<RunLog> log_;
+  std::unique_ptr<Saver> saver_;
   std::optional<ddp::Balancer> balancer_;
 
   std::int64_t step_ = 0;  // steps done
-  std::int64_t saved_step_ = -1;
-  std::string save_problem_;  // of the last save, "" if it went well
   bool preempted_ = false;
   double train_s_ = 0;  // time spent in steps
   std::int64_t train_samples_ = 0;
