@@ -14,6 +14,7 @@
 #include "base/cpu.h"
 #include "base/error.h"
 #include "base/text.h"
+#include "base/thread_turn.h"
 #include "ddp/host_memory.h"
 #include "ddp/local_sums.h"
 #include "ddp/shard_gather.h"
@@ -22,6 +23,8 @@
 namespace dlt::ddp {
 namespace {
 
+/// Of the communication thread, which may share its core with a worker that computes.
+constexpr double kTurn_s = 1e-4;
 constexpr double kLongest_wait_s = 1e6;  // a deadline that the clock's arithmetic can hold
 
 LocalSums::Options local_options(const ReducerOptions& options, const LeafRange& leaves,
@@ -382,6 +385,7 @@ void Reducer::Impl::throw_timeout(const std::string& what) {
 }
 
 void Reducer::Impl::communicate(Impl* impl) {
+  prefer_turns_of(kTurn_s);
   try {
     impl->carry_steps();
   } catch (...) {
