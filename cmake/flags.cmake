@@ -22,6 +22,7 @@ add_library(dltrain_flags INTERFACE)
 target_compile_options(dltrain_flags INTERFACE -march=x86-64-v3 -Wall -Wextra
   -Wno-missing-field-initializers -Wconversion -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual
   -fno-omit-frame-pointer)
+target_compile_definitions(dltrain_flags INTERFACE $<$<CONFIG:Debug>:DLTRAIN_KILL_POINTS>)
 if(DLTRAIN_WERROR)
   target_compile_options(dltrain_flags INTERFACE -Werror)
 endif()

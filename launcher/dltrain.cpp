@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "base/kill_point.h"
 #include "launcher/command.h"
 #include "launcher/failure.h"
 
@@ -41,6 +42,12 @@ int main(int argc, char** argv) {
   RankEnv ranks;
   try {
     ranks = read_rank_env();
+#ifdef DLTRAIN_KILL_POINTS
+    // The first generation alone: those after it are to get through.
+    if (!ranks.supervision || ranks.supervision->generation == 1) {
+      dlt::arm_kill_points(ranks.kill_plan);
+    }
+#endif
     return run({argv + 1, argv + argc}, ranks);
   } catch (...) {
     dlt::SystemClock clock;

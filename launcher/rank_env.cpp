@@ -112,6 +112,7 @@ RankEnv read_rank_env(const Lookup& lookup) {
     break;
   }
   out.supervision = read_supervision(lookup);
+  if (const char* plan = lookup("DLTRAIN_KILL")) out.kill_plan = plan;
   return out;
 }
 

@@ -30,6 +30,7 @@ struct RankEnv {
   int local_size = 1;
   std::string host;
   std::optional<Supervision> supervision;
+  std::string kill_plan;  // DLTRAIN_KILL, for the tests' build with kill points (base/kill_point.h)
   [[nodiscard]] bool root() const { return rank == 0; }
 };
 

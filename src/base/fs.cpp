@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "base/kill_point.h"
 #include "base/text.h"
 
 namespace dlt {
@@ -68,7 +69,9 @@ void write_all(int fd, const std::string& path, std::span<const std::byte> bytes
 }
 
 void sync(int fd, const std::string& path) {
+  DLT_KILL_POINT(fs_before_sync);
   if (uninterrupted([&] { return ::fsync(fd); }) != 0) fail(path, "fsync", errno);
+  DLT_KILL_POINT(fs_after_sync);
 }
 
 std::string parent_of(const std::string& path) {
@@ -100,20 +103,27 @@ void SystemFs::write_synced(const std::string& path,
                             std::span<const std::span<const std::byte>> pieces) {
   Descriptor file(path, O_WRONLY | O_CREAT | O_TRUNC, 0666);
   if (file.fd() < 0) fail(path, "open", errno);
+  DLT_KILL_POINT(fs_before_write);
   for (const auto& piece : pieces) write_all(file.fd(), path, piece);
+  DLT_KILL_POINT(fs_after_write);
   sync(file.fd(), path);
   file.close(path);
+  DLT_KILL_POINT(fs_after_close);
 }
 
 void SystemFs::sync_directory(const std::string& path) {
   Descriptor directory(path, O_RDONLY | O_DIRECTORY);
   if (directory.fd() < 0) fail(path, "open", errno);
+  DLT_KILL_POINT(fs_before_directory_sync);
   sync(directory.fd(), path);
+  DLT_KILL_POINT(fs_after_directory_sync);
   directory.close(path);
 }
 
 void SystemFs::rename(const std::string& from, const std::string& to) {
+  DLT_KILL_POINT(fs_before_rename);
   if (::rename(from.c_str(), to.c_str()) != 0) fail(cat(from, " -> ", to), "rename", errno);
+  DLT_KILL_POINT(fs_after_rename);
 }
 
 void SystemFs::create_directories(const std::string& path) {
@@ -128,7 +138,9 @@ void SystemFs::create_directories(const std::string& path) {
 
 void SystemFs::remove_tree(const std::string& path) {
   std::error_code code;
+  DLT_KILL_POINT(fs_before_remove);
   std::filesystem::remove_all(path, code);
+  DLT_KILL_POINT(fs_after_remove);
   if (code) fail(path, "remove", code.value());
 }
 

@@ -6,6 +6,7 @@
 #include <type_traits>
 
 #include "base/error.h"
+#include "base/kill_point.h"
 #include "base/text.h"
 
 namespace dlt::ddp {
@@ -50,14 +51,18 @@ std::int64_t StepMessage::num_bytes() const {
 }
 
 void StepMessage::exchange(HostBoard& board, const HostWait& wait) {
+  DLT_KILL_POINT(control_before_exchange);
   board.allgather(header_of(send_.data()).stamp, send_.data(), all_.data(), wait);
+  DLT_KILL_POINT(control_after_exchange);
   combine_control();
   combine_sums();
 }
 
 void StepMessage::exchange(comm::Communicator* comm) {
   if (comm != nullptr) {
+    DLT_KILL_POINT(control_before_exchange);
     comm->allgather(send_.data(), all_.data(), num_bytes());
+    DLT_KILL_POINT(control_after_exchange);
   } else {
     std::copy(send_.begin(), send_.end(), all_.begin());
   }

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/kill_point.h"
 #include "base/text.h"
 #include "ddp/host_memory.h"
 
@@ -97,8 +98,11 @@ void TreeReduction::bucket_final(std::size_t bucket) {
 }
 
 void TreeReduction::reduce(comm::Communicator& comm, std::size_t bucket) {
+  DLT_KILL_POINT(bucket_before_reduction);
   sum_part(comm, bucket);
+  DLT_KILL_POINT(bucket_within_reduction);
   gather_parts(comm, bucket);
+  DLT_KILL_POINT(bucket_after_reduction);
 }
 
 Bucket TreeReduction::own_part(std::size_t bucket) const {

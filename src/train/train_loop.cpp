@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "base/kill_point.h"
 #include "base/text.h"
 #include "ddp/replica.h"
 #include "observe/json_object.h"
@@ -23,10 +24,14 @@ TrainLoop::TrainLoop(TrainJob& job, comm::Communicator& comm, const std::atomic<
   job.around_.backend.enter_thread();
   train_program_ = training_program(job.config_, job.around_.table, job.around_.backend,
                                     division_.leaf_capacity, division_.num_workers);
+  DLT_KILL_POINT(run_before_agreement);
   require_same_job();
+  DLT_KILL_POINT(run_after_agreement);
   plan_ = plan_communication(job.config_, *train_program_, comm, job.around_.clock);
   load_or_initialize();
+  DLT_KILL_POINT(run_after_load);
   open_run_folder();
+  DLT_KILL_POINT(run_after_opening);
   if (job.eval_data_) {
     eval_program_ = evaluation_program(job.config_, job.around_.table, job.around_.backend,
                                        &train_program_->layout());
@@ -154,7 +159,9 @@ RunSummary TrainLoop::run() {
   if (saver_->saved_step() != step_) saver_->save(*trainer, step_);
   if (!preempted_ && evaluator_ && evaluated_step_ != step_) evaluate(*trainer);
   RunSummary summary = summarize(*trainer);
+  DLT_KILL_POINT(run_before_summary);
   if (root()) write_summary(summary);
+  DLT_KILL_POINT(run_after_summary);
   log_->event("run_end", {{"code", static_cast<std::int64_t>(summary.exit)},
                           {"steps", step_},
                           {"steps_lost", std::int64_t{0}},
@@ -213,8 +220,10 @@ bool TrainLoop::advance(Trainer& trainer) {
   // Every rank asks for the norm in the same steps: it takes part in the decision whether a step
   // counts.
   const bool log_due = (step_ + 1) % config.log_every_steps == 0;
+  DLT_KILL_POINT(step_before);
   const StepReport report =
       trainer.step({.stop_wanted = stop_->load(std::memory_order_relaxed), .want_norm = log_due});
+  DLT_KILL_POINT(step_after);
   ++step_;
   rank_compute_s_.assign(report.rank_compute_s.begin(), report.rank_compute_s.end());
   const bool equal_ranks = equal_ranks_due(step_);
@@ -294,7 +303,9 @@ void TrainLoop::evaluate_as_scheduled(Trainer& trainer) {
 void TrainLoop::evaluate(Trainer& trainer) {
   trainer.settle();
   state_->complete_average(step_);
+  DLT_KILL_POINT(evaluation_before);
   last_eval_ = evaluator_->evaluate();
+  DLT_KILL_POINT(evaluation_after);
   evaluated_step_ = step_;
   log_->evaluation(step_, last_eval_, evaluator_->tables());
   log_->line(cat("step ", step_, "  eval  ", describe(last_eval_)));

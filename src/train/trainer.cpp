@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "base/error.h"
+#include "base/kill_point.h"
 #include "base/text.h"
 #include "ddp/replica.h"
 #include "train/comm_options.h"
@@ -221,8 +222,10 @@ void Trainer::run_leaves(Worker& worker, int index) {
     const std::int64_t first_row =
         carried.first_row(reducer_.worker_leaves(index).begin + leaf, range_.num_leaves);
     worker.runner.carry_in(begins_epoch() ? nullptr : &carried, first_row, batch.count);
+    DLT_KILL_POINT(leaf_before_forward);
     const auto sums =
         worker.runner.run(batch, epoch, reducer_.leaf_gradients(index, leaf), &worker);
+    DLT_KILL_POINT(leaf_after_backward);
     worker.runner.carry_out(carried, first_row, batch.count);
     reducer_.leaf_sums(index, leaf, sums);
   }
@@ -346,7 +349,9 @@ void Trainer::update_as_buckets_land(StepReport& report) {
     const double before = parts_.clock.monotonic_s();
     update.begin = plan_->buckets[first].begin;
     update.end = plan_->buckets[landed - 1].end;
+    DLT_KILL_POINT(update_before);
     updater_.update(update);
+    DLT_KILL_POINT(update_after);
     report.update_s += parts_.clock.monotonic_s() - before;
     first = landed;
   }
@@ -374,7 +379,9 @@ void Trainer::finish_update(StepReport& report, const StepRequest& request, doub
       if (parts_.config.clip_norm && report.grad_norm > *parts_.config.clip_norm) {
         scale *= *parts_.config.clip_norm / report.grad_norm;
       }
+      DLT_KILL_POINT(update_before);
       updater_.update(step_update(report, scale));
+      DLT_KILL_POINT(update_after);
     }
     if (plan_->shards) {
       average_in_parts_ = average_in_parts_ || state_->averaging().weight_at(report.step) != 0;
