@@ -1,0 +1,278 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "launcher/supervise/blame.h"
+
+#include <algorithm>
+#include <csignal>
+#include <tuple>
+
+#include "base/text.h"
+
+namespace dlt::supervise {
+namespace {
+
+using observe::Phase;
+
+/// Signals and codes that a starter or a peer's end bring about count as late; a plain SIGKILL is
+/// more often the starter's than a segmentation fault is.
+constexpr double kPerhapsKilled_s = 0.25;
+constexpr double kConsequence_s = 1e6;
+constexpr double kSaysPeerLost_s = 2e6;
+/// A starter that lost a host ends all ranks, which may be heard of first.
+constexpr double kHostAfterDeath_s = 0.5;
+
+double lateness_of_signal(int signal) {
+  switch (signal) {
+    case SIGTERM:
+    case SIGINT:
+    case SIGHUP:
+      return kConsequence_s;
+    case SIGKILL:
+      return kPerhapsKilled_s;
+    default:
+      return 0;
+  }
+}
+
+/// When a rank ended by itself, as far as it is known, with consequences moved to the end.
+struct Ended {
+  std::size_t rank = 0;
+  double at_s = RankView::kNever;
+  double lateness_s = 0;
+  [[nodiscard]] double order() const { return at_s + lateness_s; }
+  [[nodiscard]] bool consequence() const { return lateness_s >= kConsequence_s; }
+};
+
+std::optional<Ended> ended(const RankView& view, std::size_t rank, bool job_ended) {
+  if (view.bye) return std::nullopt;
+  const double cut_s = job_ended ? view.cut_at_s : RankView::kNever;
+  const double gone_s = std::min(view.gone_at_s, cut_s);
+  if (view.failed) {
+    const bool peer = view.failed->exit == Exit::peer_lost;
+    return Ended{rank, std::min(view.failed_at_s, gone_s), peer ? kSaysPeerLost_s : 0};
+  }
+  if (gone_s == RankView::kNever) return std::nullopt;
+  if (view.signal) return Ended{rank, gone_s, lateness_of_signal(*view.signal)};
+  if (view.exit_code) {
+    const int code = *view.exit_code;
+    if (code == static_cast<int>(Exit::peer_lost)) return Ended{rank, gone_s, kSaysPeerLost_s};
+    if (code == static_cast<int>(Exit::preempted)) return Ended{rank, gone_s, kConsequence_s};
+    if (code > 128) return Ended{rank, gone_s, lateness_of_signal(code - 128)};
+    return Ended{rank, gone_s, code == 0 ? kPerhapsKilled_s : 0};
+  }
+  return Ended{rank, gone_s, kPerhapsKilled_s};
+}
+
+/// The first that ended; of equals the one with the least progress.
+std::optional<Ended> first_ended(const Evidence& evidence) {
+  std::optional<Ended> first;
+  for (std::size_t rank = 0; rank < evidence.ranks.size(); ++rank) {
+    const auto one = ended(evidence.ranks[rank], rank, evidence.job.has_value());
+    if (!one) continue;
+    const auto key = [&](const Ended& e) {
+      const RankView& view = evidence.ranks[e.rank];
+      return std::tuple(e.order(), view.mark.step, view.mark.phase);
+    };
+    if (!first || key(*one) < key(*first)) first = one;
+  }
+  return first;
+}
+
+const RankFinding* finding(const Evidence& evidence, std::size_t rank) {
+  for (const RankFinding& found : evidence.findings) {
+    if (found.rank == static_cast<std::int32_t>(rank)) return &found;
+  }
+  return nullptr;
+}
+
+bool stopped(const Evidence& evidence, std::size_t rank) {
+  const RankFinding* found = finding(evidence, rank);
+  return found != nullptr && (found->process_state == 'T' || found->process_state == 't');
+}
+
+/// Who did not come, of those that are still there.
+std::optional<std::size_t> missed(const Evidence& evidence) {
+  std::optional<std::size_t> worst;
+  const auto key = [&](std::size_t rank) {
+    const RankView& view = evidence.ranks[rank];
+    return std::tuple(!stopped(evidence, rank), !view.overdue, view.waits(), view.mark.step,
+                      view.mark.phase, view.moved_s);
+  };
+  for (std::size_t rank = 0; rank < evidence.ranks.size(); ++rank) {
+    const RankView& view = evidence.ranks[rank];
+    if (view.bye || view.failed || view.gone_at_s < evidence.noticed_s) continue;
+    if (!worst || key(rank) < key(*worst)) worst = rank;
+  }
+  return worst;
+}
+
+/// All wait for others, and not at the same step: each would wait for ever.
+bool out_of_step(const Evidence& evidence) {
+  bool differ = false;
+  for (const RankView& view : evidence.ranks) {
+    if (!view.waits()) return false;
+    differ = differ || view.mark.step != evidence.ranks.front().mark.step;
+  }
+  return differ;
+}
+
+std::vector<std::string> hosts_down(const Evidence& evidence) {
+  if (!evidence.hosts_up) return {};
+  std::vector<std::string> down;
+  for (const std::string& host : evidence.hosts) {
+    const auto& up = *evidence.hosts_up;
+    if (std::find(up.begin(), up.end(), host) == up.end()) down.push_back(host);
+  }
+  // If none answers, it is the look that fails.
+  return down.size() == evidence.hosts.size() ? std::vector<std::string>{} : down;
+}
+
+bool killed_for_memory(const Evidence& evidence, const Fault& fault) {
+  if (fault.signal.value_or(SIGKILL) != SIGKILL || fault.said) return false;
+  return std::any_of(
+      evidence.out_of_memory.begin(), evidence.out_of_memory.end(), [&](const OutOfMemory& event) {
+        return event.rank == fault.rank || (event.rank < 0 && event.host == fault.host);
+      });
+}
+
+void describe_rank(const Evidence& evidence, std::size_t rank, Fault& fault) {
+  const RankView& view = evidence.ranks[rank];
+  fault.rank = static_cast<std::int32_t>(rank);
+  fault.host = view.host;
+  fault.pid = view.pid;
+  fault.mark = view.mark;
+  fault.marked = view.marks > 0;
+  fault.connected_once = view.spoke;
+  fault.signal = view.signal;
+  fault.exit_code = view.exit_code;
+  fault.silent_s = std::max(0.0, evidence.noticed_s - view.moved_s);
+  fault.stopped = stopped(evidence, rank);
+  if (view.failed) {
+    fault.said = view.failed->exit;
+    fault.text = view.failed->text;
+  }
+  if (const RankFinding* found = finding(evidence, rank)) {
+    fault.log_lines = found->log_lines;
+    if (found->ring) {
+      fault.file = found->ring->file;
+      if (fault.pid == 0) fault.pid = found->ring->owner.pid;
+      if (fault.text.empty()) fault.text = found->ring->failure;
+    }
+  }
+}
+
+/// A rank on each of the hosts went with it; the one with the least progress stands for them.
+Fault host_fault(const Evidence& evidence, FaultKind kind, std::vector<std::string> hosts) {
+  Fault fault;
+  std::optional<std::size_t> worst;
+  for (std::size_t rank = 0; rank < evidence.ranks.size(); ++rank) {
+    const RankView& view = evidence.ranks[rank];
+    if (view.host != hosts.front()) continue;
+    if (!worst || std::tie(view.mark.step, view.mark.phase) <
+                      std::tie(evidence.ranks[*worst].mark.step, evidence.ranks[*worst].mark.phase))
+      worst = rank;
+  }
+  if (worst) describe_rank(evidence, *worst, fault);
+  fault.kind = kind;
+  fault.host = hosts.front();
+  fault.hosts = std::move(hosts);
+  return fault;
+}
+
+Fault death(const Evidence& evidence, const Ended& first) {
+  Fault fault;
+  fault.kind = FaultKind::death;
+  std::size_t rank = first.rank;
+  const auto& failed = evidence.ranks[rank].failed;
+  // The ranks agreed on who it was.
+  if (failed && failed->origin_rank >= 0 &&
+      static_cast<std::size_t>(failed->origin_rank) < evidence.ranks.size()) {
+    rank = static_cast<std::size_t>(failed->origin_rank);
+  }
+  describe_rank(evidence, rank, fault);
+  if (failed && fault.text.empty()) fault.text = failed->text;
+  if (failed && !fault.said) fault.said = failed->exit;
+  if (!fault.signal && !fault.said && !fault.exit_code && evidence.job &&
+      evidence.job->exit_code > 128) {
+    fault.signal = evidence.job->exit_code - 128;
+  }
+  if (fault.said == Exit::io) fault.kind = FaultKind::disk_full;
+  if (killed_for_memory(evidence, fault)) fault.kind = FaultKind::out_of_memory;
+  return fault;
+}
+
+Fault silence(const Evidence& evidence, std::size_t rank) {
+  Fault fault;
+  describe_rank(evidence, rank, fault);
+  const RankView& view = evidence.ranks[rank];
+  const bool unseen = finding(evidence, rank) == nullptr;
+  if (out_of_step(evidence)) {
+    fault.kind = FaultKind::desync;
+  } else if (view.spoke && !view.connected && unseen && evidence.hosts.size() > 1) {
+    fault.kind = FaultKind::partition;
+    fault.hosts = {view.host};
+  } else {
+    fault.kind = FaultKind::hang;
+  }
+  return fault;
+}
+
+}  // namespace
+
+void take_findings(Evidence& evidence) {
+  for (const RankFinding& found : evidence.findings) {
+    const auto rank = static_cast<std::size_t>(found.rank);
+    if (found.rank < 0 || rank >= evidence.ranks.size() || !found.ring) continue;
+    RankView& view = evidence.ranks[rank];
+    for (auto event = found.ring->events.rbegin(); event != found.ring->events.rend(); ++event) {
+      if (event->kind != observe::RingEventKind::mark) continue;
+      const double moved_s = evidence.read_s - std::max(0.0, found.read_mono_s - event->mono_s);
+      if (moved_s >= view.moved_s || view.marks == 0) {
+        view.mark = event->mark;
+        view.moved_s = std::max(view.moved_s, moved_s);
+        view.marks = std::max<std::int64_t>(view.marks, 1);
+        view.stepped = view.stepped || event->mark.phase != Phase::start;
+      }
+      break;
+    }
+  }
+}
+
+Fault blame(const Evidence& evidence) {
+  const auto first = evidence.silence ? std::nullopt : first_ended(evidence);
+  const std::vector<std::string> down = hosts_down(evidence);
+  if (!evidence.hosts_gone.empty()) {
+    const bool died_before = first && !first->consequence() &&
+                             first->order() < evidence.host_gone_s - kHostAfterDeath_s &&
+                             evidence.ranks[first->rank].host != evidence.hosts_gone.front();
+    if (!died_before) return host_fault(evidence, FaultKind::host_lost, evidence.hosts_gone);
+  }
+  // What ended on a host that answers is no consequence of one that does not.
+  const bool died_elsewhere =
+      first && !first->consequence() &&
+      std::find(down.begin(), down.end(), evidence.ranks[first->rank].host) == down.end();
+  if (!down.empty() && !died_elsewhere) {
+    const FaultKind kind =
+        evidence.job && !evidence.silence ? FaultKind::host_lost : FaultKind::partition;
+    return host_fault(evidence, kind, down);
+  }
+  if (first && !first->consequence()) return death(evidence, *first);
+  if (!evidence.job) {
+    if (const auto rank = missed(evidence)) return silence(evidence, *rank);
+  }
+  if (first) return death(evidence, *first);
+  if (evidence.silence) {
+    if (const auto rank = missed(evidence)) return silence(evidence, *rank);
+  }
+  Fault fault;  // nobody's end was seen: that of the starter itself, or of a rank that never spoke
+  if (evidence.job) {
+    if (evidence.job->signal != 0) {
+      fault.signal = evidence.job->signal;
+    } else {
+      fault.exit_code = evidence.job->exit_code;
+    }
+    fault.log_lines = evidence.job->last_lines;
+  }
+  return fault;
+}
+
+}  // namespace dlt::supervise
