@@ -47,7 +47,7 @@ set(foreign_rules
   # The standard library, POSIX and the compiler's own.
   "^[a-z0-9_]+$"               "."
   "^(sys|linux|arpa|netinet|net)/[a-z]+\\.h$" "."
-  "^(cpuid|dirent|dlfcn|elf|fcntl|immintrin|link|poll|pthread|sched|signal|spawn|time|unistd)\\.h$" ".")
+  "^(cpuid|dirent|dlfcn|elf|execinfo|fcntl|immintrin|link|netdb|poll|pthread|sched|signal|spawn|time|unistd)\\.h$" ".")
 
 set(problems "")
 macro(problem text)

@@ -16,9 +16,7 @@ train::Surroundings RealSurroundings::get(const RankEnv& ranks) {
           .clock = clock_,
           .host = ranks.host,
           .program_version = program_version(),
-          .program_hash = program_hash(),
-          .skip_steps =
-              ranks.supervision ? ranks.supervision->skip_steps : std::vector<std::int64_t>{}};
+          .program_hash = program_hash()};
 }
 
 }  // namespace dlt::launcher

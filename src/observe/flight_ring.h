@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -40,6 +41,8 @@ class FlightRing {
   /// errors  Error(Exit::denied) if memory_dir belongs to somebody else, is a link, or others may
   ///         use it; Error(Exit::io)
   FlightRing(const std::string& memory_dir, const RingOwner& owner);
+  /// In this process's memory alone: nothing outlives it.
+  explicit FlightRing(const RingOwner& owner);
   ~FlightRing();
   FlightRing(const FlightRing&) = delete;
   FlightRing& operator=(const FlightRing&) = delete;
@@ -52,13 +55,15 @@ class FlightRing {
   void set_file(std::string_view path) noexcept;
   /// Why the rank ends; the first call counts, of which 4,000 bytes are kept.
   void set_failure(std::string_view text) noexcept;
+  /// The newest mark, if it is among the last 64 events; an event of kind mark.
+  [[nodiscard]] std::optional<RingEvent> newest_mark() const noexcept;
 
  private:
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };
 
-/// A ring as read: text is printable (one line, control characters escaped), numbers are in range.
+/// A ring as read: numbers are in range, text is printable and, but for failure, one line.
 struct RingContents {
   RingOwner owner;
   std::string file;               // "": not known
