@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "launcher/rank_env.h"
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <climits>
@@ -57,6 +58,26 @@ bool is_token(const std::string& text) {
   return text.size() == 64 && text.find_first_not_of("0123456789abcdef") == std::string::npos;
 }
 
+std::vector<std::int64_t> steps_of(const std::string& text) {
+  std::vector<std::int64_t> out;
+  std::string_view rest = text;
+  while (!rest.empty()) {
+    const std::string_view word = rest.substr(0, rest.find(','));
+    std::int64_t step = -1;
+    const auto result = std::from_chars(word.data(), word.data() + word.size(), step);
+    const bool whole = result.ec == std::errc() && result.ptr == word.data() + word.size();
+    if (!whole || step < 0 || word.size() + 1 == rest.size()) {
+      throw Error(Exit::unavailable,
+                  cat("environment: DLRUN_SKIP_STEPS: expected steps such as 12,845, got '",
+                      printable(text), "'"),
+                  "dlrun sets it; unset DLRUN_CONTROL to train without dlrun");
+    }
+    out.push_back(step);
+    rest.remove_prefix(std::min(word.size() + 1, rest.size()));
+  }
+  return out;
+}
+
 std::optional<Supervision> read_supervision(const Lookup& lookup) {
   const auto text = [&](const char* variable) {
     const char* value = lookup(variable);
@@ -67,6 +88,7 @@ std::optional<Supervision> read_supervision(const Lookup& lookup) {
                   .memory_dir = text("DLRUN_MEMORY")};
   if (out.control.empty()) return std::nullopt;
   out.generation = integer(lookup, "DLRUN_GENERATION", INT_MAX).value_or(1);
+  out.skip_steps = steps_of(text("DLRUN_SKIP_STEPS"));
   if (!is_token(out.token)) {
     throw Error(Exit::denied, "environment: DLRUN_TOKEN: expected 64 hex digits",
                 "dlrun sets it; unset DLRUN_CONTROL to train without dlrun");

@@ -5,6 +5,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace dlt::launcher {
 
@@ -16,6 +17,8 @@ struct Supervision {
   std::string control;          // DLRUN_CONTROL, HOST:PORT of the control channel
   std::string token;            // DLRUN_TOKEN, 64 hex digits that the run's ranks and dlrun share
   std::int64_t generation = 1;  // DLRUN_GENERATION: starts of this job, this one included
+  std::vector<std::int64_t> skip_steps;  // DLRUN_SKIP_STEPS, "12,845": steps done before those that
+                                         // must make no update (fault.poison: skip)
   std::string memory_dir;  // DLRUN_MEMORY: for what outlives a process, on each host; may not be
                            // there yet
 };

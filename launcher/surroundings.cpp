@@ -16,7 +16,9 @@ train::Surroundings RealSurroundings::get(const RankEnv& ranks) {
           .clock = clock_,
           .host = ranks.host,
           .program_version = program_version(),
-          .program_hash = program_hash()};
+          .program_hash = program_hash(),
+          .skip_steps =
+              ranks.supervision ? ranks.supervision->skip_steps : std::vector<std::int64_t>{}};
 }
 
 }  // namespace dlt::launcher

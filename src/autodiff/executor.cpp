@@ -20,6 +20,7 @@ struct Call {
   std::uint32_t first_view = 0;
   std::uint16_t num_inputs = 0;
   std::uint16_t num_outputs = 0;
+  std::uint32_t node = 0;
   std::int64_t kept_offset_bytes = -1;
   std::int64_t final_prefix = -1;  // told to the sink behind this call; -1: it has not risen
   std::int64_t params_from = -1;   // asked of the gate before this call; -1: nothing new
@@ -96,6 +97,7 @@ struct Executor::Impl {
     call.first_view = static_cast<std::uint32_t>(views.size());
     call.num_inputs = static_cast<std::uint16_t>(node.inputs.size());
     call.num_outputs = static_cast<std::uint16_t>(node.outputs.size());
+    call.node = static_cast<std::uint32_t>(node_index);
     call.final_prefix = prefix;
     const std::int64_t scratch_offset = program.plan.scratch_offset_bytes[node_index];
     call.kept_offset_bytes = program.kept_offset_bytes[node_index];
@@ -155,6 +157,7 @@ struct Executor::Impl {
   std::byte* params = nullptr;
   std::int64_t params_from = std::numeric_limits<std::int64_t>::max();  // read by the calls so far
   ParamGate* gate = nullptr;
+  CallWatch* watch = nullptr;
   std::byte* gradients = nullptr;
   std::vector<tensor::View> views;
   std::vector<Call> calls;
@@ -195,6 +198,8 @@ void Executor::bind_gradients(float* gradients) {
 
 void Executor::bind_gate(ParamGate* gate) { impl_->gate = gate; }
 
+void Executor::bind_watch(CallWatch* watch) { impl_->watch = watch; }
+
 void Executor::keep_copies() {
   if (impl_->keeps || impl_->program.kept_bytes == 0) return;
   impl_->kept = impl_->backend.allocate(impl_->program.kept_bytes);
@@ -230,6 +235,10 @@ void Executor::run_segment(int segment, const tensor::RunContext& context, Gradi
          context,
          kept != nullptr && call.kept_offset_bytes >= 0 ? kept + call.kept_offset_bytes : nullptr,
          impl.kept_valid});
+    if (impl.watch != nullptr) {
+      impl.watch->made(impl.program.graph.nodes()[call.node],
+                       {inputs + call.num_inputs, call.num_outputs});
+    }
     if (call.final_prefix >= 0 && sink != nullptr) sink->gradients_final(call.final_prefix);
   }
   if (end == impl.calls.size()) impl.kept_valid = impl.keeps;

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -73,6 +74,13 @@ class ParamGate {
   virtual void wait_for_params(std::int64_t from) = 0;
 };
 
+/// Told, during a run, what each kernel has made; the views are valid during the call.
+class CallWatch {
+ public:
+  virtual ~CallWatch() = default;
+  virtual void made(const Node& node, std::span<const tensor::View> outputs) = 0;
+};
+
 /// Runs a program in an arena of its own: a flat list of kernel calls. Allocates only when made.
 /// One executor belongs to one thread at a time.
 class Executor {
@@ -92,6 +100,8 @@ class Executor {
   /// Asked in the following runs, before the first kernel that reads parameters further to the
   /// front of the flat buffer than any before it. Null: all parameters may be read at once.
   void bind_gate(ParamGate* gate);
+  /// Told of every kernel of the following runs. Null: nobody is.
+  void bind_watch(CallWatch* watch);
   /// Lets kernels keep what they make of parameters from run to run, for which memory is taken now:
   /// worth it where several leaves run one after the other with the same parameters.
   void keep_copies();

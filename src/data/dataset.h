@@ -51,6 +51,7 @@ struct DatasetOptions {
                      // given: labels are one a sample, values as they are stored
   std::int64_t cache_bytes = std::int64_t{1}
                              << 30;  // kept in memory, in the file's type, if not larger
+  bool check_when_opened = true;     // of what is cached; false: each row as it is read
 };
 
 /// Rows of inputs and targets. read() may be called from several threads.
@@ -67,7 +68,7 @@ class Dataset {
   [[nodiscard]] virtual tensor::Shape target_shape() const = 0;
   /// Copies the given rows, converted, to inputs (f32 values or i32 tokens) and targets (i32 labels
   /// or f32 values; may be null). Checks what it reads: NaN or infinity, tokens and labels out of
-  /// range. Every element takes 4 bytes.
+  /// range. Every element takes 4 bytes. errors  BadSample for a row's numbers
   virtual void read(std::span<const std::int64_t> rows, void* inputs, void* targets) const = 0;
   /// Hash of path-independent facts (names, shapes, types, and the bytes where they are cached).
   [[nodiscard]] virtual std::uint64_t fingerprint() const = 0;

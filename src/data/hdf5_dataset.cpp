@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/hash.h"
 #include "base/text.h"
+#include "data/bad_samples.h"
 #include "data/column.h"
 #include "data/convert.h"
 #include "data/dataset.h"
@@ -45,10 +46,9 @@ Shape channels_last(const Shape& shape) {
 [[noreturn]] void refuse_number(const Column& column, std::int64_t row, std::int64_t element,
                                 const std::byte* stored) {
   const std::string text = element_text(column.dtype(), stored);
-  throw Error(Exit::data,
-              cat(column.where(), " row ", row, ": element ", element, " is ", text,
-                  ", expected a finite number",
-                  text.find_first_of("ni") == std::string::npos ? " that fits 32 bits" : ""));
+  throw BadSample(cat(column.where(), " row ", row, ": element ", element, " is ", text,
+                      ", expected a finite number",
+                      text.find_first_of("ni") == std::string::npos ? " that fits 32 bits" : ""));
 }
 
 /// The integers that a column may hold, and what they are called.
@@ -76,10 +76,9 @@ void convert_integers(const Column& column, const Integers& legal, std::int64_t 
   if (bad < 0) return;
   const std::byte* at = stored + bad * static_cast<std::int64_t>(size_bytes(column.dtype()));
   const std::int64_t numel = column.row_numel();
-  throw Error(Exit::data,
-              cat(column.where(), " ", column.place_text(first_row + bad / numel, bad % numel),
-                  ": ", legal.what, " ", element_text(column.dtype(), at),
-                  " is out of range, expected ", legal_text(legal.range)));
+  throw BadSample(cat(column.where(), " ", column.place_text(first_row + bad / numel, bad % numel),
+                      ": ", legal.what, " ", element_text(column.dtype(), at),
+                      " is out of range, expected ", legal_text(legal.range)));
 }
 
 /// Calls use(first element, its bytes, how many) for blocks of a column in memory.
@@ -268,15 +267,23 @@ class Hdf5Dataset final : public Dataset {
     }
     if (inputs_.about().bytes() <= budget_bytes) {
       inputs_.load();
-      check_cached(inputs_, options_.input_kind == InputKind::tokens, input_converter_, tokens_);
-      if (options_.targets_are_next) {
-        check_cached(inputs_, options_.target_kind == TargetKind::labels, input_converter_,
-                     classes_);
-      }
+      if (options_.check_when_opened) check_inputs();
     } else {
       inputs_.prepare_scattered(file_, options_.file);
     }
     if (in_memory()) file_.reset();
+  }
+
+  void check_inputs() {
+    check_cached(inputs_, options_.input_kind == InputKind::tokens, input_converter_, tokens_);
+    if (options_.targets_are_next) {
+      check_cached(inputs_, options_.target_kind == TargetKind::labels, input_converter_, classes_);
+    }
+  }
+
+  /// What is not checked yet.
+  [[nodiscard]] bool check_row(const Column& column, const Converter& converter) const {
+    return !(column.cached() && options_.check_when_opened) && converter.may_be_non_finite();
   }
 
   static void check_cached(const Column& column, bool whole, const Converter& converter,
@@ -290,6 +297,7 @@ class Hdf5Dataset final : public Dataset {
 
   void load_targets() {
     targets_->load();
+    if (!options_.check_when_opened) return;
     if (options_.target_kind == TargetKind::values) {
       check_cached_numbers(*targets_, target_converter_);
       return;
@@ -312,7 +320,7 @@ class Hdf5Dataset final : public Dataset {
     } else {
       input_converter_.to_f32(stored, numel, values);
     }
-    if (inputs_.cached() || !input_converter_.may_be_non_finite()) return;
+    if (!check_row(inputs_, input_converter_)) return;
     if (find_non_finite(values, numel) >= 0) refuse_input(first_row, stored);
   }
 
@@ -356,7 +364,7 @@ class Hdf5Dataset final : public Dataset {
     }
     auto* const values = static_cast<float*>(out);
     target_converter_.to_f32(stored, numel, values);
-    if (column.cached() || !target_converter_.may_be_non_finite()) return;
+    if (!check_row(column, target_converter_)) return;
     const std::int64_t bad = find_non_finite(values, numel);
     if (bad < 0) return;
     refuse_number(column, first_row + bad / column.row_numel(), bad % column.row_numel(),

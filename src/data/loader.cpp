@@ -53,7 +53,8 @@ struct Loader::Impl {
     DLT_CHECK(options.num_leaves >= 1 && options.first_leaf >= 0, "a loader serves no leaf");
     DLT_CHECK(options.first_step >= 0 && options.prefetch >= 1, "bad loader options");
     num_leaves_total =
-        std::max<std::int64_t>(0, options.end_step - options.first_step) * options.num_leaves;
+        std::max<std::int64_t>(0, options.end_step - options.first_step - num_skipped()) *
+        options.num_leaves;
     const int num_threads = thread_count(options, dataset, capacity * input_row_bytes);
     slots.resize(num_threads == 0 ? 1 : static_cast<std::size_t>(options.prefetch) + 1);
     for (Slot& slot : slots) prepare(slot);
@@ -98,13 +99,68 @@ struct Loader::Impl {
     slot.batch.labels = reinterpret_cast<const std::int32_t*>(slot.labels.data());
   }
 
+  [[nodiscard]] std::int64_t num_skipped() const {
+    return std::count_if(options.skip_steps.begin(), options.skip_steps.end(),
+                         [this](std::int64_t step) {
+                           return step >= options.first_step && step < options.end_step;
+                         });
+  }
+
+  /// The step that comes after `position` others, which do not count those that are skipped.
+  [[nodiscard]] std::int64_t step_at(std::int64_t position) const {
+    std::int64_t step = options.first_step + position;
+    for (const std::int64_t skipped : options.skip_steps) {
+      if (skipped >= options.first_step && skipped <= step) ++step;
+    }
+    return step;
+  }
+
+  /// The rows of a leaf as they are stored; bad ones, where they are passed over, as copies of the
+  /// first good one, with weight 0.
+  void read_stored(Slot& slot, std::span<const std::int64_t> rows, std::byte* inputs,
+                   std::byte* targets) const {
+    try {
+      dataset.read(rows, inputs, targets);
+    } catch (const BadSample&) {
+      if (options.bad == nullptr) throw;
+      read_one_by_one(slot, rows, inputs, targets);
+    }
+  }
+
+  void read_one_by_one(Slot& slot, std::span<const std::int64_t> rows, std::byte* inputs,
+                       std::byte* targets) const {
+    const auto input_bytes = static_cast<std::size_t>(input_row_bytes);
+    const auto target_bytes = static_cast<std::size_t>(4 * dataset.target_shape().numel());
+    auto* const weights = reinterpret_cast<float*>(slot.weights.data());
+    std::size_t good = rows.size();
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      try {
+        dataset.read(rows.subspan(i, 1), inputs + i * input_bytes, targets + i * target_bytes);
+        good = std::min(good, i);
+      } catch (const BadSample& problem) {
+        options.bad->add(rows[i], problem.what());
+        weights[i] = 0;
+      }
+    }
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      if (weights[i] != 0) continue;
+      if (good == rows.size()) {
+        std::memset(inputs + i * input_bytes, 0, input_bytes);
+        std::memset(targets + i * target_bytes, 0, target_bytes);
+      } else {
+        std::memcpy(inputs + i * input_bytes, inputs + good * input_bytes, input_bytes);
+        std::memcpy(targets + i * target_bytes, targets + good * target_bytes, target_bytes);
+      }
+    }
+  }
+
   /// The rows of a leaf, changed by the augmentation if there is one.
   void read(Slot& slot, std::span<const std::int64_t> rows) const {
     if (options.augment == nullptr) {
-      dataset.read(rows, slot.inputs.data(), slot.targets.data());
+      read_stored(slot, rows, slot.inputs.data(), slot.targets.data());
       return;
     }
-    dataset.read(rows, slot.read_inputs.data(), slot.read_targets.data());
+    read_stored(slot, rows, slot.read_inputs.data(), slot.read_targets.data());
     options.augment->apply({.count = static_cast<std::int64_t>(rows.size()),
                             .epoch = static_cast<std::uint64_t>(sampler.epoch_of(slot.batch.step)),
                             .ids = rows,
@@ -119,7 +175,7 @@ struct Loader::Impl {
   /// Leaf `number` of this loader's sequence.
   void fill(Slot& slot, std::int64_t number) const {
     LeafBatch& batch = slot.batch;
-    batch.step = options.first_step + number / options.num_leaves;
+    batch.step = step_at(number / options.num_leaves);
     batch.leaf = options.first_leaf + static_cast<int>(number % options.num_leaves);
     const std::int64_t count = sampler.leaf_rows(batch.step, batch.leaf, slot.ids);
     batch.count = count;

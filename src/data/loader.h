@@ -4,15 +4,18 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <vector>
 
 #include "data/augment.h"
+#include "data/bad_samples.h"
 #include "data/dataset.h"
 #include "data/sampler.h"
 
 namespace dlt::data {
 
 /// One leaf's samples, ready for the executor. Rows past count are padding: weight 0, input and
-/// target copies of row 0 of the leaf (never NaN), sample id -1.
+/// target copies of row 0 of the leaf (never NaN), sample id -1. A bad sample that is passed over
+/// is a copy of the leaf's first good one (zeros if there is none), with weight 0 and its own id.
 struct LeafBatch {
   std::int64_t step = 0;
   int leaf = 0;
@@ -21,7 +24,7 @@ struct LeafBatch {
   const void* targets = nullptr;             // [capacity, target_shape...] i32 or f32
   const std::int32_t* labels = nullptr;      // where targets are mixed labels: [capacity], the
                                              // label of each mixture's larger share
-  const float* weights = nullptr;            // [capacity]: 1, or 0 for padding
+  const float* weights = nullptr;            // [capacity]: 1, or 0 for padding and bad samples
   std::span<const std::int64_t> sample_ids;  // data-set rows, capacity of them
 };
 
@@ -33,7 +36,9 @@ struct LoaderOptions {
   int num_threads =
       -1;            // -1 auto: 0 (read by the caller) where a leaf is small and in memory, else 1
   int prefetch = 4;  // leaves ahead
-  const Augment* augment = nullptr;  // null: samples as they are read
+  const Augment* augment = nullptr;           // null: samples as they are read
+  std::vector<std::int64_t> skip_steps = {};  // ascending: left out, nothing is read for them
+  BadSamples* bad = nullptr;  // who is told of bad rows, which get weight 0; null: they are errors
 };
 
 /// Hands out the leaves [first_leaf, first_leaf + num_leaves) of step first_step, then of the next

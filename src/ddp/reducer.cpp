@@ -551,6 +551,10 @@ void Reducer::leaf_sums(int worker, int index, std::span<const double> sums) {
   std::copy(sums.begin(), sums.end(), to.begin());
 }
 
+std::span<const double> Reducer::sums_of(int leaf) {
+  return impl_->message_.sums(leaf - impl_->leaves_.begin);
+}
+
 void Reducer::worker_failed(int worker) {
   impl_->local_.give_up(worker, [this](std::size_t bucket) { impl_->rank_final(bucket); });
 }

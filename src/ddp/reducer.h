@@ -109,6 +109,9 @@ class Reducer {
   void leaf_empty(int worker, int index);
   /// Worker: the leaf's sums (num_sums doubles). Any time before the worker ends its step.
   void leaf_sums(int worker, int index, std::span<const double> sums);
+  /// Main thread, behind finish_step until the next begin_step: what a leaf of this rank (of all
+  /// leaves) gave there.
+  [[nodiscard]] std::span<const double> sums_of(int leaf);
   /// Worker: it failed; all that it still owes counts as final with arbitrary content.
   void worker_failed(int worker);
   /// Main thread, after the workers: gives the control word to be sent behind the last bucket. A

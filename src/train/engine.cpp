@@ -193,7 +193,9 @@ std::unique_ptr<autodiff::Program> prediction_program(const RunConfig& config,
 }
 
 std::unique_ptr<data::Dataset> open_dataset(const RunConfig& config, const DataSource& source) {
-  return data::open_hdf5(dataset_options(source, *config.model, config.target));
+  data::DatasetOptions options = dataset_options(source, *config.model, config.target);
+  options.check_when_opened = !config.skip_bad_samples;
+  return data::open_hdf5(options);
 }
 
 std::int64_t steps_per_epoch(const RunConfig& config, std::int64_t num_rows) {

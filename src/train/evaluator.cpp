@@ -63,13 +63,13 @@ void Evaluator::run_chunks(const Use& use) {
     LeafRunner& runner = *runners_[static_cast<std::size_t>(worker)];
     runner.params_changed();
     try {
-      data::Loader loader(
-          *dataset_, sampler_,
-          {.first_leaf = 0,
-           .num_leaves = 1,
-           .first_step = range.begin,
-           .end_step = range.end,
-           .num_threads = static_cast<int>(parts_.config.data_workers.value_or(-1))});
+      data::Loader loader(*dataset_, sampler_,
+                          {.first_leaf = 0,
+                           .num_leaves = 1,
+                           .first_step = range.begin,
+                           .end_step = range.end,
+                           .num_threads = static_cast<int>(parts_.config.data_workers.value_or(-1)),
+                           .bad = parts_.bad});
       for (std::int64_t chunk = range.begin; chunk < range.end; ++chunk) {
         const data::LeafBatch& batch = loader.next();
         use(chunk, batch, runner, runner.run(batch, 0, nullptr, nullptr));

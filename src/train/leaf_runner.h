@@ -54,6 +54,7 @@ class LeafRunner {
   void params_changed() { executor_.params_changed(); }
   /// Asked for parameters that are still on their way.
   void bind_gate(autodiff::ParamGate* gate) { executor_.bind_gate(gate); }
+  void bind_watch(autodiff::CallWatch* watch) { executor_.bind_watch(watch); }
   /// gradients and sink: null for evaluation. Returns the leaf's sums, valid until the next run.
   std::span<const double> run(const data::LeafBatch& batch, std::uint64_t epoch, float* gradients,
                               autodiff::GradientSink* sink);

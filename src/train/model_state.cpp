@@ -50,6 +50,20 @@ void ModelState::initialize(const std::vector<nn::ParamSpec>& specs, std::uint64
   nn::initialize(*layout_, specs, seed, params());
 }
 
+void ModelState::reset(const std::vector<nn::ParamSpec>& specs, std::uint64_t seed) {
+  const auto clear = [](const tensor::Storage& storage) {
+    std::fill_n(storage.data(), storage.size_bytes(), std::byte{0});
+  };
+  clear(params_);
+  clear(average_);
+  for (const tensor::Storage& state : state_storage_) clear(state);
+  plateau_ = {};
+  errors_ = {};
+  numerics_ = {};
+  extras_.carried.clear();
+  initialize(specs, seed);
+}
+
 void ModelState::load(const checkpoint::Checkpoint& checkpoint) {
   optim::flatten(*layout_, "", checkpoint.model, params());
   if (optimizer_ == nullptr) return;
@@ -57,7 +71,8 @@ void ModelState::load(const checkpoint::Checkpoint& checkpoint) {
   const bool averages = extras_.averaging.active();
   const std::size_t expected = (names.size() + (averages ? 1 : 0)) * layout_->entries.size() +
                                (extras_.plateau ? 1 : 0) + extras_.carried.specs().size() +
-                               ErrorFeedback::count(checkpoint.optimizer);
+                               ErrorFeedback::count(checkpoint.optimizer) +
+                               NumericsState::count(checkpoint.optimizer);
   if (checkpoint.optimizer.size() != expected) {
     throw Error(Exit::data, cat("optimizer.safetensors: ", checkpoint.optimizer.size(),
                                 " tensors, expected ", expected));
@@ -76,6 +91,7 @@ void ModelState::load(const checkpoint::Checkpoint& checkpoint) {
   }
   extras_.carried.load(checkpoint.optimizer);
   errors_.load(checkpoint.optimizer);
+  numerics_.load(checkpoint.optimizer);
   if (extras_.plateau) {
     const auto found = checkpoint.optimizer.find(kPlateau);
     if (found == checkpoint.optimizer.end() || found->second.type() != plateau_type()) {
@@ -123,6 +139,7 @@ void ModelState::save(checkpoint::Checkpoint& checkpoint, const std::vector<floa
   }
   extras_.carried.save(checkpoint.optimizer);
   errors_.save(*layout_, checkpoint.optimizer);
+  numerics_.save(checkpoint.optimizer);
   if (extras_.plateau) {
     const tensor::Tensor values(plateau_type().shape, plateau_type().dtype);
     const auto numbers = plateau_.values();

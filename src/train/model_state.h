@@ -16,6 +16,7 @@
 #include "tensor/storage.h"
 #include "train/carried_state.h"
 #include "train/error_feedback.h"
+#include "train/numerics.h"
 
 namespace dlt::train {
 
@@ -36,6 +37,8 @@ class ModelState {
   ModelState(const tensor::FlatLayout& layout, const optim::Optimizer* optimizer,
              tensor::Backend& backend, StateExtras extras = {});
 
+  /// Back to what it was when it was made, and initialize().
+  void reset(const std::vector<nn::ParamSpec>& specs, std::uint64_t seed);
   void initialize(const std::vector<nn::ParamSpec>& specs, std::uint64_t seed);
   /// errors  Error(Exit::data) naming the first tensor that does not fit
   void load(const checkpoint::Checkpoint& checkpoint);
@@ -55,6 +58,7 @@ class ModelState {
   [[nodiscard]] optim::PlateauState& plateau() { return plateau_; }
   [[nodiscard]] CarriedState& carried() { return extras_.carried; }
   [[nodiscard]] ErrorFeedback& errors() { return errors_; }
+  [[nodiscard]] NumericsState& numerics() { return numerics_; }
 
   [[nodiscard]] const std::optional<optim::Shard>& shard() const { return extras_.shard; }
   /// The buffers, for whoever must keep them alive.
@@ -76,6 +80,7 @@ class ModelState {
   StateExtras extras_;
   optim::PlateauState plateau_;
   ErrorFeedback errors_;
+  NumericsState numerics_;
   tensor::Storage params_, average_;
   std::vector<tensor::Storage> state_storage_;
   std::vector<float*> states_;

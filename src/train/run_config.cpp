@@ -53,7 +53,7 @@ void read_data(MapReader data, RunConfig& out) {
                "so that each sample of a batch goes on where it stopped");
   }
   out.data_workers = data.integer_or_auto("workers", {.min = 0, .max = 256});
-  (void)data.choice("on_bad", {"error"}, std::string("error"));
+  out.skip_bad_samples = data.choice("on_bad", {"error", "skip"}, std::string("error")) == "skip";
   data.finish();
 }
 
@@ -155,15 +155,11 @@ void read_checkpoint(MapReader checkpoint, RunConfig& out) {
 }
 
 void read_numerics_and_log(MapReader& root, RunConfig& out) {
-  MapReader numerics = root.map("numerics");
-  out.on_nonfinite =
-      numerics.choice("on_nonfinite", {"halt", "skip"}, std::string("halt")) == "skip"
-          ? OnNonfinite::skip
-          : OnNonfinite::halt;
-  numerics.finish();
+  out.numerics = read_numerics(root.map("numerics"));
   MapReader log = root.map("log");
   out.log_every_steps = log.integer("every_steps", {.min = 1, .max = kMaxSteps}, 10);
   out.tensorboard = log.boolean("tensorboard", true);
+  out.hashes = log.boolean("hashes", false);
   log.finish();
 }
 

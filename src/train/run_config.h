@@ -23,13 +23,13 @@
 #include "tensor/backend.h"
 #include "train/data_source.h"
 #include "train/metrics.h"
+#include "train/numerics_options.h"
 
 namespace dlt::train {
 
 /// What each rank keeps only a part of: nothing, the optimiser's state, or reduced gradients as
 /// well.
 enum class Sharding : std::uint8_t { none, optimizer, gradients };
-enum class OnNonfinite : std::uint8_t { halt, skip };
 
 /// A whole YAML file as one struct. `auto` is an empty optional.
 struct RunConfig {
@@ -47,7 +47,8 @@ struct RunConfig {
   bool shuffle = true;
   bool streams = false;  // each sample of a batch walks through rows that follow each other
   std::optional<std::int64_t> data_workers;
-  data::AugmentOptions augment;  // of training samples
+  bool skip_bad_samples = false;  // they get weight 0; else they end the run
+  data::AugmentOptions augment;   // of training samples
 
   std::optional<std::int64_t> epochs, steps, stop_at_step, threads, leaves;
   ddp::Reduction reduction = ddp::Reduction::exact;
@@ -74,9 +75,10 @@ struct RunConfig {
   std::int64_t checkpoint_every_steps = 0;  // 0: only at the end
   int checkpoint_keep = 3;
   config::FaultOptions fault;
-  OnNonfinite on_nonfinite = OnNonfinite::halt;
+  NumericsOptions numerics;
   std::int64_t log_every_steps = 10;
   bool tensorboard = true;
+  bool hashes = false;  // each step's, to hashes.jsonl
 
   config::Node resolved;  // every key with its value
 };

@@ -35,6 +35,8 @@ struct Surroundings {
   std::string program_hash;     // of the executable: ranks must run the same one
   observe::Pulse& pulse = observe::silent_pulse();
   std::int64_t generation = 0;  // of the supervisor's start of this job; 0: there is none
+  std::vector<std::int64_t> skip_steps =
+      {};  // steps done before those that must make no update (fault.poison: skip)
   std::string memory_dir =
       {};  // what outlives a process of the job on this host; "": no supervisor
 };
@@ -56,6 +58,7 @@ struct RunSummary {
   MetricValues train, eval;
   MetricTables eval_tables;
   std::string weights_hash;
+  std::optional<std::int64_t> bad_samples;  // passed over since the start; with data.on_bad: skip
   Exit exit = Exit::ok;
 };
 

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "tensor/storage.h"
+#include "train/step_watch.h"
 
 namespace dlt::train {
 namespace {
@@ -27,9 +28,13 @@ struct SyncedLeaves::Leaf {
                 .num_leaves = 1,
                 .first_step = options.range.first_step,
                 .end_step = options.range.end_step,
-                .num_threads = static_cast<int>(options.parts.config.data_workers.value_or(-1))}),
+                .num_threads = static_cast<int>(options.parts.config.data_workers.value_or(-1)),
+                .skip_steps = options.skip_steps,
+                .bad = options.parts.bad}),
         gradients(options.parts.backend.allocate(options.parts.program.layout().total *
-                                                 static_cast<std::int64_t>(sizeof(float)))) {}
+                                                 static_cast<std::int64_t>(sizeof(float)))) {
+    if (options.parts.watch != nullptr) runner.bind_watch(options.parts.watch->leaf(number));
+  }
   int number;  // of all leaves of the job
   LeafRunner runner;
   data::Loader loader;

@@ -29,6 +29,7 @@ class SyncedLeaves {
     SumLayout sums;
     TrainerRange range;
     ddp::LeafDivision division;
+    std::vector<std::int64_t> skip_steps;  // as LoaderOptions'
   };
   SyncedLeaves(const Options& options, ddp::Reducer& reducer);
   ~SyncedLeaves();

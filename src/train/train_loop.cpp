@@ -11,6 +11,15 @@
 #include "observe/json_object.h"
 
 namespace dlt::train {
+namespace {
+
+std::string steps_text(const std::vector<std::int64_t>& steps) {
+  std::vector<std::string> words;
+  for (const std::int64_t step : steps) words.push_back(cat(step));
+  return words.empty() ? "none" : join(words);
+}
+
+}  // namespace
 
 TrainLoop::TrainLoop(TrainJob& job, comm::Communicator& comm, const std::atomic<bool>& stop)
     : job_(&job),
@@ -35,8 +44,10 @@ TrainLoop::TrainLoop(TrainJob& job, comm::Communicator& comm, const std::atomic<
   if (job.eval_data_) {
     eval_program_ = evaluation_program(job.config_, job.around_.table, job.around_.backend,
                                        &train_program_->layout());
+    TrainerParts with = parts(*eval_program_);
+    with.bad = job.config_.skip_bad_samples ? &bad_eval_ : nullptr;
     evaluator_ = std::make_unique<Evaluator>(
-        parts(*eval_program_), *job.eval_data_,
+        with, *job.eval_data_,
         job.config_.averaging.evaluates() ? state_->average() : state_->params(),
         evaluation_chunk(job.config_));
   }
@@ -50,6 +61,7 @@ TrainerParts TrainLoop::parts(const autodiff::Program& program) {
           .pool = pool_,
           .clock = job_->around_.clock,
           .host = job_->around_.host,
+          .bad = job_->config_.skip_bad_samples ? &bad_train_ : nullptr,
           .plan = &plan_,
           .pulse = job_->around_.pulse,
           .generation = job_->around_.generation};
@@ -67,7 +79,8 @@ void TrainLoop::require_same_job() {
        {"data", cat(job.train_data_->fingerprint(), "/",
                     job.eval_data_ ? job.eval_data_->fingerprint() : 0)},
        {"plan", cat(train_program_->hash(), " (", division_.num_leaves, " leaves)")},
-       {"start", cat("step ", start)}});
+       {"start", cat("step ", start)},
+       {"skipped steps", steps_text(job.around_.skip_steps)}});
 }
 
 void TrainLoop::load_or_initialize() {
@@ -76,14 +89,17 @@ void TrainLoop::load_or_initialize() {
   extras.shard = plan_.shard_of(comm_->rank());
   state_ = std::make_unique<ModelState>(train_program_->layout(), config.optimizer.get(),
                                         job_->around_.backend, std::move(extras));
-  if (!job_->resume_.checkpoint) {
+  if (job_->resume_.checkpoint) {
+    state_->load(*job_->resume_.checkpoint);
+    step_ = job_->resume_.checkpoint->step;
+    job_->resume_.checkpoint->model.clear();
+    job_->resume_.checkpoint->optimizer.clear();
+  } else {
     state_->initialize(config.model->params(), config.seed);
-    return;
   }
-  state_->load(*job_->resume_.checkpoint);
-  step_ = job_->resume_.checkpoint->step;
-  job_->resume_.checkpoint->model.clear();
-  job_->resume_.checkpoint->optimizer.clear();
+  for (const std::int64_t step : job_->around_.skip_steps) {
+    if (step >= step_) state_->numerics().skip(step);
+  }
 }
 
 void TrainLoop::open_run_folder() {
@@ -147,14 +163,13 @@ RunSummary TrainLoop::run() {
   std::unique_ptr<Trainer> trainer = make_trainer({});
   if (job_->config_.balance && comm_->world_size() > 1) balancer_.emplace(make_balancer());
   epoch_sums_.assign(static_cast<std::size_t>(trainer->sum_layout().size()), 0.0);
-  // A run that was stopped between a step and the evaluation that follows it makes that up.
-  const bool follows = job_->config_.schedule.kind == optim::ScheduleKind::reduce_on_plateau;
-  if (follows && evaluation_due(step_) &&
-      state_->plateau().observed_step < static_cast<double>(step_)) {
-    evaluate_as_scheduled(*trainer);
-  }
-  while (step_ < end && advance(*trainer)) {
-    if (balancer_) balance(trainer);
+  make_up_evaluation(*trainer);
+  while (step_ < end && advance(trainer)) {
+    if (rollback_from_) {
+      roll_back(trainer);
+    } else if (balancer_) {
+      balance(trainer);
+    }
   }
   if (saver_->saved_step() != step_) saver_->save(*trainer, step_);
   if (!preempted_ && evaluator_ && evaluated_step_ != step_) evaluate(*trainer);
@@ -171,13 +186,26 @@ RunSummary TrainLoop::run() {
   return summary;
 }
 
+/// A run that was stopped between a step and the evaluation that follows it makes that up.
+void TrainLoop::make_up_evaluation(Trainer& trainer) {
+  const bool follows = job_->config_.schedule.kind == optim::ScheduleKind::reduce_on_plateau;
+  if (follows && evaluation_due(step_) &&
+      state_->plateau().observed_step < static_cast<double>(step_)) {
+    evaluate_as_scheduled(trainer);
+  }
+}
+
+TrainerRange TrainLoop::trainer_range() const {
+  return {.num_leaves = division_.num_leaves,
+          .first_step = step_,
+          .end_step = std::max(end_step(), step_),
+          .total_steps = job_->total_steps_};
+}
+
 std::unique_ptr<Trainer> TrainLoop::make_trainer(const std::vector<int>& leaf_cuts) {
-  return std::make_unique<Trainer>(parts(*train_program_), *job_->train_data_, *state_,
-                                   TrainerRange{.num_leaves = division_.num_leaves,
-                                                .first_step = step_,
-                                                .end_step = std::max(end_step(), step_),
-                                                .total_steps = job_->total_steps_,
-                                                .leaf_cuts = leaf_cuts});
+  TrainerRange range = trainer_range();
+  range.leaf_cuts = leaf_cuts;
+  return std::make_unique<Trainer>(parts(*train_program_), *job_->train_data_, *state_, range);
 }
 
 ddp::Balancer TrainLoop::make_balancer() {
@@ -188,7 +216,7 @@ ddp::Balancer TrainLoop::make_balancer() {
 }
 
 void TrainLoop::balance(std::unique_ptr<Trainer>& trainer) {
-  if (step_ >= end_step()) return;
+  if (step_ >= end_step() || rank_compute_s_.empty()) return;
   const auto leaves_text = [](const ddp::LeafDivision& division) {
     std::vector<std::string> leaves;
     for (int r = 0; r < division.world_size(); ++r) leaves.push_back(cat(division.of(r).size()));
@@ -213,7 +241,8 @@ void TrainLoop::balance(std::unique_ptr<Trainer>& trainer) {
       cat("step ", step_, "  leaves of the ranks: ", leaves_text(*moved), " (were ", before, ")"));
 }
 
-bool TrainLoop::advance(Trainer& trainer) {
+bool TrainLoop::advance(std::unique_ptr<Trainer>& current) {
+  Trainer& trainer = *current;
   const RunConfig& config = job_->config_;
   const Clock& clock = job_->around_.clock;
   const double before = clock.monotonic_s();
@@ -229,7 +258,9 @@ bool TrainLoop::advance(Trainer& trainer) {
   const bool equal_ranks = equal_ranks_due(step_);
   if (equal_ranks) trainer.synchronise();
   note_step(trainer, report, clock.monotonic_s() - before);
-  if (!report.finite) handle_nonfinite(report);
+  if (job_->config_.skip_bad_samples) tell_bad_samples();
+  if (report.trouble != Trouble::none) handle_trouble(current, report);
+  if (rollback_from_) return true;
 
   // A rank that was asked to stop keeps saying so: at the next step where all may stop they do.
   if (report.stop && equal_ranks) preempted_ = true;
@@ -246,8 +277,8 @@ void TrainLoop::note_step(const Trainer& trainer, const StepReport& report, doub
   interval_samples_ += report.samples;
   if (report.step % trainer.sampler().steps_per_epoch() == 0)
     std::fill(epoch_sums_.begin(), epoch_sums_.end(), 0.0);
-  for (std::size_t i = 0; i < epoch_sums_.size() && report.finite; ++i)
-    epoch_sums_[i] += report.sums[i];
+  const bool counts = report.trouble == Trouble::none || report.trouble == Trouble::spike;
+  for (std::size_t i = 0; i < epoch_sums_.size() && counts; ++i) epoch_sums_[i] += report.sums[i];
   const bool log_due = step_ % config.log_every_steps == 0;
   if (!log_due && step_ != end_step()) return;
   const double speed = static_cast<double>(interval_samples_) / std::max(interval_s_, 1e-9);
@@ -264,19 +295,29 @@ void TrainLoop::note_step(const Trainer& trainer, const StepReport& report, doub
   interval_samples_ = 0;
 }
 
-void TrainLoop::handle_nonfinite(const StepReport& report) {
-  const bool skip = job_->config_.on_nonfinite == OnNonfinite::skip;
-  const double loss = report.sums[0] / report.sums[1];
-  const std::string what =
-      std::isfinite(loss) ? "the gradient is not finite" : cat("the loss is ", loss);
-  log_->event("numerics",
-              {{"step", step_}, {"loss", loss}, {"action", std::string(skip ? "skip" : "halt")}});
-  if (skip) {
-    log_->line(cat("warning: step ", step_, ": ", what, "; the step was skipped"));
-    return;
+std::int64_t TrainLoop::count_bad_samples() {
+  std::int64_t total = 0;
+  for (const data::BadSamples* bad : {&bad_train_, &bad_eval_}) {
+    std::vector<std::int64_t> mine = bad->samples();
+    auto most = static_cast<std::int64_t>(mine.size());
+    comm_->allreduce({.data = &most, .count = 1, .dtype = DType::i64}, comm::ReduceOp::max);
+    mine.resize(static_cast<std::size_t>(most), -1);
+    std::vector<std::int64_t> all(mine.size() * static_cast<std::size_t>(comm_->world_size()));
+    comm_->allgather(mine.data(), all.data(), most * std::int64_t{sizeof(std::int64_t)});
+    std::sort(all.begin(), all.end());
+    const auto end = std::unique(all.begin(), all.end());
+    total += std::count_if(all.begin(), end, [](std::int64_t sample) { return sample >= 0; });
   }
-  throw Error(Exit::numerics, cat("step ", step_, ": ", what, ", expected finite numbers"),
-              "lower optimizer.learning_rate, set train.clip_norm, or numerics.on_nonfinite: skip");
+  return total;
+}
+
+/// Each bad sample once, by the rank that saw it.
+void TrainLoop::tell_bad_samples() {
+  for (data::BadSamples* bad : {&bad_train_, &bad_eval_}) {
+    for (const std::string& problem : bad->take_news()) {
+      log_->line(cat("warning: ", problem, "; the sample is passed over"));
+    }
+  }
 }
 
 bool TrainLoop::equal_ranks_due(std::int64_t steps_done) const {
@@ -328,6 +369,7 @@ RunSummary TrainLoop::summarize(Trainer& trainer) {
   out.eval = last_eval_;
   if (evaluator_) out.eval_tables = evaluator_->tables();
   out.weights_hash = state_->weights_hash();
+  if (job_->config_.skip_bad_samples) out.bad_samples = count_bad_samples();
   return out;
 }
 
@@ -364,6 +406,7 @@ void TrainLoop::write_summary(const RunSummary& summary) {
   for (const auto& [name, table] : summary.eval_tables) eval.set(name, table);
   json.set("eval", eval);
   json.set("weights_hash", summary.weights_hash);
+  if (summary.bad_samples) json.set("bad_samples", *summary.bad_samples);
   json.set("restarts", std::int64_t{0});
   write_atomically(job_->around_.fs, paths_.summary, json.text(2) + "\n");
 }

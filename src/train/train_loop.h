@@ -18,6 +18,8 @@
 
 namespace dlt::train {
 
+struct TroubleReport;
+
 /// One run of a job on connected ranks: builds programs and state, then steps, evaluates, saves and
 /// logs until the end. Every decision that changes what is sent comes from sums that all ranks
 /// share.
@@ -37,9 +39,23 @@ class TrainLoop {
   void balance(std::unique_ptr<Trainer>& trainer);
   [[nodiscard]] ddp::Balancer make_balancer();
   /// Makes the step and all that follows from it. Returns false if the run ends behind it.
-  bool advance(Trainer& trainer);
+  bool advance(std::unique_ptr<Trainer>& trainer);
   void note_step(const Trainer& trainer, const StepReport& report, double step_s);
-  void handle_nonfinite(const StepReport& report);
+  [[nodiscard]] TrainerRange trainer_range() const;
+  [[nodiscard]] NumericsAction action_on(Trouble trouble) const;
+  /// Does what the config asks for about a step with bad numbers. Collective; the trainer may be
+  /// gone if a rollback follows. errors  Error(Exit::numerics) on all ranks if the run is to halt
+  void handle_trouble(std::unique_ptr<Trainer>& trainer, const StepReport& report);
+  void require_finite_params(Trainer& trainer, const TroubleReport& report);
+  void plan_rollback(const TroubleReport& report);
+  [[nodiscard]] std::optional<checkpoint::Checkpoint> load_before(std::int64_t steps_done);
+  /// To the newest state at or before the bad step, which is skipped from then on. Collective.
+  void roll_back(std::unique_ptr<Trainer>& trainer);
+  /// Evaluates where a plateau waits for it.
+  void make_up_evaluation(Trainer& trainer);
+  void tell_bad_samples();
+  /// Different ones that the ranks have seen. Collective.
+  [[nodiscard]] std::int64_t count_bad_samples();
   void evaluate(Trainer& trainer);
   /// Whether the ranks must be equal after this many steps: where any of them is looked at.
   [[nodiscard]] bool equal_ranks_due(std::int64_t steps_done) const;
@@ -67,7 +83,10 @@ class TrainLoop {
   std::unique_ptr<Saver> saver_;
   std::optional<ddp::Balancer> balancer_;
 
-  std::int64_t step_ = 0;  // steps done
+  std::int64_t step_ = 0;                      // steps done
+  std::optional<std::int64_t> rollback_from_;  // the bad step: steps done before it
+  std::int64_t last_skip_ = -1, skipped_in_a_row_ = 0;
+  data::BadSamples bad_train_, bad_eval_;  // seen by this rank
   bool preempted_ = false;
   double train_s_ = 0;  // time spent in steps
   std::int64_t train_samples_ = 0;

@@ -13,6 +13,7 @@
 #include "train/comm_plan.h"
 #include "train/engine.h"
 #include "train/local_steps.h"
+#include "train/step_watch.h"
 #include "train/synced_leaves.h"
 
 namespace dlt::train {
@@ -84,7 +85,8 @@ std::optional<data::Augment> make_augment(const RunConfig& config, const data::D
 }  // namespace
 
 bool updates_as_buckets_land(const RunConfig& config) {
-  return !config.clip_norm && config.on_nonfinite == OnNonfinite::halt &&
+  // The weight of bad samples is known from the step's sums alone.
+  return !config.clip_norm && !decides_before_update(config.numerics) && !config.skip_bad_samples &&
          !config.optimizer->adapts();
 }
 
@@ -101,7 +103,9 @@ struct Trainer::Worker final : autodiff::GradientSink, autodiff::ParamGate {
                 .first_step = owner.range_.first_step,
                 .end_step = owner.range_.end_step,
                 .num_threads = static_cast<int>(owner.parts_.config.data_workers.value_or(-1)),
-                .augment = owner.augment_ ? &*owner.augment_ : nullptr}) {
+                .augment = owner.augment_ ? &*owner.augment_ : nullptr,
+                .skip_steps = owner.skipped_,
+                .bad = owner.parts_.bad}) {
     if (owner.reducer_.worker_leaves(worker).size() > 1) runner.keep_copies();
     if (owner.plan_->shards) runner.bind_gate(this);
   }
@@ -140,6 +144,7 @@ Trainer::Trainer(const TrainerParts& parts, const data::Dataset& dataset, ModelS
                updater_options(parts, *plan_, reducer_)),
       augment_(make_augment(parts.config, dataset)),
       next_step_(range.first_step),
+      skipped_(state.numerics().skipped()),
       updates_early_(parts.comm.world_size() > 1 && updates_as_buckets_land(parts.config) &&
                      !updates_locally(parts)) {
   DLT_CHECK(plan_->shards.has_value() == state.shard().has_value(),
@@ -171,7 +176,8 @@ Trainer::Trainer(const TrainerParts& parts, const data::Dataset& dataset, ModelS
                                                                  .carried = &state.carried(),
                                                                  .sums = sums_,
                                                                  .range = range_,
-                                                                 .division = leaf_division()},
+                                                                 .division = leaf_division(),
+                                                                 .skip_steps = skipped_},
                                            reducer_);
 }
 
@@ -221,6 +227,7 @@ void Trainer::run_leaves(Worker& worker, int index) {
     CarriedState& carried = state_->carried();
     const std::int64_t first_row =
         carried.first_row(reducer_.worker_leaves(index).begin + leaf, range_.num_leaves);
+    if (parts_.watch != nullptr) worker.runner.bind_watch(parts_.watch->leaf(batch.leaf));
     worker.runner.carry_in(begins_epoch() ? nullptr : &carried, first_row, batch.count);
     DLT_KILL_POINT(leaf_before_forward);
     const auto sums =
@@ -263,7 +270,7 @@ void Trainer::throw_failure() {
               cat("step ", next_step_, ": a rank reported a failure and then denied it"));
 }
 
-StepReport Trainer::step(const StepRequest& request) {
+StepReport Trainer::begin_report() const {
   StepReport report;
   report.step = next_step_;
   report.epoch = sampler_.epoch_of(next_step_);
@@ -271,6 +278,28 @@ StepReport Trainer::step(const StepRequest& request) {
   report.learning_rate =
       parts_.config.optimizer->learning_rate() * state_->plateau().factor *
       optim::schedule_factor(parts_.config.schedule, report.step, range_.total_steps);
+  return report;
+}
+
+/// A step that is listed as one to skip: all ranks know, so nothing need be said.
+StepReport Trainer::pass_over(StepReport report) {
+  no_sums_.assign(static_cast<std::size_t>(sums_.size()), 0.0);
+  report.samples = 0;
+  report.sums = no_sums_;
+  report.trouble = Trouble::listed;
+  state_->carried().clear();
+  ++next_step_;
+  finish_local();
+  return report;
+}
+
+void Trainer::finish_local() {
+  if (local_ && next_step_ % parts_.config.sync_every == 0) synchronise();
+}
+
+StepReport Trainer::step(const StepRequest& request) {
+  StepReport report = begin_report();
+  if (std::binary_search(skipped_.begin(), skipped_.end(), next_step_)) return pass_over(report);
   const double start = parts_.clock.monotonic_s();
   reducer_.begin_step(next_step_);
   run_all_leaves();
@@ -311,11 +340,9 @@ StepReport Trainer::step(const StepRequest& request) {
   report.comm_exposed_s = waits_s + reducer_.exposed_s();
   report.buckets = reducer_.times();
   ++next_step_;
-  if (local_ && next_step_ % parts_.config.sync_every == 0) {
-    const double updated = parts_.clock.monotonic_s();
-    synchronise();
-    report.comm_exposed_s += parts_.clock.monotonic_s() - updated;
-  }
+  const double updated = parts_.clock.monotonic_s();
+  finish_local();
+  if (local_) report.comm_exposed_s += parts_.clock.monotonic_s() - updated;
   return report;
 }
 
@@ -364,11 +391,16 @@ void Trainer::finish_update(StepReport& report, const StepRequest& request, doub
   if (local_) {
     report.grad_norm = report.grad_norm >= 0 && weight_sum > 0 ? report.grad_norm / weight_sum : -1;
   } else if (wants_norm(request)) {
-    report.grad_norm = updater_.gradient_norm(reducer_.reduced()) / weight_sum;
+    report.grad_norm = updater_.gradient_norm(reducer_.reduced());
     if (!std::isfinite(report.grad_norm)) report.finite = false;
+    report.grad_norm = weight_sum > 0 ? report.grad_norm / weight_sum : -1;
   }
+  judge(report);
+  const NumericsAction on_spike = parts_.config.numerics.on_spike;
+  const bool counts = report.trouble == Trouble::none ||
+                      (report.trouble == Trouble::spike && on_spike == NumericsAction::warn);
   // A rank that updates by itself may have no sample in a short last batch.
-  if (report.finite && weight_sum > 0) {
+  if (counts && weight_sum > 0) {
     running_statistics_.run(state_->params(), reducer_.reduced(), weight_sum);
     if (updates_early_) {
       DLT_CHECK(weight_sum == static_cast<double>(report.samples),
@@ -387,16 +419,29 @@ void Trainer::finish_update(StepReport& report, const StepRequest& request, doub
       average_in_parts_ = average_in_parts_ || state_->averaging().weight_at(report.step) != 0;
       reducer_.begin_gather(state_->params_storage());
     }
-  } else if (!report.finite) {
+  } else if (!counts) {
     state_->carried().clear();
   }
   report.update_s +=
       parts_.clock.monotonic_s() - before - (reducer_.exposed_s() - exposed_before_s);
 }
 
+/// From numbers that all ranks share.
+void Trainer::judge(StepReport& report) {
+  if (!report.finite) report.trouble = Trouble::nonfinite;
+  const NumericsOptions& options = parts_.config.numerics;
+  if (!report.finite || options.on_spike == NumericsAction::off || !(report.sums[1] > 0)) return;
+  LossTracker& tracker = state_->numerics().tracker;
+  const double loss = sums_.loss(report.sums);
+  report.zscore = tracker.zscore(options, loss);
+  if (report.zscore > options.spike_zscore) report.trouble = Trouble::spike;
+  tracker.observe(options, loss);
+}
+
+/// A gradient that is not finite must be seen in its own step, or another one would be blamed.
 bool Trainer::wants_norm(const StepRequest& request) const {
   return request.want_norm || parts_.config.clip_norm.has_value() ||
-         parts_.config.on_nonfinite == OnNonfinite::skip;
+         parts_.config.numerics.on_nonfinite != NumericsAction::halt;
 }
 
 /// Weight of this rank's samples in the step; notes those of all.

@@ -28,6 +28,7 @@
 namespace dlt::train {
 
 class LocalSteps;
+class StepWatch;
 class SyncedLeaves;
 struct CommPlan;
 
@@ -40,7 +41,9 @@ struct TrainerParts {
   ThreadPool& pool;  // num_workers() leaves at once
   const Clock& clock;
   std::string host;
-  const CommPlan* plan = nullptr;  // of a trainer; null: buckets of fixed sizes, no shards
+  StepWatch* watch = nullptr;       // told of what kernels make; null: nobody is
+  data::BadSamples* bad = nullptr;  // with data.on_bad: skip; null: bad samples are errors
+  const CommPlan* plan = nullptr;   // of a trainer; null: buckets of fixed sizes, no shards
   observe::Pulse& pulse = observe::silent_pulse();
   std::int64_t generation = 0;  // as Surroundings'
 };
@@ -67,6 +70,8 @@ struct StepReport {
   double grad_norm = -1;  // of the mean gradient, before clipping; -1: not computed
   bool stop = false;      // some rank was asked to stop
   bool finite = true;
+  Trouble trouble = Trouble::none;  // what is wrong with it; listed: nothing was read or sent
+  double zscore = 0;                // of the loss, where numerics.on_spike looks at it
   std::span<const double> rank_compute_s;  // compute_s of each rank
   double compute_s = 0, comm_exposed_s = 0, data_wait_s = 0, update_s = 0;
   std::span<const ddp::BucketTimes> buckets;  // of this rank; empty with one rank
@@ -75,7 +80,7 @@ struct StepReport {
 /// Whether a bucket's update may be made before the others' gradients and the control word are
 /// there. Not if a norm has a say in it, nor if a step that is not finite must leave no trace. If
 /// the control word then says that the step does not count, or its loss is not finite, parameters
-/// are left half updated; but both end the run, and no checkpoint is written on the way out.
+/// are left half updated; but the run ends, without a checkpoint, or goes back to an earlier state.
 [[nodiscard]] bool updates_as_buckets_land(const RunConfig& config);
 
 /// Makes training steps: leaves forward and backward on the workers, reduction along the leaf tree,
@@ -89,7 +94,9 @@ class Trainer {
   ~Trainer();
 
   /// The next step. errors  the failure of any rank is thrown on all of them. A step whose loss or
-  /// gradient is not finite makes no update; the caller decides what follows.
+  /// gradient is not finite, or whose loss is a spike that is not to count, makes no update; the
+  /// caller decides what follows. A step that state.numerics() lists when the trainer is made does
+  /// nothing, and sends nothing: what request asks for is asked again in the next.
   StepReport step(const StepRequest& request);
 
   /// Makes the replicas equal where ranks update by themselves (comm.sync_every); else nothing.
@@ -102,6 +109,15 @@ class Trainer {
   /// Makes parameters and average whole on this rank, for whoever reads or changes them between
   /// steps. Collective with shards.
   void settle();
+  /// The reduced sum of the last step's gradients, until the next step; of this rank's leaves alone
+  /// with comm.sync_every, and of its slices alone with shards.
+  [[nodiscard]] const float* reduced_gradients() const { return reducer_.reduced(); }
+  /// Sums of a leaf of this rank in the last step.
+  [[nodiscard]] std::span<const double> leaf_sums(int leaf) { return reducer_.sums_of(leaf); }
+  [[nodiscard]] ddp::LeafRange rank_leaves() const { return reducer_.rank_leaves(); }
+  [[nodiscard]] const std::vector<int>& leaf_cuts() const { return range_.leaf_cuts; }
+  /// Whether a step that does not count has left the parameters as they were.
+  [[nodiscard]] bool keeps_params() const { return !updates_early_; }
   [[nodiscard]] const data::Sampler& sampler() const { return sampler_; }
   [[nodiscard]] const SumLayout& sum_layout() const { return sums_; }
   [[nodiscard]] std::int64_t gradient_bytes() const { return reducer_.buffer_bytes(); }
@@ -110,6 +126,10 @@ class Trainer {
 
  private:
   struct Worker;
+  [[nodiscard]] StepReport begin_report() const;
+  [[nodiscard]] StepReport pass_over(StepReport report);
+  void finish_local();
+  void judge(StepReport& report);
   void run_all_leaves();
   void run_worker(int index);
   void run_leaves(Worker& worker, int index);
@@ -138,8 +158,10 @@ class Trainer {
   std::vector<double> rank_weights_;      // of a step's samples
   std::function<void(int)> run_worker_task_;
   std::int64_t next_step_ = 0;
-  bool updates_early_ = false;     // as buckets land
-  bool average_in_parts_ = false;  // each rank has moved its shard of the average alone
+  std::vector<std::int64_t> skipped_;  // steps that are passed over
+  std::vector<double> no_sums_;        // of such a step
+  bool updates_early_ = false;         // as buckets land
+  bool average_in_parts_ = false;      // each rank has moved its shard of the average alone
 };
 
 }  // namespace dlt::train

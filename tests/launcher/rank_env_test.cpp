@@ -45,12 +45,14 @@ TEST(RankEnv, ReadsWhatDlrunTellsItsRanks) {
   const RankEnv got = read({{"DLRUN_CONTROL", "127.0.0.1:4711"},
                             {"DLRUN_TOKEN", token.c_str()},
                             {"DLRUN_GENERATION", "3"},
+                            {"DLRUN_SKIP_STEPS", "12,845"},
                             {"DLRUN_MEMORY", "/dev/shm/dlrun-0-1"}});
   ASSERT_TRUE(got.supervision.has_value());
   EXPECT_EQ(got.supervision->control, "127.0.0.1:4711");
   EXPECT_EQ(got.supervision->token, token);
   EXPECT_EQ(got.supervision->generation, 3);
   EXPECT_EQ(got.supervision->memory_dir, "/dev/shm/dlrun-0-1");
+  EXPECT_EQ(got.supervision->skip_steps, (std::vector<std::int64_t>{12, 845}));
   EXPECT_FALSE(read({{"PATH", "/bin"}}).supervision.has_value());
 }
 
@@ -61,6 +63,21 @@ TEST(RankEnv, RefusesATokenThatIsNone) {
       FAIL() << token;
     } catch (const Error& error) {
       EXPECT_EQ(error.exit(), Exit::denied);
+    }
+  }
+}
+
+TEST(RankEnv, RefusesStepsToSkipThatAreNone) {
+  const std::string token(64, 'a');
+  for (const char* steps : {"x", "3,", ",3", "3,,4", "-1", "3 4", "99999999999999999999"}) {
+    try {
+      (void)read({{"DLRUN_CONTROL", "127.0.0.1:4711"},
+                  {"DLRUN_TOKEN", token.c_str()},
+                  {"DLRUN_SKIP_STEPS", steps}});
+      FAIL() << steps;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.exit(), Exit::unavailable);
+      EXPECT_NE(std::string(error.what()).find(steps), std::string::npos) << error.what();
     }
   }
 }

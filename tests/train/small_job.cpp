@@ -16,7 +16,7 @@ namespace {
 constexpr std::int64_t kFeatures = 6;
 
 void write_split(data::Hdf5Writer& writer, const std::string& group, std::int64_t rows,
-                 std::uint64_t epoch) {
+                 std::uint64_t epoch, const EditRows& edit = {}) {
   std::vector<float> x(static_cast<std::size_t>(rows * kFeatures));
   std::vector<std::int32_t> y(static_cast<std::size_t>(rows));
   for (std::int64_t row = 0; row < rows; ++row) {
@@ -30,6 +30,7 @@ void write_split(data::Hdf5Writer& writer, const std::string& group, std::int64_
           (j % 3 == label ? 1.0F : 0.0F) + 0.3F * noise;
     }
   }
+  if (edit) edit(x, y);
   writer.write(
       {.name = group + "/x", .dtype = DType::f32, .num_rows = rows, .row_shape = {kFeatures}},
       x.data());
@@ -56,9 +57,9 @@ std::unique_ptr<Clock> make_ticking_clock(double tick_s) {
   return std::make_unique<TickingClock>(tick_s);
 }
 
-JobFiles write_small_job(const TempFolder& folder, std::int64_t rows) {
+JobFiles write_small_job(const TempFolder& folder, std::int64_t rows, const EditRows& edit) {
   data::Hdf5Writer writer((folder / "data.h5"));
-  write_split(writer, "/train", rows, 0);
+  write_split(writer, "/train", rows, 0, edit);
   write_split(writer, "/test", rows, 1);
   writer.commit();
   JobFiles files{.config = (folder / "job.yaml"), .run_dir = (folder / "run")};
@@ -101,13 +102,15 @@ train::RunSummary run_job(const JobFiles& files, const JobRun& run) {
     if (run.interrupt_at_step >= 0) {
       options.overrides.push_back(cat("train.stop_at_step=", run.interrupt_at_step));
     }
+    const bool skips = run.skip_on_rank < 0 || run.skip_on_rank == comm.rank();
     train::TrainJob job({.table = table,
                          .backend = *backend,
                          .fs = fs,
                          .clock = *clock,
                          .host = "here",
                          .program_version = "test",
-                         .program_hash = "0"},
+                         .program_hash = "0",
+                         .skip_steps = skips ? run.skip_steps : std::vector<std::int64_t>{}},
                         options);
     comm.barrier();
     const train::RunSummary mine = job.run(comm, stop);

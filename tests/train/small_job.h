@@ -22,7 +22,10 @@ struct JobFiles {
 /// Writes data.h5 (`rows` rows of 6 numbers, labels of 3 classes; as many rows to evaluate on) and
 /// a config of a small network with dropout: 10 samples a batch, 6 leaves, 3 epochs, a checkpoint
 /// every 4 steps.
-[[nodiscard]] JobFiles write_small_job(const TempFolder& folder, std::int64_t rows);
+/// edit: changes the training rows before they are written.
+using EditRows = std::function<void(std::vector<float>& x, std::vector<std::int32_t>& y)>;
+[[nodiscard]] JobFiles write_small_job(const TempFolder& folder, std::int64_t rows,
+                                       const EditRows& edit = {});
 
 struct JobRun {
   int ranks = 1;
@@ -33,6 +36,8 @@ struct JobRun {
   bool stop_wanted = false;  // from the start, as a signal would
   std::function<std::unique_ptr<Clock>(int rank)> clock = {};  // instead of the system's
   std::vector<int> host_of = {};                               // each rank's; empty: all on one
+  std::vector<std::int64_t> skip_steps = {};                   // as Surroundings'
+  int skip_on_rank = -1;                                       // on this one alone; -1: on all
 };
 
 /// A clock of a rank that takes `tick_s` for whatever it does between two looks at the time.
