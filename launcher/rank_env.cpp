@@ -78,6 +78,22 @@ std::vector<std::int64_t> steps_of(const std::string& text) {
   return out;
 }
 
+SoFar read_so_far(const Lookup& lookup) {
+  // For reports alone: what is no number counts as nothing.
+  const auto number = [&](const char* variable) {
+    std::int64_t value = 0;
+    if (const char* text = lookup(variable)) {
+      std::from_chars(text, text + std::strlen(text), value);
+    }
+    return value;
+  };
+  return {.restarts = number("DLRUN_RESTARTS"),
+          .steps_lost = number("DLRUN_STEPS_LOST"),
+          .furthest_step = number("DLRUN_FURTHEST_STEP"),
+          .elapsed_s = static_cast<double>(number("DLRUN_ELAPSED_MS")) * 1e-3,
+          .stepping_s = static_cast<double>(number("DLRUN_STEPPING_MS")) * 1e-3};
+}
+
 std::optional<Supervision> read_supervision(const Lookup& lookup) {
   const auto text = [&](const char* variable) {
     const char* value = lookup(variable);
@@ -89,6 +105,7 @@ std::optional<Supervision> read_supervision(const Lookup& lookup) {
   if (out.control.empty()) return std::nullopt;
   out.generation = integer(lookup, "DLRUN_GENERATION", INT_MAX).value_or(1);
   out.skip_steps = steps_of(text("DLRUN_SKIP_STEPS"));
+  out.so_far = read_so_far(lookup);
   if (!is_token(out.token)) {
     throw Error(Exit::denied, "environment: DLRUN_TOKEN: expected 64 hex digits",
                 "dlrun sets it; unset DLRUN_CONTROL to train without dlrun");
@@ -138,11 +155,19 @@ RankEnv read_rank_env(const Lookup& lookup) {
   return out;
 }
 
-RankEnv read_rank_env() {
-  RankEnv out = read_rank_env([](const char* variable) { return std::getenv(variable); });
+Lookup process_env() {
+  return [](const char* variable) { return std::getenv(variable); };
+}
+
+std::string own_host() {
   std::array<char, 256> host{};
-  if (gethostname(host.data(), host.size() - 1) == 0) out.host = host.data();
-  if (out.host.empty()) out.host = "localhost";
+  if (gethostname(host.data(), host.size() - 1) != 0 || host.front() == 0) return "localhost";
+  return host.data();
+}
+
+RankEnv read_rank_env() {
+  RankEnv out = read_rank_env(process_env());
+  out.host = own_host();
   return out;
 }
 

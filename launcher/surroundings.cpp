@@ -6,19 +6,34 @@
 
 namespace dlt::launcher {
 
+namespace {
+
+train::RunSoFar so_far(const RankEnv& ranks) {
+  if (!ranks.supervision) return {};
+  const SoFar& told = ranks.supervision->so_far;
+  return {.restarts = told.restarts,
+          .steps_lost = told.steps_lost,
+          .furthest_step = told.furthest_step,
+          .elapsed_s = told.elapsed_s,
+          .stepping_s = told.stepping_s};
+}
+
+}  // namespace
+
 RealSurroundings::RealSurroundings()
     : table_(ops::make_op_table()), backend_(tensor::make_cpu_backend()) {}
 
 train::Surroundings RealSurroundings::get(const RankEnv& ranks) {
-  return {.table = table_,
-          .backend = *backend_,
-          .fs = fs_,
-          .clock = clock_,
-          .host = ranks.host,
-          .program_version = program_version(),
-          .program_hash = program_hash(),
-          .skip_steps =
-              ranks.supervision ? ranks.supervision->skip_steps : std::vector<std::int64_t>{}};
+  return {
+      .table = table_,
+      .backend = *backend_,
+      .fs = fs_,
+      .clock = clock_,
+      .host = ranks.host,
+      .program_version = program_version(),
+      .program_hash = program_hash(),
+      .skip_steps = ranks.supervision ? ranks.supervision->skip_steps : std::vector<std::int64_t>{},
+      .so_far = so_far(ranks)};
 }
 
 }  // namespace dlt::launcher

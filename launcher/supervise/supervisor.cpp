@@ -93,6 +93,9 @@ Status Supervisor::status() const {
              .step = std::max<std::int64_t>(0, impl.progress_.furthest_step),
              .committed_step = std::max<std::int64_t>(0, impl.progress_.committed_step),
              .restarts = impl.restarts_,
+             .steps_lost = impl.steps_lost_,
+             .elapsed_s = impl.now_s_ - impl.started_s_,
+             .stepping_s = impl.stepping_s_,
              .restarts_without_progress = impl.policy_.without_progress()};
   switch (impl.state_) {
     case Impl::State::idle:

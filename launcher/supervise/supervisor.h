@@ -38,6 +38,9 @@ struct Status {
   std::int64_t step = 0;            // the furthest rank's
   std::int64_t committed_step = 0;  // that a restart would go on from, as far as is known
   std::int64_t restarts = 0;        // in all
+  std::int64_t steps_lost = 0;      // made again after them
+  double elapsed_s = 0;             // since the first start ...
+  double stepping_s = 0;            // ... of which so much in generations that made steps
   std::int64_t restarts_without_progress = 0;
   const char* state = "";  // "starting", "running", "stopping", "waiting for hosts", ...
 };

@@ -53,8 +53,8 @@ void require_newest_generation(const std::string& run_dir, std::int64_t generati
                   generation, " writes no more"));
 }
 
-RunLock::RunLock(const std::string& run_dir, double timeout_s) {
-  const std::string path = run_dir + "/lock";
+RunLock::RunLock(const std::string& run_dir, double timeout_s, const std::string& name) {
+  const std::string path = cat(run_dir, "/", name);
   fd_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
   if (fd_ < 0) throw Error(Exit::io, cat(path, ": open: ", std::strerror(errno)));
   SystemClock clock;

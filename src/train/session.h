@@ -24,6 +24,13 @@
 
 namespace dlt::train {
 
+/// What became of a job's earlier starts by a supervisor.
+struct RunSoFar {
+  std::int64_t restarts = 0, steps_lost = 0;
+  std::int64_t furthest_step = 0;        // that was made before
+  double elapsed_s = 0, stepping_s = 0;  // since the first start, and spent on steps
+};
+
 /// The things from outside that a job uses; all outlive it.
 struct Surroundings {
   const autodiff::OpTable& table;
@@ -37,6 +44,7 @@ struct Surroundings {
   std::int64_t generation = 0;  // of the supervisor's start of this job; 0: there is none
   std::vector<std::int64_t> skip_steps =
       {};  // steps done before those that must make no update (fault.poison: skip)
+  RunSoFar so_far = {};
   std::string memory_dir =
       {};  // what outlives a process of the job on this host; "": no supervisor
 };
@@ -54,6 +62,7 @@ struct RunSummary {
   std::string dir;
   std::int64_t steps = 0, epochs = 0;
   int world_size = 1, leaves = 1;
+  std::int64_t restarts = 0, steps_lost = 0;  // of this job under its supervisor
   double wall_s = 0, samples_per_s = 0;
   MetricValues train, eval;
   MetricTables eval_tables;
@@ -90,7 +99,6 @@ class TrainJob {
   RunConfig config_;
   std::unique_ptr<data::Dataset> train_data_, eval_data_;
   ResumeDecision resume_;
-  std::optional<InitialWeights> init_;  // of a run that begins with weights of a file
   std::int64_t total_steps_ = 0;
   bool finished_ = false;
 };

@@ -79,7 +79,7 @@ void TrainLoop::require_same_job() {
        {"data", cat(job.train_data_->fingerprint(), "/",
                     job.eval_data_ ? job.eval_data_->fingerprint() : 0)},
        {"plan", cat(train_program_->hash(), " (", division_.num_leaves, " leaves)")},
-       {"start", cat("step ", start, job.init_ ? " from " + job.init_->hash : "")},
+       {"start", cat("step ", start)},
        {"skipped steps", steps_text(job.around_.skip_steps)}});
 }
 
@@ -91,12 +91,11 @@ void TrainLoop::load_or_initialize() {
                                         job_->around_.backend, std::move(extras));
   if (job_->resume_.checkpoint) {
     state_->load(*job_->resume_.checkpoint);
-    step_ = job_->resume_.checkpoint->step;
+    step_ = first_step_ = job_->resume_.checkpoint->step;
     job_->resume_.checkpoint->model.clear();
     job_->resume_.checkpoint->optimizer.clear();
   } else {
     state_->initialize(config.model->params(), config.seed);
-    if (job_->init_) apply(*job_->init_, state_->layout(), state_->params());
   }
   for (const std::int64_t step : job_->around_.skip_steps) {
     if (step >= step_) state_->numerics().skip(step);
@@ -145,7 +144,6 @@ void TrainLoop::open_run_folder() {
                  counted(division_.num_leaves, "leaf", "leaves"), " of ", division_.leaf_capacity,
                  ", ", job_->around_.backend.description(),
                  step_ > 0 ? cat(", going on from step ", step_) : std::string()));
-  if (job_->init_) note_initial_weights();
   observe::Fields start{{"step", step_},
                         {"world_size", std::int64_t{comm_->world_size()}},
                         {"threads", std::int64_t{division_.threads}},
@@ -153,19 +151,6 @@ void TrainLoop::open_run_folder() {
                         {"host", job_->around_.host}};
   if (comm_->world_size() > 1) plan_.describe(start);
   log_->event("run_start", start);
-}
-
-void TrainLoop::note_initial_weights() {
-  InitialWeights& init = *job_->init_;
-  for (const std::string& line : init.lines) log_->line(line);
-  const auto number = [](const auto& list) { return static_cast<std::int64_t>(list.size()); };
-  log_->event("init", {{"from", job_->config_.init->from},
-                       {"hash", init.hash},
-                       {"loaded", number(init.match.tensors)},
-                       {"missing", number(init.match.missing)},
-                       {"differ", number(init.match.differ)},
-                       {"unused", number(init.match.unused)}});
-  if (!job_->config_.numerics.rolls_back()) init.match.tensors.clear();
 }
 
 std::int64_t TrainLoop::end_step() const {
@@ -194,11 +179,18 @@ RunSummary TrainLoop::run() {
   DLT_KILL_POINT(run_after_summary);
   log_->event("run_end", {{"code", static_cast<std::int64_t>(summary.exit)},
                           {"steps", step_},
-                          {"steps_lost", std::int64_t{0}},
-                          {"restarts", std::int64_t{0}},
-                          {"effective_time", train_s_ / std::max(summary.wall_s, 1e-9)}});
+                          {"steps_lost", summary.steps_lost},
+                          {"restarts", summary.restarts},
+                          {"effective_time", effective_time()}});
   log_->finish();
   return summary;
+}
+
+/// The share of time that went into steps, earlier starts of the job included.
+double TrainLoop::effective_time() const {
+  const RunSoFar& so_far = job_->around_.so_far;
+  const double wall_s = so_far.elapsed_s + job_->around_.clock.monotonic_s() - start_s_;
+  return std::min(1.0, (so_far.stepping_s + train_s_) / std::max(wall_s, 1e-9));
 }
 
 /// A run that was stopped between a step and the evaluation that follows it makes that up.
@@ -379,6 +371,10 @@ RunSummary TrainLoop::summarize(Trainer& trainer) {
   out.world_size = comm_->world_size();
   out.leaves = division_.num_leaves;
   out.wall_s = job_->around_.clock.monotonic_s() - start_s_;
+  const RunSoFar& so_far = job_->around_.so_far;
+  out.restarts = so_far.restarts;
+  out.steps_lost =
+      so_far.steps_lost + std::max<std::int64_t>(0, so_far.furthest_step - first_step_);
   out.samples_per_s = train_s_ > 0 ? static_cast<double>(train_samples_) / train_s_ : 0.0;
   out.train = last_train_;
   out.eval = last_eval_;
@@ -399,8 +395,6 @@ void TrainLoop::write_manifest(const std::vector<std::string>& hosts) {
   manifest.set("mpi", comm_->name() == "mpi" ? comm::mpi_library_version() : std::string("none"));
   manifest.set("config_fingerprint", config_fingerprint(job_->config_));
   manifest.set("data_fingerprint", cat(job_->train_data_->fingerprint()));
-  const std::string init = job_->init_ ? job_->init_->hash : began_with(paths_.manifest);
-  if (!init.empty()) manifest.set("init_weights_hash", init);
   write_atomically(job_->around_.fs, paths_.manifest, manifest.text(2) + "\n");
 }
 
@@ -424,7 +418,7 @@ void TrainLoop::write_summary(const RunSummary& summary) {
   json.set("eval", eval);
   json.set("weights_hash", summary.weights_hash);
   if (summary.bad_samples) json.set("bad_samples", *summary.bad_samples);
-  json.set("restarts", std::int64_t{0});
+  json.set("restarts", summary.restarts);
   write_atomically(job_->around_.fs, paths_.summary, json.text(2) + "\n");
 }
 

@@ -30,7 +30,6 @@ class TrainLoop {
 
  private:
   void open_run_folder();
-  void note_initial_weights();
   void require_same_job();
   void load_or_initialize();
   [[nodiscard]] TrainerParts parts(const autodiff::Program& program);
@@ -51,10 +50,10 @@ class TrainLoop {
   void plan_rollback(const TroubleReport& report);
   [[nodiscard]] std::optional<checkpoint::Checkpoint> load_before(std::int64_t steps_done);
   /// To the newest state at or before the bad step, which is skipped from then on. Collective.
-  void require_initial_weights();
   void roll_back(std::unique_ptr<Trainer>& trainer);
   /// Evaluates where a plateau waits for it.
   void make_up_evaluation(Trainer& trainer);
+  [[nodiscard]] double effective_time() const;
   void tell_bad_samples();
   /// Different ones that the ranks have seen. Collective.
   [[nodiscard]] std::int64_t count_bad_samples();
@@ -86,6 +85,7 @@ class TrainLoop {
   std::optional<ddp::Balancer> balancer_;
 
   std::int64_t step_ = 0;                      // steps done
+  std::int64_t first_step_ = 0;                // those done when this process began
   std::optional<std::int64_t> rollback_from_;  // the bad step: steps done before it
   std::int64_t last_skip_ = -1, skipped_in_a_row_ = 0;
   data::BadSamples bad_train_, bad_eval_;  // seen by this rank

@@ -56,6 +56,23 @@ TEST(RankEnv, ReadsWhatDlrunTellsItsRanks) {
   EXPECT_FALSE(read({{"PATH", "/bin"}}).supervision.has_value());
 }
 
+TEST(RankEnv, ReadsWhatBecameOfEarlierGenerations) {
+  const std::string token(64, 'a');
+  const SoFar got = read({{"DLRUN_CONTROL", "127.0.0.1:4711"},
+                          {"DLRUN_TOKEN", token.c_str()},
+                          {"DLRUN_RESTARTS", "3"},
+                          {"DLRUN_STEPS_LOST", "17"},
+                          {"DLRUN_FURTHEST_STEP", "812"},
+                          {"DLRUN_ELAPSED_MS", "61000"},
+                          {"DLRUN_STEPPING_MS", "60500"}})
+                        .supervision->so_far;
+  EXPECT_EQ(got.restarts, 3);
+  EXPECT_EQ(got.steps_lost, 17);
+  EXPECT_EQ(got.furthest_step, 812);
+  EXPECT_DOUBLE_EQ(got.elapsed_s, 61);
+  EXPECT_DOUBLE_EQ(got.stepping_s, 60.5);
+}
+
 TEST(RankEnv, RefusesATokenThatIsNone) {
   for (const char* token : {"", "abc", "secret"}) {
     try {

@@ -1,0 +1,530 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "launcher/supervise/job.h"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <chrono>
+#include <cmath>
+#include <csignal>
+#include <deque>
+#include <optional>
+#include <utility>
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/signal_set.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <unistd.h>
+
+#include "base/generation.h"
+#include "base/text.h"
+#include "launcher/control/server.h"
+#include "launcher/supervise/children.h"
+#include "launcher/supervise/findings.h"
+#include "launcher/supervise/host_list.h"
+#include "launcher/supervise/oom_watch.h"
+#include "launcher/supervise/rank_table.h"
+#include "launcher/supervise/supervisor.h"
+#include "launcher/supervise/sweep.h"
+
+namespace dlt::supervise {
+namespace asio = boost::asio;
+namespace {
+
+using Failure = boost::system::error_code;
+
+constexpr double kPrepare_s = 20;  // for hosts to get ready
+constexpr double kSweep_s = 10;    // for hosts to get rid of a generation
+constexpr double kKill_s = 5;      // for this host's processes to end
+constexpr double kLook_s = 3;      // for an answer from another host after a fault
+constexpr double kStacks_s = 0.5;  // for ranks to write their stacks
+constexpr double kLock_s = 2;      // for another dlrun to go
+constexpr double kGrace_s = 120;   // before the end of an allocation
+constexpr std::size_t kLastLines = 20;
+
+void print(std::string_view text) {
+  while (!text.empty()) {
+    const ssize_t written = ::write(STDERR_FILENO, text.data(), text.size());
+    if (written <= 0) return;  // nobody reads: that must not end a job
+    text.remove_prefix(static_cast<std::size_t>(written));
+  }
+}
+
+std::chrono::microseconds duration(double seconds) {
+  const double most = 1e9;
+  return std::chrono::microseconds(static_cast<std::int64_t>(std::clamp(seconds, 0.0, most) * 1e6) +
+                                   1);
+}
+
+/// The last lines of a text that comes in pieces.
+class LastLines {
+ public:
+  void add(std::string_view text) {
+    for (const char c : text) {
+      if (c == '\n') {
+        lines_.push_back(printable(line_, 240));
+        line_.clear();
+        if (lines_.size() > kLastLines) lines_.pop_front();
+      } else if (line_.size() < 4096) {
+        line_ += c;
+      }
+    }
+  }
+  [[nodiscard]] std::vector<std::string> get() const { return {lines_.begin(), lines_.end()}; }
+
+ private:
+  std::deque<std::string> lines_;
+  std::string line_;
+};
+
+SupervisorOptions supervisor_options(const JobSetup& setup) {
+  return {.fault = setup.config.fault,
+          .ranks = static_cast<std::int32_t>(setup.ranks),
+          .hosts = setup.hosts,
+          .first_generation = read_generation(setup.config.run_dir) + 1};
+}
+
+class Job {
+ public:
+  Job(const JobSetup& setup, Fs& fs, const Clock& clock)
+      : setup_(setup),
+        fs_(fs),
+        clock_(clock),
+        children_(context_),
+        signals_(context_, SIGTERM, SIGINT, SIGUSR1),
+        tick_(context_),
+        stacks_(context_),
+        time_limit_(context_),
+        kill_timer_(context_),
+        token_(launcher::make_token()),
+        server_(context_,
+                {.host = control_host(setup),
+                 .port = setup.config.fault.control_port,
+                 .token = token_,
+                 .max_ranks = static_cast<std::int32_t>(setup.ranks)},
+                clock, server_events()),
+        ranks_(context_, setup.reach,
+               [this](const ProcessGone& gone) { look_for_oom(), feed(gone); }),
+        fresh_(read_generation(setup.config.run_dir) == 0 || setup.options.overwrite ||
+               setup.options.resume != "auto"),
+        supervisor_(supervisor_options(setup)) {}
+
+  Exit run() {
+    ::signal(SIGPIPE, SIG_IGN);
+    adopt_orphans();
+    wait_for_signal();
+    limit_time();
+    perform(supervisor_.start(clock_.monotonic_s()));
+    try {
+      context_.run();
+    } catch (...) {
+      (void)kill_descendants({}, kKill_s);
+      throw;
+    }
+    (void)kill_descendants({}, kKill_s);
+    remove_all();
+    requeue();
+    return exit_;
+  }
+
+ private:
+  launcher::ServerEvents server_events() {
+    return {
+        .message = [this](std::int32_t rank, std::int64_t generation,
+                          const launcher::FromRank& message) { heard(rank, generation, message); },
+        .disconnected =
+            [this](std::int32_t rank, std::int64_t generation) {
+              if (generation == launch_.generation) ranks_.disconnected(rank);
+              look_for_oom();
+              feed(Disconnected{.rank = rank, .generation = generation});
+            },
+        .refused = [](const std::string& text) { print(cat("dlrun: ", text, "\n")); }};
+  }
+
+  void heard(std::int32_t rank, std::int64_t generation, const launcher::FromRank& message) {
+    if (generation == launch_.generation) {
+      if (const auto* hello = std::get_if<launcher::Hello>(&message)) {
+        if (ranks_.connected(*hello)) oom_.add(rank, static_cast<pid_t>(hello->pid));
+      } else if (const auto* beat = std::get_if<launcher::Beat>(&message)) {
+        progressed_ = progressed_ || beat->mark.phase != observe::Phase::start;
+      } else if (std::holds_alternative<launcher::Saved>(message)) {
+        progressed_ = saved_ = true;
+      }
+    }
+    feed(Heard{.rank = rank, .generation = generation, .message = message});
+  }
+
+  void look_for_oom() {
+    for (const std::int32_t rank : oom_.look()) {
+      feed(OutOfMemory{.host = setup_.own_host, .rank = rank});
+    }
+  }
+
+  void wait_for_signal() {
+    signals_.async_wait([this](const Failure& failure, int number) {
+      if (failure) return;
+      if (number == SIGUSR1) requeue_wanted_ = true;
+      feed(StopAsked{.signal = number});
+      wait_for_signal();
+    });
+  }
+
+  void limit_time() {
+    if (!setup_.time_left_s) return;
+    const double left = *setup_.time_left_s;
+    const double grace = std::min(kGrace_s, left / 4);
+    time_limit_.expires_after(duration(left - grace));
+    time_limit_.async_wait([this, grace](const Failure& failure) {
+      if (failure) return;
+      requeue_wanted_ = true;
+      feed(StopAsked{.reason = launcher::Stop::Reason::time_limit, .grace_s = grace});
+    });
+  }
+
+  /// Tells the supervisor, when all that runs now is through.
+  void feed(Event event) {
+    asio::post(context_, [this, event = std::move(event)] {
+      if (!ended_) perform(supervisor_.handle(clock_.monotonic_s(), event));
+    });
+  }
+
+  void perform(const std::vector<Action>& actions) {
+    for (const Action& action : actions) {
+      std::visit([this](const auto& what) { act(what); }, action);
+    }
+    if (ended_) return context_.stop();
+    const double next_s = supervisor_.next_deadline_s() - clock_.monotonic_s();
+    tick_.expires_after(duration(next_s));
+    tick_.async_wait([this](const Failure& failure) {
+      if (failure || ended_) return;
+      look_for_oom();
+      perform(supervisor_.handle(clock_.monotonic_s(), Tick{}));
+    });
+  }
+
+  void act(const Report& report) { print(report.text); }
+
+  void act(const LogEvent& event) {
+    observe::EventLog log(setup_.config.run_dir + "/events.jsonl", clock_, launch_.generation);
+    log.write(event.name, event.fields);
+  }
+
+  void act(const End& end) {
+    exit_ = end.exit;
+    ended_ = true;
+  }
+
+  void act(const Launch& launch) {
+    launch_ = launch;
+    std::erase_if(launch_.hosts, [](const HostSlots& host) { return host.slots == 0; });
+    killed_ = false;
+    starter_pid_ = 0;
+    last_lines_ = {};
+    ranks_.clear();
+    oom_.forget_ranks();
+    write_generation(fs_, setup_.config.run_dir, launch_.generation);
+    server_.set_generation(launch_.generation);
+    std::vector<Words> commands;
+    for (const HostSlots& host : launch_.hosts) {
+      commands.push_back(
+          on_host(setup_.reach, host.name,
+                  prepare_script({.memory_dir = setup_.memory_dir,
+                                  .generation = launch_.generation,
+                                  .wipe = fresh_ && !progressed_,
+                                  .mpich = setup_.starter.kind == StarterKind::hydra})));
+    }
+    children_.run(commands, kPrepare_s,
+                  [this, generation = launch_.generation](const auto& results) {
+                    if (generation == launch_.generation && !killed_) prepared(results);
+                  });
+  }
+
+  /// Reads what hosts said about themselves, then starts the ranks.
+  void prepared(const std::vector<CommandResult>& results) {
+    std::vector<HostCores> cores;
+    for (std::size_t i = 0; i < results.size(); ++i) {
+      const HostSlots& host = launch_.hosts[i];
+      const bool own = is_own(setup_.reach, host.name);
+      if (!results[i].timed_out && results[i].end.exit_code == static_cast<int>(Exit::denied)) {
+        throw Error(Exit::denied,
+                    cat(setup_.memory_dir, " on ", host.name,
+                        ": expected a folder of this user's own, got somebody else's"),
+                    "ask its owner to remove it");
+      }
+      if (!results[i].good()) return not_started(unprepared(host.name, results[i]));
+      int count = usable_cores();
+      if (!own) std::from_chars(results[i].out.data(), &results[i].out.back(), count);
+      cores.push_back({.ranks = host.slots, .cores = std::max(count, 1)});
+    }
+    start_ranks(cores);
+  }
+
+  [[nodiscard]] std::string unprepared(const std::string& host, const CommandResult& result) const {
+    const std::string how = result.timed_out  ? cat("no answer in ", kPrepare_s, " s")
+                            : !result.started ? result.out
+                                              : cat("exit code ", result.end.exit_code);
+    return is_own(setup_.reach, host)
+               ? cat("dlrun: ", setup_.memory_dir, " cannot be made ready: ", how)
+               : cat("dlrun: host ", host, " cannot be reached: ", how,
+                     "; try: ", trial_text(setup_.reach, host));
+  }
+
+  void not_started(const std::string& why) {
+    feed(JobEnded{.generation = launch_.generation,
+                  .exit_code = static_cast<int>(Exit::unavailable),
+                  .last_lines = {why}});
+  }
+
+  void start_ranks(const std::vector<HostCores>& cores) {
+    const bool bind = setup_.options.bind == "auto";
+    const StartPlan plan{
+        .starter = setup_.starter,
+        .hosts = launch_.hosts,
+        .named_hosts = setup_.named_hosts,
+        .slurm = setup_.slurm.has_value(),
+        .cores_per_rank = bind ? cores_to_bind(cores, setup_.config.threads) : 0,
+        .oversubscribed =
+            std::any_of(cores.begin(), cores.end(),
+                        [](const HostCores& host) { return host.ranks > host.cores; }),
+        .rsh = setup_.lookup("HYDRA_LAUNCHER_EXEC") != nullptr ? "" : join(setup_.reach.rsh, " "),
+        .scratch_dir = scratch_dir_of(setup_.memory_dir, launch_.generation),
+        .program = rank_words()};
+    const EnvChanges told = told_to_ranks();
+    std::vector<std::string> names;
+    for (const auto& [name, value] : told) names.push_back(name);
+    CommandLine line = command_line(plan, setup_.lookup, names);
+    line.env.insert(line.env.end(), told.begin(), told.end());
+    const std::string map = map_text(plan);
+    if (map != map_ && !setup_.options.quiet) {
+      print(cat("dlrun: ", counted(launch_.ranks, "rank", "ranks"), ", started by ",
+                plan.starter.path, "\n", map));
+    }
+    map_ = map;
+    try {
+      starter_pid_ = children_.start(
+          {.words = line.words, .env = line.env},
+          [this](std::string_view text) {
+            last_lines_.add(text);
+            print(text);
+          },
+          [this, generation = launch_.generation](ProcessEnd end) { ended(generation, end); });
+    } catch (const Error& error) {
+      return not_started(error.what());
+    }
+    feed(Launched{.generation = launch_.generation, .pid = starter_pid_});
+  }
+
+  [[nodiscard]] EnvChanges told_to_ranks() const {
+    const Status status = supervisor_.status();
+    const auto ms = [](double seconds) { return cat(std::llround(seconds * 1e3)); };
+    return {{"DLRUN_CONTROL", server_.address()},
+            {"DLRUN_TOKEN", token_},
+            {"DLRUN_GENERATION", cat(launch_.generation)},
+            {"DLRUN_MEMORY", setup_.memory_dir},
+            {"DLRUN_SKIP_STEPS", skip_text()},
+            {"DLRUN_RESTARTS", cat(status.restarts)},
+            {"DLRUN_STEPS_LOST", cat(status.steps_lost)},
+            {"DLRUN_FURTHEST_STEP", cat(status.step)},
+            {"DLRUN_ELAPSED_MS", ms(status.elapsed_s)},
+            {"DLRUN_STEPPING_MS", ms(status.stepping_s)}};
+  }
+
+  void ended(std::int64_t generation, ProcessEnd end) {
+    if (generation == launch_.generation) starter_pid_ = 0;
+    look_for_oom();
+    feed(JobEnded{.generation = generation,
+                  .exit_code = end.exit_code,
+                  .signal = end.signal,
+                  .last_lines = generation == launch_.generation ? last_lines_.get()
+                                                                 : std::vector<std::string>()});
+  }
+
+  [[nodiscard]] Words rank_words() const {
+    const LaunchOptions& options = setup_.options;
+    Words out{setup_.dltrain, options.config};
+    for (const std::string& text : options.overrides) out.insert(out.end(), {"--set", text});
+    // A later generation goes on with this run. Where the first got no further than its start, what
+    // an earlier run left is still there.
+    const bool from_path = options.resume != "auto" && options.resume != "never";
+    if (from_path ? !saved_ : !progressed_) {
+      if (options.resume != "auto") out.insert(out.end(), {"--resume", options.resume});
+      if (options.overwrite) out.emplace_back("--overwrite");
+    }
+    if (options.quiet) out.emplace_back("--quiet");
+    return out;
+  }
+
+  [[nodiscard]] std::string skip_text() const {
+    std::vector<std::string> steps;
+    for (const std::int64_t step : launch_.skip_steps) steps.push_back(cat(step));
+    return join(steps, ",");
+  }
+
+  void act(const KillJob& kill_job) {
+    killed_ = true;
+    kill_here(kill_job.generation, clock_.monotonic_s() + kKill_s);
+  }
+
+  /// Kills again until nothing is left on this host, without standing still, then sweeps all hosts.
+  void kill_here(std::int64_t generation, double deadline_s) {
+    const std::vector<pid_t> left =
+        kill_descendants({.alive = children_.commands(), .collected = children_.programs()}, 0);
+    if (left.empty() || clock_.monotonic_s() >= deadline_s) return sweep(generation);
+    kill_timer_.expires_after(duration(0.005));
+    kill_timer_.async_wait([this, generation, deadline_s](const Failure& failure) {
+      if (!failure) kill_here(generation, deadline_s);
+    });
+  }
+
+  void sweep(std::int64_t generation) {
+    const std::string script =
+        sweep_script(setup_.memory_dir, setup_.starter.kind == StarterKind::hydra);
+    std::vector<Words> commands;
+    for (const HostSlots& host : launch_.hosts)
+      commands.push_back(on_host(setup_.reach, host.name, script));
+    children_.run(commands, kSweep_s,
+                  [this, generation, hosts = launch_.hosts](const auto& results) {
+                    Swept swept{.generation = generation, .unreachable = {}};
+                    for (std::size_t i = 0; i < results.size(); ++i) {
+                      if (!results[i].good()) swept.unreachable.push_back(hosts[i].name);
+                    }
+                    feed(swept);
+                  });
+  }
+
+  void act(const SendStop& send_stop) {
+    if (send_stop.rank >= 0) {
+      server_.send(send_stop.rank, send_stop.stop);
+    } else {
+      server_.send_all(send_stop.stop);
+    }
+    // Those that cannot be told over the channel: mpirun hands the signal on to all ranks.
+    const bool all_hear = send_stop.rank >= 0 ? server_.connected(send_stop.rank)
+                                              : ranks_.num_connected() == launch_.ranks;
+    if (!all_hear && starter_pid_ > 0) kill(starter_pid_, SIGUSR1);
+  }
+
+  void act(const CollectStacks& collect) {
+    for (const auto& [host, pids] : ranks_.pids_by_host()) {
+      std::string script;
+      for (const auto& [rank, pid] : pids) {
+        if (is_own(setup_.reach, host)) {
+          kill(static_cast<pid_t>(pid), SIGUSR2);
+        } else {
+          script += cat("kill -USR2 ", pid, "\n");
+        }
+      }
+      if (!script.empty())
+        children_.run({on_host(setup_.reach, host, script)}, kLook_s, [](const auto&) {});
+    }
+    stacks_.expires_after(duration(kStacks_s));
+    stacks_.async_wait([this, generation = collect.generation](const Failure& failure) {
+      if (!failure) feed(StacksCollected{.generation = generation});
+    });
+  }
+
+  void act(const CheckHosts& check) {
+    std::vector<Words> commands;
+    for (const std::string& host : check.hosts)
+      commands.push_back(on_host(setup_.reach, host, "true"));
+    children_.run(commands, kLook_s, [this, hosts = check.hosts](const auto& results) {
+      HostsChecked out;
+      for (std::size_t i = 0; i < results.size(); ++i) {
+        if (results[i].good()) out.up.push_back(hosts[i]);
+      }
+      feed(out);
+    });
+  }
+
+  void act(const ReadRings& read) {
+    RingsRead found{.generation = read.generation, .ranks = {}};
+    std::vector<Words> commands;
+    for (const auto& [host, pids] : ranks_.pids_by_host()) {
+      if (!is_own(setup_.reach, host)) {
+        commands.push_back(on_host(setup_.reach, host, findings_script(setup_.memory_dir, pids)));
+        continue;
+      }
+      for (const auto& [rank, pid] : pids) {
+        found.ranks.push_back(find_here(setup_.memory_dir, rank, static_cast<pid_t>(pid), clock_));
+      }
+    }
+    children_.run(commands, kLook_s, [this, found](const auto& results) mutable {
+      for (const CommandResult& result : results) {
+        for (RankFinding& one : parse_findings(result.out, setup_.memory_dir))
+          found.ranks.push_back(std::move(one));
+      }
+      for (RankFinding& one : found.ranks)
+        one.log_lines = last_log_lines(setup_.config.run_dir, one.rank);
+      feed(found);
+    });
+  }
+
+  /// The run ended well or was given up: nothing of it stays in memory on any host.
+  void remove_all() {
+    std::vector<Words> commands;
+    for (const HostSlots& host : setup_.hosts)
+      commands.push_back(on_host(setup_.reach, host.name, remove_script(setup_.memory_dir)));
+    (void)run_commands(commands, kSweep_s);
+  }
+
+  void requeue() {
+    if (!setup_.options.requeue || !setup_.slurm || !requeue_wanted_ || exit_ != Exit::preempted)
+      return;
+    const CommandResult result = run_command({"scontrol", "requeue", *setup_.slurm}, kSweep_s);
+    if (!result.good())
+      print(cat("dlrun: scontrol requeue ", *setup_.slurm, " failed: submit the job again\n"));
+  }
+
+  const JobSetup& setup_;
+  Fs& fs_;
+  const Clock& clock_;
+  asio::io_context context_;
+  Children children_;
+  asio::signal_set signals_;
+  asio::steady_timer tick_, stacks_, time_limit_, kill_timer_;
+  const std::string token_;
+  launcher::ControlServer server_;
+  RankTable ranks_;
+  OomWatch oom_;
+  const bool fresh_;  // what an earlier run left is of no use
+  Supervisor supervisor_;
+
+  Launch launch_;  // the newest
+  bool killed_ = false;
+  pid_t starter_pid_ = 0;  // 0: it does not run
+  LastLines last_lines_;
+  std::string map_;  // as it was printed
+  bool progressed_ = false, saved_ = false;
+  bool requeue_wanted_ = false;
+  bool ended_ = false;
+  Exit exit_ = Exit::internal;
+};
+
+/// Removes a run's folder that dlrun made and in which no rank wrote anything.
+void remove_if_unused(const std::string& run_dir) {
+  for (const std::string& name : list_directory(run_dir)) {
+    if (name != "generation" && name != "dlrun.lock") return;
+  }
+  for (const char* name : {"/generation", "/dlrun.lock"}) ::unlink((run_dir + name).c_str());
+  ::rmdir(run_dir.c_str());
+}
+
+}  // namespace
+
+Exit run_job(const JobSetup& setup, Fs& fs, const Clock& clock) {
+  const std::string& dir = setup.config.run_dir;
+  const bool made = !exists(dir);
+  fs.create_directories(dir);
+  try {
+    const RunLock lock(dir, kLock_s, "dlrun.lock");
+    const Exit out = Job(setup, fs, clock).run();
+    if (made) remove_if_unused(dir);
+    return out;
+  } catch (...) {
+    if (made) remove_if_unused(dir);
+    throw;
+  }
+}
+
+}  // namespace dlt::supervise
