@@ -16,14 +16,16 @@ set(may_checkpoint tensor base)
 set(may_backend tensor base)
 set(may_data config tensor base)
 set(may_ops autodiff tensor base)
+set(may_weights data checkpoint tensor base)
+set(may_onnx autodiff tensor base)
 set(may_import data config tensor base)
 set(may_nn ops autodiff config tensor base)
 set(may_optim ops autodiff config tensor base)
 set(may_ddp autodiff comm tensor observe base)
-set(may_train nn optim ddp data checkpoint observe ops autodiff comm config tensor base)
+set(may_train nn optim ddp weights data checkpoint observe ops autodiff comm config tensor base)
 set(may_dltrain train nn optim ddp import data checkpoint observe ops autodiff comm config tensor
   base)
-set(may_launcher train nn optim ddp import data checkpoint observe ops autodiff comm config tensor
+set(may_launcher train nn optim ddp import weights onnx data checkpoint observe ops autodiff comm config tensor
   base)
 
 # Folders of launcher of which dlrun is made: a supervisor links no MPI and no CUDA.
@@ -40,7 +42,7 @@ set(foreign_rules
   "^(cuda|cublas|cudnn)"       "^src/backend/cuda/.*\\.(cpp|cu)$"
   "^CLI/"                      "^launcher/.*\\.cpp$"
   "^boost/"                    "^launcher/.*\\.cpp$"
-  "^zlib\\.h$"                 "^src/import/.*\\.cpp$"
+  "^zlib\\.h$"                 "^src/(import|weights)/.*\\.cpp$"
   "^openssl/"                  "^src/base/.*\\.cpp$"
   "^xxhash\\.h$"               "^src/base/.*\\.cpp$"
   "^(nlohmann|spdlog|fmt)/"    "\\.(cpp|cu)$"

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <ostream>
 
+#include "base/text.h"
 #include "launcher/commands.h"
 #include "launcher/connect.h"
 #include "launcher/signals.h"
@@ -25,6 +26,15 @@ class Train final : public Command {
         "--resume", resume_,
         "auto (default): go on if run.dir holds checkpoints; never: start anew; or the path "
         "of a checkpoint or run to start from");
+    options.text("--init-from", init_from_,
+                 "Begin with the weights of a checkpoint, run, .safetensors, .npz or .h5 file, by "
+                 "name (train.init.from)");
+    options.repeated("--init-map", init_map_,
+                     "OLD=NEW: what a name of that file is called here; may be repeated "
+                     "(train.init.rename)");
+    options.flag("--init-partial", init_partial_,
+                 "Parameters that the file lacks, or has in another shape, start anew "
+                 "(train.init.partial)");
     options.flag("--overwrite", options_.resume.overwrite,
                  "Start anew and remove what run.dir holds of an earlier run");
   }
@@ -39,6 +49,7 @@ class Train final : public Command {
     options_.progress = context.quiet                   ? observe::ProgressStyle::quiet
                         : observe::stderr_is_terminal() ? observe::ProgressStyle::terminal
                                                         : observe::ProgressStyle::plain;
+    override_init();
     RealSurroundings real;
     train::TrainJob job(real.get(context.ranks), options_);
     if (job.finished()) {
@@ -55,8 +66,28 @@ class Train final : public Command {
   }
 
  private:
+  /// The options are the keys, so that a run's config tells where it came from.
+  void override_init() {
+    const auto quoted = [](const std::string& text) {
+      std::string out = "'";
+      for (const char c : text) out += c == '\'' ? "''" : std::string(1, c);
+      return out + "'";
+    };
+    if (!init_from_.empty()) {
+      options_.overrides.push_back("train.init.from=" + quoted(init_from_));
+    }
+    if (!init_map_.empty()) {
+      std::vector<std::string> words;
+      for (const std::string& word : init_map_) words.push_back(quoted(word));
+      options_.overrides.push_back(cat("train.init.rename=[", join(words), "]"));
+    }
+    if (init_partial_) options_.overrides.emplace_back("train.init.partial=true");
+  }
+
   train::TrainOptions options_;
-  std::string resume_ = "auto";
+  std::string resume_ = "auto", init_from_;
+  std::vector<std::string> init_map_;
+  bool init_partial_ = false;
 };
 
 }  // namespace

@@ -178,6 +178,21 @@ void Hdf5Writer::write(const ColumnOptions& options, const void* rows) {
   write_rows(add(options), 0, options.num_rows, rows);
 }
 
+void Hdf5Writer::attribute(const std::string& name, const std::string& text) {
+  const h5::Lock lock;
+  const h5::Handle type(H5Tcopy(H5T_C_S1), H5Tclose);
+  H5Tset_size(type.id(), H5T_VARIABLE);
+  H5Tset_cset(type.id(), H5T_CSET_UTF8);
+  const h5::Handle space(H5Screate(H5S_SCALAR), H5Sclose);
+  const h5::Handle attribute(
+      H5Acreate2(impl_->file.id(), name.c_str(), type.id(), space.id(), H5P_DEFAULT, H5P_DEFAULT),
+      H5Aclose);
+  const char* const words = text.c_str();
+  if (!attribute.valid() || H5Awrite(attribute.id(), type.id(), &words) < 0) {
+    impl_->fail(cat("attribute '", printable(name), "' cannot be written"));
+  }
+}
+
 void Hdf5Writer::commit() {
   {
     const h5::Lock lock;

@@ -35,6 +35,8 @@ class Hdf5Writer {
   void write_rows(int column, std::int64_t first, std::int64_t count, const void* rows);
   /// add() and all rows at once.
   void write(const ColumnOptions& options, const void* rows);
+  /// A text that belongs to the whole file: an attribute of "/".
+  void attribute(const std::string& name, const std::string& text);
   /// Syncs the file and the folder, then renames. The writer is of no use afterwards.
   void commit();
 

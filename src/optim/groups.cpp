@@ -9,20 +9,21 @@
 namespace dlt::optim {
 namespace {
 
-std::vector<ParamGroup::Pattern> read_patterns(config::MapReader& group) {
+std::vector<ParamGroup::Pattern> read_patterns(config::MapReader& map, const std::string& key) {
   const char* wanted = "a pattern of parameter names or a list of them";
-  const char* hint = "as in match: \"*.bias\"; '*' is any text, '?' any one character";
+  const std::string hint =
+      cat("as in ", key, ": \"*.bias\"; '*' is any text, '?' any one character");
   std::vector<ParamGroup::Pattern> patterns;
   const auto add = [&](const config::Node& node) {
     if (node.kind == config::Kind::scalar && !node.scalar.empty()) {
       patterns.push_back({.text = node.scalar, .mark = node.mark});
     } else {
-      group.diagnostics().error(node.mark, group.path() + ".match", cat("expected ", wanted), hint);
+      map.diagnostics().error(node.mark, cat(map.path(), ".", key), cat("expected ", wanted), hint);
     }
   };
-  const config::Node* match = group.child("match");
+  const config::Node* match = map.child(key);
   if (match == nullptr) {
-    group.error("match", cat("expected ", wanted, ", got nothing"), hint);
+    map.error(key, cat("expected ", wanted, ", got nothing"), hint);
   } else if (match->kind == config::Kind::sequence && !match->items.empty()) {
     for (const config::Node& item : match->items) add(item);
   } else {
@@ -33,8 +34,8 @@ std::vector<ParamGroup::Pattern> read_patterns(config::MapReader& group) {
 
 ParamGroup read_group(config::MapReader group, bool adapts) {
   ParamGroup out;
-  out.path = group.path();
-  out.patterns = read_patterns(group);
+  out.key = group.path() + ".match";
+  out.patterns = read_patterns(group, "match");
   GroupSettings& s = out.settings;
   s.freeze = group.boolean("freeze", false);
   s.learning_rate_factor = group.number("learning_rate_factor", {.min = 0}, 1.0);
@@ -101,6 +102,23 @@ std::vector<ParamGroup> read_groups(config::MapReader& optimizer, bool adapts) {
   return groups;
 }
 
+std::optional<ParamGroup> read_freeze(config::MapReader& train) {
+  if (!train.has("freeze")) {
+    (void)train.child("freeze");  // legal, though absent
+    return std::nullopt;
+  }
+  ParamGroup out;
+  out.key = train.path() + ".freeze";
+  out.patterns = read_patterns(train, "freeze");
+  out.settings.freeze = true;
+  return out;
+}
+
+bool is_frozen(const std::vector<ParamGroup>& groups, const std::string& param) {
+  const ParamGroup* group = group_of(groups, param);
+  return group != nullptr && group->settings.freeze;
+}
+
 void check_groups(const std::vector<ParamGroup>& groups, const std::vector<std::string>& params,
                   config::Diagnostics& diagnostics) {
   constexpr std::size_t kNamed = 12;
@@ -120,11 +138,11 @@ void check_groups(const std::vector<ParamGroup>& groups, const std::vector<std::
         const std::string near = nearest(pattern.text, params);
         const std::string names =
             cat("parameters: ", join(some), params.size() > kNamed ? ", ..." : "");
-        diagnostics.error(pattern.mark, group.path + ".match",
+        diagnostics.error(pattern.mark, group.key,
                           cat("expected a pattern that matches a parameter, got ", quoted),
                           near.empty() ? names : cat("did you mean '", near, "'?  ", names));
       } else if (!any_here) {
-        diagnostics.error(pattern.mark, group.path + ".match",
+        diagnostics.error(pattern.mark, group.key,
                           cat("expected a parameter of no earlier group, got ", quoted),
                           "the first group that matches counts: put the narrower pattern first");
       }

@@ -30,7 +30,7 @@ struct ParamGroup {
     config::Mark mark;
   };
   std::vector<Pattern> patterns;
-  std::string path;  // "optimizer.groups.0", for messages
+  std::string key;  // "optimizer.groups.0.match", for messages
   GroupSettings settings;
 };
 
@@ -38,6 +38,13 @@ struct ParamGroup {
 
 /// Reads the key `groups` of `optimizer:`. adapts: the key adapt is legal.
 [[nodiscard]] std::vector<ParamGroup> read_groups(config::MapReader& optimizer, bool adapts);
+
+/// Reads the key `freeze` of `train:`, patterns of parameters that stay as they are, as a group to
+/// stand before the optimiser's own; none if it is not there.
+[[nodiscard]] std::optional<ParamGroup> read_freeze(config::MapReader& train);
+
+/// Whether the first group that matches freezes the parameter.
+[[nodiscard]] bool is_frozen(const std::vector<ParamGroup>& groups, const std::string& param);
 
 /// Records a pattern that matches no parameter, or only parameters of earlier groups.
 void check_groups(const std::vector<ParamGroup>& groups, const std::vector<std::string>& params,

@@ -169,6 +169,25 @@ std::optional<checkpoint::Checkpoint> TrainLoop::load_before(std::int64_t steps_
   return found;
 }
 
+/// A run that went on from a checkpoint has not read what it once began with. Collective.
+void TrainLoop::require_initial_weights() {
+  const RunConfig& config = job_->config_;
+  std::optional<Error> failure;
+  try {
+    if (config.init && !job_->init_) {
+      job_->init_ = load_initial_weights(*config.init, *config.model);
+      const std::string before = began_with(paths_.manifest);
+      if (!before.empty() && before != job_->init_->hash) {
+        throw Error(Exit::data, cat(printable(config.init->from, 200),
+                                    ": expected the weights that the run began with, got others"));
+      }
+    }
+  } catch (const Error& error) {
+    failure = error;
+  }
+  ddp::agree_on_failure(*comm_, job_->around_.host, failure);
+}
+
 void TrainLoop::roll_back(std::unique_ptr<Trainer>& trainer) {
   const std::int64_t bad = *rollback_from_;
   rollback_from_.reset();
@@ -176,11 +195,14 @@ void TrainLoop::roll_back(std::unique_ptr<Trainer>& trainer) {
   trainer.reset();
   NumericsState before = state_->numerics();
   std::optional<checkpoint::Checkpoint> checkpoint = load_before(bad);
+  if (!checkpoint) require_initial_weights();
   state_->reset(job_->config_.model->params(), job_->config_.seed);
   step_ = 0;
   if (checkpoint) {
     state_->load(*checkpoint);
     step_ = checkpoint->step;
+  } else if (job_->init_) {
+    apply(*job_->init_, state_->layout(), state_->params());
   }
   NumericsState& numerics = state_->numerics();
   numerics.rollbacks = before.rollbacks + 1;

@@ -58,7 +58,9 @@ std::string cost_table(const Estimate& e) {
   const auto row = [&](const std::string& name, const std::string& text) {
     out << std::left << std::setw(20) << name << text << "\n";
   };
-  row("parameters", grouped(e.params));
+  row("parameters", e.frozen > 0
+                        ? cat(grouped(e.params), ", ", grouped(e.frozen), " of them frozen")
+                        : grouped(e.params));
   row("steps", cat(grouped(e.steps), ", ", grouped(e.steps_per_epoch), " an epoch"));
   row("division",
       cat(counted(e.ranks, "rank", "ranks"), " x ", counted(e.threads, "thread", "threads"), ", ",
@@ -111,6 +113,12 @@ std::string run_check(const Surroundings& around, const CheckOptions& options) {
   e.leaves = division.num_leaves;
   e.leaf_capacity = division.leaf_capacity;
   e.params = count_params(config);
+  for (const auto& spec : config.model->params()) {
+    if (spec.kind == nn::ParamKind::trainable &&
+        optim::is_frozen(config.optimizer->groups(), spec.name)) {
+      e.frozen += spec.shape.numel();
+    }
+  }
   e.steps = total_steps(config, train_data->num_rows());
   e.steps_per_epoch = steps_per_epoch(config, train_data->num_rows());
   e.flops_per_step = train->flops() * division.num_leaves;

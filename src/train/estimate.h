@@ -18,7 +18,7 @@ struct CheckOptions {
 struct Estimate {
   int ranks = 1, threads = 1, leaves = 1;
   std::int64_t leaf_capacity = 0;
-  std::int64_t params = 0;
+  std::int64_t params = 0, frozen = 0;
   std::int64_t steps = 0, steps_per_epoch = 0;
   std::int64_t flops_per_step = 0;  // over all ranks
   std::int64_t bytes_per_step = 0;  // a rank sends and receives this much

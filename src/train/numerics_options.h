@@ -19,6 +19,9 @@ struct NumericsOptions {
   double spike_zscore = 6;         // standard deviations above the mean that make a spike
   std::int64_t spike_window = 50;  // steps that mean and deviation look back on
   std::int64_t max_rollbacks = 3;
+  [[nodiscard]] bool rolls_back() const {
+    return on_nonfinite == NumericsAction::rollback || on_spike == NumericsAction::rollback;
+  }
 };
 
 [[nodiscard]] NumericsOptions read_numerics(config::MapReader numerics);

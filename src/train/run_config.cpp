@@ -122,6 +122,8 @@ void read_train(MapReader train, RunConfig& out) {
   if (train.has("clip_value"))
     out.clip_value = train.number("clip_value", {.min = 0, .min_open = true});
   out.averaging = optim::read_averaging(train);
+  out.init = read_initial_weights(train);
+  out.freeze = optim::read_freeze(train);
   out.eval_every_epochs = train.integer("eval_every_epochs", {.min = 0, .max = kMaxSteps}, 1);
   if (out.leaves && out.global_batch_size > 0 && *out.leaves > out.global_batch_size) {
     train.error("leaves",
@@ -238,6 +240,11 @@ void read_optimizer_and_schedule(MapReader& root, const tensor::Backend& backend
     std::vector<std::string> trained;
     for (const nn::ParamSpec& spec : out.model->params()) {
       if (spec.kind == nn::ParamKind::trainable) trained.push_back(spec.name);
+    }
+    if (out.freeze) {
+      std::vector<optim::ParamGroup> groups = out.optimizer->groups();
+      groups.insert(groups.begin(), *out.freeze);
+      out.optimizer->set_groups(std::move(groups));
     }
     optim::check_groups(out.optimizer->groups(), trained, diagnostics);
   }

@@ -22,6 +22,7 @@
 #include "optim/schedule.h"
 #include "tensor/backend.h"
 #include "train/data_source.h"
+#include "train/initial_weights.h"
 #include "train/metrics.h"
 #include "train/numerics_options.h"
 
@@ -57,7 +58,9 @@ struct RunConfig {
   std::optional<double> clip_norm, clip_value;
   optim::Averaging averaging;
   std::int64_t eval_every_epochs = 1;
-  std::string precision = "f32";  // of the operands of products: f32, bf16, bf16_emulated
+  std::optional<InitialWeightsOptions> init;
+  std::optional<optim::ParamGroup> freeze;  // parameters that stay as they are
+  std::string precision = "f32";            // of the operands of products: f32, bf16, bf16_emulated
 
   std::unique_ptr<optim::Optimizer> optimizer;
   optim::ScheduleConfig schedule;

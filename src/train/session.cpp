@@ -18,6 +18,9 @@ TrainJob::TrainJob(const Surroundings& surroundings, const TrainOptions& options
   resume_ = decide_resume(config_, options.resume, around_.fs);
   train_data_ = open_dataset(config_, *config_.train_data);
   if (config_.eval_data) eval_data_ = open_dataset(config_, *config_.eval_data);
+  if (config_.init && !resume_.checkpoint) {
+    init_ = load_initial_weights(*config_.init, *config_.model);
+  }
   total_steps_ = total_steps(config_, train_data_->num_rows());
   finished_ = resume_.checkpoint && resume_.checkpoint->step >= total_steps_ &&
               exists(RunPaths(config_.dir).summary) && options.resume.mode == ResumeMode::automatic;

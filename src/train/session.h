@@ -99,6 +99,7 @@ class TrainJob {
   RunConfig config_;
   std::unique_ptr<data::Dataset> train_data_, eval_data_;
   ResumeDecision resume_;
+  std::optional<InitialWeights> init_;  // of a run that begins with weights of a file
   std::int64_t total_steps_ = 0;
   bool finished_ = false;
 };

@@ -79,7 +79,7 @@ void TrainLoop::require_same_job() {
        {"data", cat(job.train_data_->fingerprint(), "/",
                     job.eval_data_ ? job.eval_data_->fingerprint() : 0)},
        {"plan", cat(train_program_->hash(), " (", division_.num_leaves, " leaves)")},
-       {"start", cat("step ", start)},
+       {"start", cat("step ", start, job.init_ ? " from " + job.init_->hash : "")},
        {"skipped steps", steps_text(job.around_.skip_steps)}});
 }
 
@@ -96,6 +96,7 @@ void TrainLoop::load_or_initialize() {
     job_->resume_.checkpoint->optimizer.clear();
   } else {
     state_->initialize(config.model->params(), config.seed);
+    if (job_->init_) apply(*job_->init_, state_->layout(), state_->params());
   }
   for (const std::int64_t step : job_->around_.skip_steps) {
     if (step >= step_) state_->numerics().skip(step);
@@ -144,6 +145,7 @@ void TrainLoop::open_run_folder() {
                  counted(division_.num_leaves, "leaf", "leaves"), " of ", division_.leaf_capacity,
                  ", ", job_->around_.backend.description(),
                  step_ > 0 ? cat(", going on from step ", step_) : std::string()));
+  if (job_->init_) note_initial_weights();
   observe::Fields start{{"step", step_},
                         {"world_size", std::int64_t{comm_->world_size()}},
                         {"threads", std::int64_t{division_.threads}},
@@ -151,6 +153,19 @@ void TrainLoop::open_run_folder() {
                         {"host", job_->around_.host}};
   if (comm_->world_size() > 1) plan_.describe(start);
   log_->event("run_start", start);
+}
+
+void TrainLoop::note_initial_weights() {
+  InitialWeights& init = *job_->init_;
+  for (const std::string& line : init.lines) log_->line(line);
+  const auto number = [](const auto& list) { return static_cast<std::int64_t>(list.size()); };
+  log_->event("init", {{"from", job_->config_.init->from},
+                       {"hash", init.hash},
+                       {"loaded", number(init.match.tensors)},
+                       {"missing", number(init.match.missing)},
+                       {"differ", number(init.match.differ)},
+                       {"unused", number(init.match.unused)}});
+  if (!job_->config_.numerics.rolls_back()) init.match.tensors.clear();
 }
 
 std::int64_t TrainLoop::end_step() const {
@@ -395,6 +410,8 @@ void TrainLoop::write_manifest(const std::vector<std::string>& hosts) {
   manifest.set("mpi", comm_->name() == "mpi" ? comm::mpi_library_version() : std::string("none"));
   manifest.set("config_fingerprint", config_fingerprint(job_->config_));
   manifest.set("data_fingerprint", cat(job_->train_data_->fingerprint()));
+  const std::string init = job_->init_ ? job_->init_->hash : began_with(paths_.manifest);
+  if (!init.empty()) manifest.set("init_weights_hash", init);
   write_atomically(job_->around_.fs, paths_.manifest, manifest.text(2) + "\n");
 }
 

@@ -30,6 +30,7 @@ class TrainLoop {
 
  private:
   void open_run_folder();
+  void note_initial_weights();
   void require_same_job();
   void load_or_initialize();
   [[nodiscard]] TrainerParts parts(const autodiff::Program& program);
@@ -50,6 +51,7 @@ class TrainLoop {
   void plan_rollback(const TroubleReport& report);
   [[nodiscard]] std::optional<checkpoint::Checkpoint> load_before(std::int64_t steps_done);
   /// To the newest state at or before the bad step, which is skipped from then on. Collective.
+  void require_initial_weights();
   void roll_back(std::unique_ptr<Trainer>& trainer);
   /// Evaluates where a plateau waits for it.
   void make_up_evaluation(Trainer& trainer);

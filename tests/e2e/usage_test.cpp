@@ -50,7 +50,7 @@ TEST(Usage, MistakesExitWith64AndAHint) {
            {"configs/quickstart.yaml --overwrit",
             "dltrain: error: unknown option '--overwrit'\n  hint: did you mean '--overwrite'?\n"},
            {"checkpoint varify x",
-            "dltrain: error: checkpoint: expected one of hash, list, verify, got 'varify'\n"
+            "dltrain: error: checkpoint: expected one of diff, hash, list, verify, got 'varify'\n"
             "  hint: did you mean 'checkpoint verify'?\n"},
            {"check configs/quickstart.yaml --ranks -1",
             "dltrain: error: --ranks: expected an integer from 1 to 1048576, got '-1'\n"

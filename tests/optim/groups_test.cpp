@@ -134,5 +134,18 @@ TEST(UpdatePlan, TheFirstGroupThatMatchesCounts) {
   EXPECT_EQ(plan.parts[3].range, 2u);
 }
 
+TEST(Freeze, IsAGroupBeforeTheOthers) {
+  config::Diagnostics diagnostics;
+  const config::Node root = config::parse("o.yaml", "freeze: ['*.bias']\n", diagnostics);
+  config::MapReader train(&root, "train", root.mark, diagnostics);
+  const auto freeze = read_freeze(train);
+  ASSERT_TRUE(freeze.has_value());
+  EXPECT_TRUE(is_frozen({*freeze}, "dense_1.bias"));
+  EXPECT_FALSE(is_frozen({*freeze}, "dense_1.weight"));
+  check_groups({*freeze}, {"dense_1.weight"}, diagnostics);
+  EXPECT_THAT(diagnostics.text(),
+              HasSubstr("o.yaml:1:10: error: train.freeze: expected a pattern that matches"));
+}
+
 }  // namespace
 }  // namespace dlt::optim

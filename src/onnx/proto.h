@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+// What of ONNX's messages a model takes, and how they are written. Field numbers are those of
+// onnx.proto3, IR version 8.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "tensor/tensor.h"
+
+namespace dlt::onnx {
+
+/// Protobuf's wire format, appended field by field.
+class ProtoWriter {
+ public:
+  void integer(int field, std::int64_t value);
+  void number(int field, float value);
+  void bytes(int field, std::string_view value);
+  /// A list of integers, packed.
+  void integers(int field, const std::vector<std::int64_t>& values);
+  [[nodiscard]] const std::string& text() const { return text_; }
+
+ private:
+  void varint(std::uint64_t value);
+  std::string text_;
+};
+
+using Attribute = std::variant<std::int64_t, float, std::string, std::vector<std::int64_t>,
+                               std::vector<std::string>>;
+using Attributes = std::vector<std::pair<std::string, Attribute>>;
+
+struct NodeDef {
+  std::string name, op;
+  std::vector<std::string> inputs, outputs;  // "" stands for an input that is left out
+  Attributes attributes;
+};
+
+/// Of an input or output; -1 is the number of samples.
+struct ValueDef {
+  std::string name;
+  DType dtype = DType::f32;
+  std::vector<std::int64_t> dims;
+};
+
+struct ModelDef {
+  std::vector<NodeDef> nodes;
+  std::vector<std::pair<std::string, tensor::Tensor>> initializers;
+  std::vector<ValueDef> inputs, outputs;
+  std::vector<std::pair<std::string, std::string>> metadata;
+  std::string name, producer_version;
+};
+
+/// The bytes of an .onnx file of operator set 17.
+/// errors  Error(Exit::config) if they are more than the 2 GiB that protobuf holds
+[[nodiscard]] std::string serialize(const ModelDef& model);
+
+}  // namespace dlt::onnx
