@@ -42,7 +42,8 @@ class List final : public Command {
                 << "  weights hash\n";
     for (const checkpoint::Summary& one : checkpoints) {
       context.out << std::setw(12) << one.step << std::setw(14) << one.num_bytes << "  "
-                  << (one.problem.empty() ? one.weights_hash : "damaged: " + one.problem) << "\n";
+                  << (one.problem.empty() ? one.weights_hash : "damaged: " + one.problem)
+                  << (one.best.empty() ? "" : "  best: " + one.best) << "\n";
     }
     return Exit::ok;
   }

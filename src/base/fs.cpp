@@ -22,6 +22,8 @@ namespace dlt {
 
 namespace {
 
+constexpr std::size_t kWritePiece_bytes = 8 << 20;
+
 std::string errno_text(int code) { return std::system_category().message(code); }
 
 /// "runs/a/x: fsync() failed: No space left on device"
@@ -68,6 +70,17 @@ void write_all(int fd, const std::string& path, std::span<const std::byte> bytes
   }
 }
 
+void write_at(int fd, const std::string& path, FileRange range) {
+  while (!range.bytes.empty()) {
+    const std::size_t part = std::min(range.bytes.size(), kWritePiece_bytes);
+    const ssize_t written =
+        uninterrupted([&] { return ::pwrite(fd, range.bytes.data(), part, range.offset); });
+    if (written < 0) fail(path, "write", errno);
+    range.bytes = range.bytes.subspan(static_cast<std::size_t>(written));
+    range.offset += written;
+  }
+}
+
 void sync(int fd, const std::string& path) {
   DLT_KILL_POINT(fs_before_sync);
   if (uninterrupted([&] { return ::fsync(fd); }) != 0) fail(path, "fsync", errno);
@@ -109,6 +122,16 @@ void SystemFs::write_synced(const std::string& path,
   sync(file.fd(), path);
   file.close(path);
   DLT_KILL_POINT(fs_after_close);
+}
+
+void SystemFs::write_ranges_synced(const std::string& path, std::span<const FileRange> ranges) {
+  Descriptor file(path, O_WRONLY | O_CREAT | O_NOFOLLOW, 0666);
+  if (file.fd() < 0) fail(path, "open", errno);
+  DLT_KILL_POINT(fs_before_range_write);
+  for (const FileRange& range : ranges) write_at(file.fd(), path, range);
+  DLT_KILL_POINT(fs_after_range_write);
+  sync(file.fd(), path);
+  file.close(path);
 }
 
 void SystemFs::sync_directory(const std::string& path) {
@@ -190,6 +213,32 @@ std::string read_file(const std::string& path, const ReadOptions& options) {
     throw Error(Exit::data, cat(printable(path, 4096), ": ", size, " bytes do not fit in memory"));
   }
   return text;
+}
+
+void read_blocks(const std::string& path, const BlockOptions& options,
+                 const std::function<void(std::int64_t, std::span<const std::byte>)>& use) {
+  Descriptor file(path, O_RDONLY | O_NONBLOCK | O_NOFOLLOW);
+  if (file.fd() < 0) fail(path, "open", errno);
+  struct stat status {};
+  if (::fstat(file.fd(), &status) != 0) fail(path, "fstat", errno);
+  if (!S_ISREG(status.st_mode)) fail(path, "read", EINVAL);
+  // Advice only: what cannot be dropped is read from memory.
+  if (options.fresh_from_disk) (void)::posix_fadvise(file.fd(), 0, 0, POSIX_FADV_DONTNEED);
+  std::vector<std::byte> block(static_cast<std::size_t>(options.block_bytes));
+  std::int64_t offset = 0;
+  for (bool end = false; !end;) {
+    std::size_t used = 0;
+    while (used < block.size()) {
+      const ssize_t got = uninterrupted(
+          [&] { return ::read(file.fd(), block.data() + used, block.size() - used); });
+      if (got < 0) fail(path, "read", errno);
+      if (got == 0) end = true;
+      if (end) break;
+      used += static_cast<std::size_t>(got);
+    }
+    if (used > 0) use(offset, std::span(block).first(used));
+    offset += static_cast<std::int64_t>(used);
+  }
 }
 
 std::vector<std::string> list_directory(const std::string& path) {

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -10,6 +11,12 @@
 #include <vector>
 
 namespace dlt {
+
+/// Bytes that belong at an offset of a file.
+struct FileRange {
+  std::int64_t offset = 0;
+  std::span<const std::byte> bytes;
+};
 
 /// The file operations that durable state needs, replaceable in tests by one that fails on purpose.
 /// errors  every failure throws Error(Exit::io) naming path, call and errno text, unless said
@@ -20,6 +27,9 @@ class Fs {
   /// Creates or truncates, writes all pieces in order, fsyncs, closes.
   virtual void write_synced(const std::string& path,
                             std::span<const std::span<const std::byte>> pieces) = 0;
+  /// Creates the file if there is none, writes each range at its place and fsyncs. Other processes
+  /// may write other ranges of it meanwhile.
+  virtual void write_ranges_synced(const std::string& path, std::span<const FileRange> ranges) = 0;
   virtual void sync_directory(const std::string& path) = 0;
   virtual void rename(const std::string& from, const std::string& to) = 0;
   /// Like mkdir -p.
@@ -33,6 +43,7 @@ class SystemFs final : public Fs {
  public:
   void write_synced(const std::string& path,
                     std::span<const std::span<const std::byte>> pieces) override;
+  void write_ranges_synced(const std::string& path, std::span<const FileRange> ranges) override;
   void sync_directory(const std::string& path) override;
   void rename(const std::string& from, const std::string& to) override;
   void create_directories(const std::string& path) override;
@@ -52,6 +63,16 @@ struct ReadOptions {
   bool nofollow = false;
 };
 [[nodiscard]] std::string read_file(const std::string& path, const ReadOptions& options = {});
+
+/// Calls use(offset, bytes) for each block of so many bytes of a regular file, in order; the last
+/// one may be shorter. With fresh_from_disk the system's copies in memory are dropped first, where
+/// it can. errors  Exit::io if it cannot be read or is none
+struct BlockOptions {
+  std::int64_t block_bytes = 1 << 20;
+  bool fresh_from_disk = false;
+};
+void read_blocks(const std::string& path, const BlockOptions& options,
+                 const std::function<void(std::int64_t, std::span<const std::byte>)>& use);
 
 /// Names in a folder, sorted, without "." and "..". Empty if there is no such folder.
 [[nodiscard]] std::vector<std::string> list_directory(const std::string& path);

@@ -11,6 +11,8 @@ namespace dlt::checkpoint {
 inline constexpr const char* kModelFile = "model.safetensors";
 inline constexpr const char* kOptimizerFile = "optimizer.safetensors";
 inline constexpr const char* kManifestFile = "manifest.json";
+/// Beside the checkpoints: which of them is the best.
+inline constexpr const char* kBestFile = "best.json";
 
 /// Prefixes of what is not a checkpoint: one being written, one being removed, and one that is
 /// being replaced, which counts as long as its successor has not got its name.

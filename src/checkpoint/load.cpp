@@ -3,8 +3,12 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <exception>
 #include <filesystem>
+#include <iomanip>
+#include <sstream>
 #include <system_error>
+#include <thread>
 
 #include <sys/stat.h>
 #include <unistd.h>
@@ -12,6 +16,7 @@
 #include "base/error.h"
 #include "base/hash.h"
 #include "base/text.h"
+#include "checkpoint/best.h"
 #include "checkpoint/folders.h"
 #include "checkpoint/safetensors.h"
 
@@ -118,6 +123,13 @@ bool looks_like_checkpoint(const std::string& path) {
   return step_of(base_name(path)) >= 0 || exists(cat(path, "/", kModelFile));
 }
 
+/// "accuracy 0.9722"
+std::string text_of(const Best& best) {
+  std::ostringstream out;
+  out << printable(best.metric) << " " << std::setprecision(6) << best.value;
+  return out.str();
+}
+
 [[noreturn]] void fail_none_below(const std::string& path) {
   throw Error(Exit::missing, cat(shown(path), ": no checkpoint in this folder"),
               "want a checkpoint folder (step-000000123), a run folder or its checkpoints folder");
@@ -156,8 +168,18 @@ Checkpoint load(const std::string& path) {
   out.leaves = manifest.leaves;
   out.config_fingerprint = manifest.config_fingerprint;
   out.config_yaml = manifest.config_yaml;
-  out.model = read_tensors(path, manifest, kModelFile);
-  out.optimizer = read_tensors(path, manifest, kOptimizerFile);
+  std::exception_ptr failure;
+  {
+    const std::jthread optimizer([&] {  // a thread a file: hashing takes most of the time
+      try {
+        out.optimizer = read_tensors(path, manifest, kOptimizerFile);
+      } catch (...) {
+        failure = std::current_exception();
+      }
+    });
+    out.model = read_tensors(path, manifest, kModelFile);
+  }
+  if (failure) std::rethrow_exception(failure);
   const std::string hash = weights_hash(out.model);
   if (hash != manifest.weights_hash) {
     fail(path, cat("weights hash is ", hash.substr(0, 12), "..., the manifest says ",
@@ -201,9 +223,13 @@ std::vector<Summary> list(const std::string& path) {
   if (places.empty() && looks_like_checkpoint(path)) {
     places.push_back({std::max<std::int64_t>(step_of(base_name(path)), 0), path});
   }
+  std::optional<Best> best;
+  if (!places.empty())
+    best = read_best(std::filesystem::path(places[0].path).parent_path().string());
   std::vector<Summary> out;
   for (const Place& place : places) {
     Summary summary;
+    if (best && best->step == place.step) summary.best = text_of(*best);
     summary.path = place.path;
     summary.step = place.step;
     try {

@@ -39,7 +39,8 @@ std::string shape_text(const tensor::Shape& shape) {
   return text;
 }
 
-std::string header_json(const tensor::StateDict& state, const Metadata& metadata) {
+std::string header_json(const std::map<std::string, tensor::TensorType>& tensors,
+                        const Metadata& metadata) {
   std::string json = "{";
   const auto comma = [&json] {
     if (json.back() != '{') json += ',';
@@ -53,15 +54,15 @@ std::string header_json(const tensor::StateDict& state, const Metadata& metadata
     json += '}';
   }
   std::int64_t begin = 0;
-  for (const auto& [name, value] : state) {
+  for (const auto& [name, type] : tensors) {
     const std::string problem = name_problem(name);
     if (!problem.empty()) {
       throw Error(Exit::config, cat("safetensors: '", printable(name), "': ", problem));
     }
-    const std::int64_t end = begin + value.type().bytes();
+    const std::int64_t end = begin + type.bytes();
     comma();
-    json += cat(quoted(name), ":{\"dtype\":\"", safetensors_name(value.dtype()), "\",\"shape\":[",
-                shape_text(value.shape()), "],\"data_offsets\":[", begin, ",", end, "]}");
+    json += cat(quoted(name), ":{\"dtype\":\"", safetensors_name(type.dtype), "\",\"shape\":[",
+                shape_text(type.shape), "],\"data_offsets\":[", begin, ",", end, "]}");
     begin = end;
   }
   return json + "}";
@@ -165,22 +166,37 @@ class Decoder {
 
 }  // namespace
 
-Encoded encode(const tensor::StateDict& state, const Metadata& metadata) {
-  Encoded out;
-  std::string json = header_json(state, metadata);
+FilePlan plan_file(const std::map<std::string, tensor::TensorType>& tensors,
+                   const Metadata& metadata) {
+  std::string json = header_json(tensors, metadata);
   const std::size_t end = kLength_bytes + json.size();
   json.append((kAlignment_bytes - end % kAlignment_bytes) % kAlignment_bytes, ' ');
   if (json.size() > kMaxHeader_bytes) {
     throw Error(Exit::config, cat("safetensors: header of ", json.size(), " bytes, want at most ",
                                   kMaxHeader_bytes));
   }
+  FilePlan out;
   for (std::size_t i = 0; i < kLength_bytes; ++i) {
     out.header += static_cast<char>((json.size() >> (8 * i)) & 0xffu);
   }
   out.header += json;
+  out.num_bytes = static_cast<std::int64_t>(out.header.size());
+  for (const auto& [name, type] : tensors) {
+    out.offsets.emplace_hint(out.offsets.end(), name, out.num_bytes);
+    out.num_bytes += type.bytes();
+  }
+  return out;
+}
+
+Encoded encode(const tensor::StateDict& state, const Metadata& metadata) {
+  std::map<std::string, tensor::TensorType> types;
+  for (const auto& [name, value] : state) types.emplace_hint(types.end(), name, value.type());
+  FilePlan plan = plan_file(types, metadata);
+  Encoded out;
+  out.header = std::move(plan.header);
+  out.num_bytes = plan.num_bytes;
   out.pieces.push_back(std::as_bytes(std::span(out.header)));
   for (const auto& [name, value] : state) out.pieces.push_back(value.byte_span());
-  for (const auto& piece : out.pieces) out.num_bytes += static_cast<std::int64_t>(piece.size());
   return out;
 }
 
@@ -200,16 +216,20 @@ Decoded decode(const std::string& source, std::span<const std::byte> bytes) {
   return {.state = decoder.read(header), .metadata = std::move(header.metadata)};
 }
 
+std::string weights_hash_prefix(const std::string& name, const tensor::TensorType& type) {
+  std::string text = name;
+  text += '\0';
+  text += safetensors_name(type.dtype);
+  text += '\0';
+  text += shape_text(type.shape);
+  text += '\0';
+  return text;
+}
+
 std::string weights_hash(const tensor::StateDict& parameters) {
   Sha256 hash;
-  constexpr std::string_view kNul("\0", 1);
   for (const auto& [name, value] : parameters) {
-    hash.update(name);
-    hash.update(kNul);
-    hash.update(safetensors_name(value.dtype()));
-    hash.update(kNul);
-    hash.update(shape_text(value.shape()));
-    hash.update(kNul);
+    hash.update(weights_hash_prefix(name, value.type()));
     hash.update(value.byte_span());
   }
   return hash.hex();

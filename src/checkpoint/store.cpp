@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "checkpoint/store.h"
 
-#include <algorithm>
-#include <tuple>
+#include <array>
+#include <map>
 #include <utility>
 
 #include <sys/stat.h>
@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/hash.h"
 #include "base/text.h"
+#include "checkpoint/best.h"
 #include "checkpoint/folders.h"
 #include "checkpoint/load.h"
 #include "checkpoint/manifest.h"
@@ -19,38 +20,41 @@
 namespace dlt::checkpoint {
 namespace {
 
-/// A checkpoint as bytes, ready to be written.
-struct Prepared {
-  Encoded model, optimizer;
-  Manifest manifest;
-  std::string manifest_text;
-  std::int64_t num_bytes = 0;
+/// A checkpoint as bytes, all of it here.
+struct Whole {
+  std::array<Encoded, 2> files;
+  Draft draft;
+  std::vector<Stretch> stretches;
 };
 
-FileFacts facts_of(const Encoded& encoded) {
-  Sha256 hash;
-  for (const auto& piece : encoded.pieces) hash.update(piece);
-  return {.num_bytes = encoded.num_bytes, .sha256 = hash.hex()};
-}
-
-Prepared prepare(const Checkpoint& checkpoint) {
-  const Metadata metadata{{"format", "dltrain"}, {"step", std::to_string(checkpoint.step)}};
-  Prepared out;
-  out.model = encode(checkpoint.model, metadata);
-  out.optimizer = encode(checkpoint.optimizer, metadata);
-  out.manifest.step = checkpoint.step;
-  out.manifest.epoch = checkpoint.epoch;
-  out.manifest.epoch_samples = checkpoint.epoch_samples;
-  out.manifest.leaves = checkpoint.leaves;
-  out.manifest.config_fingerprint = checkpoint.config_fingerprint;
-  out.manifest.config_yaml = checkpoint.config_yaml;
-  out.manifest.weights_hash = weights_hash(checkpoint.model);
-  out.manifest.files = {{kModelFile, facts_of(out.model)},
-                        {kOptimizerFile, facts_of(out.optimizer)}};
-  out.manifest.created_wall_s = static_cast<std::int64_t>(SystemClock().wall_s());
-  out.manifest_text = encode_manifest(out.manifest);
-  out.num_bytes = out.model.num_bytes + out.optimizer.num_bytes +
-                  static_cast<std::int64_t>(out.manifest_text.size());
+Whole whole_of(const Checkpoint& checkpoint) {
+  const Metadata metadata = file_metadata(checkpoint.step);
+  Whole out;
+  out.files = {encode(checkpoint.model, metadata), encode(checkpoint.optimizer, metadata)};
+  out.draft.model_header = out.files[0].header;
+  for (std::size_t file = 0; file < out.files.size(); ++file) {
+    // The header may have moved with its string.
+    out.files[file].pieces[0] = std::as_bytes(std::span(out.files[file].header));
+    out.draft.num_bytes[file] = out.files[file].num_bytes;
+    std::int64_t at = 0;
+    for (const auto& piece : out.files[file].pieces) {
+      const Extent extent{.file = static_cast<int>(file),
+                          .offset = at,
+                          .num_bytes = static_cast<std::int64_t>(piece.size())};
+      at += extent.num_bytes;
+      out.draft.extents.push_back(extent);
+      out.stretches.push_back({.at = extent, .data = piece.data()});
+      out.draft.checksum += checksum(out.stretches.back());
+    }
+  }
+  Manifest& manifest = out.draft.manifest;
+  manifest.step = checkpoint.step;
+  manifest.epoch = checkpoint.epoch;
+  manifest.epoch_samples = checkpoint.epoch_samples;
+  manifest.leaves = checkpoint.leaves;
+  manifest.config_fingerprint = checkpoint.config_fingerprint;
+  manifest.config_yaml = checkpoint.config_yaml;
+  (void)encode_manifest(manifest);  // a text that cannot be written is better found before the rest
   return out;
 }
 
@@ -105,12 +109,23 @@ void attempt(std::vector<std::string>& warnings, Action action) {
 }  // namespace
 
 Store::Store(Fs& fs, std::string directory, int keep)
-    : fs_(&fs), directory_(std::move(directory)), keep_(keep) {
-  DLT_CHECK(keep >= 1, cat("keep ", keep));
+    : Store(fs, std::move(directory), StoreOptions{.retention = {.keep = keep}}) {}
+
+Store::Store(Fs& fs, std::string directory, StoreOptions options)
+    : fs_(&fs), directory_(std::move(directory)), options_(std::move(options)) {
+  DLT_CHECK(options_.retention.keep >= 1, cat("keep ", options_.retention.keep));
 }
 
 std::string Store::in_directory(std::string_view prefix, const std::string& name) const {
   return cat(directory_, "/", prefix, name);
+}
+
+/// Another name in each generation: should a process of an earlier one still write, it writes
+/// elsewhere.
+std::string Store::writing_path(std::int64_t step) const {
+  return in_directory(kWriting, options_.generation > 0
+                                    ? cat(folder_name(step), ".g", options_.generation)
+                                    : folder_name(step));
 }
 
 std::vector<std::int64_t> Store::steps() const {
@@ -132,56 +147,99 @@ std::optional<Checkpoint> Store::load_newest(std::vector<std::string>& problems)
 
 CommitResult Store::commit(const Checkpoint& checkpoint) {
   DLT_CHECK(checkpoint.step >= 0, cat("step ", checkpoint.step));
-  const Prepared prepared = prepare(checkpoint);
-  const std::string name = folder_name(checkpoint.step);
-  const std::string temporary = in_directory(kWriting, name);
-  CommitResult result;
-  result.path = in_directory("", name);
-  result.num_bytes = prepared.num_bytes;
+  const Whole whole = whole_of(checkpoint);
+  std::vector<std::string> warnings;
   try {
-    fs_->create_directories(directory_);
-    clean(result.warnings);
-    if (holds(result.path, prepared.manifest)) {
-      fs_->sync_directory(directory_);  // it may have been renamed just before a crash
-    } else {
-      require_room(result.path, prepared.num_bytes);
-      fs_->create_directories(temporary);
-      fs_->write_synced(cat(temporary, "/", kModelFile), prepared.model.pieces);
-      fs_->write_synced(cat(temporary, "/", kOptimizerFile), prepared.optimizer.pieces);
-      const auto manifest_bytes = std::as_bytes(std::span(prepared.manifest_text));
-      fs_->write_synced(cat(temporary, "/", kManifestFile), {&manifest_bytes, 1});
-      fs_->sync_directory(temporary);
-      publish(name);
-    }
+    clean_up(warnings);
+    begin(checkpoint.step, whole.draft.total_bytes());
+    write_share(checkpoint.step, whole.stretches);
   } catch (const Error& error) {
-    std::vector<std::string> ignored;  // the write's own failure is the news
-    if (is_there(temporary)) attempt(ignored, [&] { fs_->remove_tree(temporary); });
+    discard(checkpoint.step);
     throw Error(error.exit(),
-                cat(error.what(), " (", result.path, " takes ", result.num_bytes, " bytes)"),
+                cat(error.what(), " (", in_directory("", folder_name(checkpoint.step)), " takes ",
+                    whole.draft.total_bytes(), " bytes)"),
                 error.hint());
   }
-  retire(checkpoint.step, result.warnings);
+  CommitResult result = publish(whole.draft);
+  result.warnings.insert(result.warnings.begin(), warnings.begin(), warnings.end());
   return result;
 }
 
 /// A full disk is better found before a file is half written.
-void Store::require_room(const std::string& path, std::int64_t num_bytes) {
+void Store::begin(std::int64_t step, std::int64_t num_bytes) {
+  fs_->create_directories(directory_);
   const std::uint64_t free_bytes = fs_->free_bytes(directory_);
   if (free_bytes < static_cast<std::uint64_t>(num_bytes)) {
-    throw Error(Exit::io, cat(path, ": not enough room: ", free_bytes, " bytes are free"),
+    throw Error(Exit::io,
+                cat(in_directory("", folder_name(step)), ": not enough room: ", free_bytes,
+                    " bytes are free"),
                 "free some space, or lower checkpoint.keep");
   }
 }
 
+void Store::write_share(std::int64_t step, std::span<const Stretch> stretches) {
+  const std::string temporary = writing_path(step);
+  fs_->create_directories(temporary);
+  for (std::size_t file = 0; file < kFiles.size(); ++file) {
+    std::vector<FileRange> ranges;
+    for (const Stretch& stretch : stretches) {
+      if (stretch.at.file != static_cast<int>(file)) continue;
+      ranges.push_back({.offset = stretch.at.offset,
+                        .bytes = {stretch.data, static_cast<std::size_t>(stretch.at.num_bytes)}});
+    }
+    if (!ranges.empty()) fs_->write_ranges_synced(cat(temporary, "/", kFiles[file]), ranges);
+  }
+}
+
+CommitResult Store::publish(Draft draft) {
+  const std::int64_t step = draft.manifest.step;
+  const std::string temporary = writing_path(step);
+  CommitResult result;
+  result.path = in_directory("", folder_name(step));
+  result.num_bytes = draft.total_bytes();
+  try {
+    complete_manifest(temporary, draft);
+    draft.manifest.created_wall_s = static_cast<std::int64_t>(SystemClock().wall_s());
+    const std::string text = encode_manifest(draft.manifest);
+    result.num_bytes += static_cast<std::int64_t>(text.size());
+    if (options_.fence) options_.fence();
+    if (holds(result.path, draft.manifest)) {
+      discard(step);
+      fs_->sync_directory(directory_);  // it may have been renamed just before a crash
+    } else {
+      const auto bytes = std::as_bytes(std::span(text));
+      fs_->write_synced(cat(temporary, "/", kManifestFile), {&bytes, 1});
+      fs_->sync_directory(temporary);
+      give_name(step);
+    }
+    if (draft.best) write_best(*fs_, directory_, *draft.best);
+  } catch (const Error& error) {
+    discard(step);
+    throw Error(error.exit(),
+                cat(error.what(), " (", result.path, " takes ", result.num_bytes, " bytes)"),
+                error.hint());
+  }
+  retire(step, result.warnings);
+  return result;
+}
+
+std::uint64_t Store::free_bytes() { return fs_->free_bytes(directory_); }
+
+void Store::discard(std::int64_t step) {
+  std::vector<std::string> ignored;  // the write's own failure is the news
+  const std::string temporary = writing_path(step);
+  if (is_there(temporary)) attempt(ignored, [&] { fs_->remove_tree(temporary); });
+}
+
 /// A folder cannot be renamed over another: the old one steps aside under a name that load_newest()
 /// still takes for this step until the new one is in place.
-void Store::publish(const std::string& name) {
-  const std::string final_path = in_directory("", name);
-  const std::string old_path = in_directory(kReplacing, name);
+void Store::give_name(std::int64_t step) {
+  const std::string final_path = in_directory("", folder_name(step));
+  const std::string old_path = in_directory(kReplacing, folder_name(step));
   const bool replaces = is_there(final_path);
   if (replaces) fs_->rename(final_path, old_path);
   try {
-    fs_->rename(in_directory(kWriting, name), final_path);
+    fs_->rename(writing_path(step), final_path);
   } catch (const Error&) {
     std::vector<std::string> ignored;  // if it cannot go back, it is found under its other name
     if (replaces) attempt(ignored, [&] { fs_->rename(old_path, final_path); });
@@ -191,7 +249,7 @@ void Store::publish(const std::string& name) {
 }
 
 /// Finishes what a crash has interrupted.
-void Store::clean(std::vector<std::string>& warnings) {
+void Store::clean_up(std::vector<std::string>& warnings) {
   for (const std::string& name : list_directory(directory_)) {
     if (name.starts_with(kWriting) || name.starts_with(kRemoving)) {
       attempt(warnings, [&] { fs_->remove_tree(in_directory("", name)); });
@@ -213,29 +271,24 @@ void Store::clean(std::vector<std::string>& warnings) {
   }
 }
 
-/// Keeps the checkpoint just committed, every newer one that verifies, and of the older ones as
-/// many as `keep` leaves room for, the newest that look valid first.
+/// Removes what the retention rule gives up, now that the checkpoint just committed is verified.
 void Store::retire(std::int64_t committed, std::vector<std::string>& warnings) {
-  attempt(warnings, [&] { clean(warnings); });  // the one that was replaced
-  std::vector<std::tuple<bool, std::int64_t, std::string>> older;
-  std::vector<std::string> surplus;
-  auto room = static_cast<std::size_t>(keep_) - 1;
+  attempt(warnings, [&] { clean_up(warnings); });  // the one that was replaced
+  RetentionRule rule = options_.retention;
+  if (const std::optional<Best> best = read_best(directory_)) rule.best = best->step;
+  std::vector<Candidate> there;
+  std::map<std::int64_t, std::string> paths;
   for (const Place& place : complete_in(directory_)) {
-    if (place.step < committed) {
-      older.emplace_back(seems_valid(place.path), place.step, place.path);
-    } else if (place.step > committed) {
-      if (!is_valid(place.path)) {
-        surplus.push_back(place.path);
-      } else if (room > 0) {
-        --room;
-      }
-    }
+    const bool valid = place.step == committed  ? true
+                       : place.step > committed ? is_valid(place.path)
+                                                : seems_valid(place.path);
+    there.push_back({.step = place.step, .valid = valid});
+    paths[place.step] = place.path;
   }
-  std::sort(older.rbegin(), older.rend());
-  for (std::size_t i = room; i < older.size(); ++i) surplus.push_back(std::get<2>(older[i]));
-  for (const std::string& path : surplus) {
+  for (const std::int64_t step : steps_to_remove(there, committed, rule)) {
     attempt(warnings, [&] {
       // A folder that is half removed must never have a checkpoint's name.
+      const std::string& path = paths[step];
       const std::string trash = in_directory(kRemoving, path.substr(path.rfind('/') + 1));
       fs_->rename(path, trash);
       fs_->remove_tree(trash);
@@ -246,7 +299,7 @@ void Store::retire(std::int64_t committed, std::vector<std::string>& warnings) {
 void Store::clear() {
   std::vector<std::string> trash;
   for (const std::string& name : list_directory(directory_)) {
-    if (name.starts_with(kWriting) || name.starts_with(kRemoving)) {
+    if (name.starts_with(kWriting) || name.starts_with(kRemoving) || name == kBestFile) {
       trash.push_back(in_directory("", name));
     } else if (step_of(name) >= 0 ||
                (name.starts_with(kReplacing) && step_of(name.substr(kReplacing.size())) >= 0)) {

@@ -43,6 +43,7 @@ FaultOptions read_fault(MapReader fault) {
                 "port 0 takes a free one");
   }
   out.skip_poison = fault.choice("poison", {"skip", "stop"}, std::string("stop")) == "skip";
+  out.mtbf_s = fault.number_or_auto("mtbf_s", {.min = 0, .max = 1e9, .min_open = true}).value_or(0);
   fault.finish();
   return out;
 }

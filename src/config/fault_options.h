@@ -18,6 +18,7 @@ struct FaultOptions {
   std::string control_host = "127.0.0.1";
   int control_port = 0;      // 0: a free one
   bool control_set = false;  // the file names the address
+  double mtbf_s = 0;  // mean time between failures, for checkpoint.every_steps: auto; 0: as seen
   bool skip_poison = false;  // poison: skip. A step that kills its rank twice makes no update
 };
 

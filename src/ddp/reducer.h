@@ -12,6 +12,7 @@
 #include "ddp/bucket_plan.h"
 #include "ddp/bucket_reduction.h"
 #include "ddp/leaf_tree.h"
+#include "ddp/save_word.h"
 #include "ddp/shard_plan.h"
 #include "tensor/storage.h"
 
@@ -59,6 +60,7 @@ struct ControlWord {
   std::uint64_t weights_hash = 0;  // of this rank's replica, to be compared; 0: not in this step
   double compute_s = 0;            // what this rank's leaves took, for whoever balances
   std::int64_t nonfinite = 0;      // this rank's own gradient (Reduction::none) is not finite
+  SaveWord save = {};              // combined as it says
 };
 struct StepResult {
   ControlWord control;

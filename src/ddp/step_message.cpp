@@ -84,6 +84,7 @@ void StepMessage::combine_control() {
     result_.rank_compute_s[static_cast<std::size_t>(r)] = header.control.compute_s;
     result_.control.compute_s = std::max(result_.control.compute_s, header.control.compute_s);
     result_.control.nonfinite = std::max(result_.control.nonfinite, header.control.nonfinite);
+    result_.control.save.combine(header.control.save);
     if (header.control.error != 0 && result_.error_rank < 0) result_.error_rank = r;
   }
 }

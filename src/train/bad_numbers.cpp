@@ -192,6 +192,7 @@ void TrainLoop::roll_back(std::unique_ptr<Trainer>& trainer) {
   const std::int64_t bad = *rollback_from_;
   rollback_from_.reset();
   if (trainer) trainer->settle();
+  saver_->finish();  // it may be the one to go back to
   trainer.reset();
   NumericsState before = state_->numerics();
   std::optional<checkpoint::Checkpoint> checkpoint = load_before(bad);

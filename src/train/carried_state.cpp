@@ -45,14 +45,6 @@ void CarriedState::gather(comm::Communicator& comm, const ddp::LeafDivision& div
   }
 }
 
-void CarriedState::save(tensor::StateDict& to) const {
-  for (std::size_t i = 0; i < specs_.size(); ++i) {
-    const tensor::Tensor values({num_rows_, specs_[i].size}, DType::f32);
-    std::copy(values_[i].begin(), values_[i].end(), values.as<float>().begin());
-    to.emplace(specs_[i].name, values);
-  }
-}
-
 void CarriedState::load(const tensor::StateDict& from) {
   for (std::size_t i = 0; i < specs_.size(); ++i) {
     const tensor::TensorType want{{num_rows_, specs_[i].size}, DType::f32};

@@ -29,9 +29,10 @@ class CarriedState {
   /// Collective where there is a state.
   void gather(comm::Communicator& comm, const ddp::LeafDivision& division);
 
-  /// Tensors "state.lstm_1.h", f32 [rows, size].
-  void save(tensor::StateDict& to) const;
-  /// errors  Error(Exit::data) naming the first that is missing or does not fit
+  [[nodiscard]] std::int64_t num_rows() const { return num_rows_; }
+
+  /// From tensors "state.lstm_1.h", f32 [rows, size]. errors  Error(Exit::data) naming the first
+  /// that is missing or does not fit
   void load(const tensor::StateDict& from);
 
  private:

@@ -90,35 +90,4 @@ CommPlan suppose_communication(const RunConfig& config, const autodiff::Program&
   return plan;
 }
 
-std::vector<tensor::Storage> gather_states(comm::Communicator& comm, const ddp::ShardPlan& shards,
-                                           const std::vector<float*>& packed) {
-  const std::int64_t total = shards.buckets().empty() ? 0 : shards.buckets().back().end;
-  constexpr auto kBytes = static_cast<std::int64_t>(sizeof(float));
-  std::vector<tensor::Storage> whole;
-  for (const float* state : packed) {
-    float* flat = nullptr;
-    if (comm.rank() == 0) {
-      whole.push_back(tensor::Storage::allocate(total * kBytes));
-      flat = reinterpret_cast<float*>(whole.back().data());
-    }
-    std::vector<comm::Send> sends;
-    std::vector<comm::Receive> receives;
-    std::int64_t at = 0;  // in the packed state
-    for (std::size_t b = 0; b < shards.buckets().size(); ++b) {
-      const ddp::Bucket mine = shards.slice(b, comm.rank());
-      sends.push_back(
-          {.peer = 0, .data = state + at, .num_bytes = (mine.end - mine.begin) * kBytes});
-      at += mine.end - mine.begin;
-      for (int r = 0; r < comm.world_size() && flat != nullptr; ++r) {
-        const ddp::Bucket theirs = shards.slice(b, r);
-        receives.push_back({.peer = r,
-                            .data = flat + theirs.begin,
-                            .num_bytes = (theirs.end - theirs.begin) * kBytes});
-      }
-    }
-    comm.exchange(sends, receives);
-  }
-  return whole;
-}
-
 }  // namespace dlt::train

@@ -13,7 +13,6 @@
 #include "ddp/shard_plan.h"
 #include "observe/events.h"
 #include "optim/shard.h"
-#include "tensor/storage.h"
 #include "train/run_config.h"
 
 namespace dlt::train {
@@ -41,11 +40,5 @@ struct CommPlan {
 /// for.
 [[nodiscard]] CommPlan suppose_communication(const RunConfig& config,
                                              const autodiff::Program& program, int world_size);
-
-/// The whole of each rank's packed states, in flat buffers on rank 0; nothing on the others.
-/// Collective.
-[[nodiscard]] std::vector<tensor::Storage> gather_states(comm::Communicator& comm,
-                                                         const ddp::ShardPlan& shards,
-                                                         const std::vector<float*>& packed);
 
 }  // namespace dlt::train

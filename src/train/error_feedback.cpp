@@ -84,33 +84,12 @@ void ErrorFeedback::restore(const tensor::FlatLayout& layout, const ddp::Reducti
   }
 }
 
-void ErrorFeedback::gather(comm::Communicator& comm, const ddp::ReductionState& from) {
-  shared_ = from.shared;
-  residuals_.clear();
-  if (from.residual.empty()) return;
-  const auto num_bytes = static_cast<std::int64_t>(from.residual.size_bytes());
-  if (comm.rank() != 0) {
-    const comm::Send mine{.peer = 0, .data = from.residual.data(), .num_bytes = num_bytes};
-    comm.exchange(std::span(&mine, 1), {});
-    return;
-  }
-  residuals_.emplace_back(from.residual.begin(), from.residual.end());
-  for (int r = 1; r < comm.world_size(); ++r) {
-    residuals_.emplace_back(from.residual.size());
-    const comm::Receive theirs{.peer = r, .data = residuals_.back().data(), .num_bytes = num_bytes};
-    comm.exchange({}, std::span(&theirs, 1));
-  }
+std::string ErrorFeedback::residual_name(int rank, const std::string& param) {
+  return cat(prefix_of(rank), ".", param);
 }
 
-void ErrorFeedback::save(const tensor::FlatLayout& layout, tensor::StateDict& to) {
-  for (std::size_t r = 0; r < residuals_.size(); ++r) {
-    to.merge(optim::unflatten(layout, prefix_of(static_cast<int>(r)), residuals_[r].data()));
-  }
-  for (const auto& shared : shared_) {
-    const tensor::Tensor values({shared.rows, shared.cols}, DType::f32);
-    std::copy_n(shared.data, shared.rows * shared.cols, values.as<float>().begin());
-    to.emplace(kShared + entry_at(layout, shared.param).name, values);
-  }
+std::string ErrorFeedback::shared_name(const tensor::FlatLayout& layout, std::int64_t param) {
+  return kShared + entry_at(layout, param).name;
 }
 
 }  // namespace dlt::train

@@ -2,9 +2,9 @@
 #pragma once
 
 #include <cstddef>
-#include <vector>
+#include <cstdint>
+#include <string>
 
-#include "comm/communicator.h"
 #include "ddp/bucket_reduction.h"
 #include "tensor/flat_layout.h"
 #include "tensor/tensor.h"
@@ -26,15 +26,14 @@ class ErrorFeedback {
   /// missing or does not fit
   void restore(const tensor::FlatLayout& layout, const ddp::ReductionState& to, int rank,
                int world_size);
-  /// Brings the residuals of all ranks to rank 0. Collective.
-  void gather(comm::Communicator& comm, const ddp::ReductionState& from);
-  /// Rank 0, behind gather(). The tensors are valid until the next gather().
-  void save(const tensor::FlatLayout& layout, tensor::StateDict& to);
+  /// Names of its tensors: a rank's residual of a parameter, and what belongs to the parameter that
+  /// begins at this element of the flat buffers.
+  [[nodiscard]] static std::string residual_name(int rank, const std::string& param);
+  [[nodiscard]] static std::string shared_name(const tensor::FlatLayout& layout,
+                                               std::int64_t param);
 
  private:
   tensor::StateDict loaded_;
-  std::vector<std::vector<float>> residuals_;  // of each rank
-  std::vector<ddp::ReductionState::Shared> shared_;
 };
 
 }  // namespace dlt::train

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -29,6 +30,9 @@ struct StateExtras {
   std::optional<optim::Shard> shard = {};    // of the optimiser's state; none: this rank has all
 };
 
+/// Whether there is a NaN or an infinity among them.
+[[nodiscard]] bool any_nonfinite(std::span<const float> values);
+
 /// Parameters and optimiser state of one rank, in flat buffers; with the step, all that a run needs
 /// to go on.
 class ModelState {
@@ -45,9 +49,10 @@ class ModelState {
   /// Takes the average of that name ("ema", "swa") as parameters.
   /// errors  Error(Exit::data) if the checkpoint holds none
   void load_average(const checkpoint::Checkpoint& checkpoint, const std::string& name);
-  /// The average must be ready for use. whole_states: flat buffers of the optimiser's state, those
-  /// of states() unless this is a shard; they must outlive the checkpoint.
-  void save(checkpoint::Checkpoint& checkpoint, const std::vector<float*>& whole_states);
+  [[nodiscard]] const optim::Optimizer* optimizer() const { return optimizer_; }
+  /// What a checkpoint holds beside the buffers: the state of a schedule, and of the handling of
+  /// bad numbers.
+  void save_small(tensor::StateDict& to) const;
 
   [[nodiscard]] const optim::Averaging& averaging() const { return extras_.averaging; }
   /// Flat buffer of the average, null if none is kept.
@@ -56,7 +61,9 @@ class ModelState {
   /// running statistics are always those of the parameters.
   void complete_average(std::int64_t steps_done);
   [[nodiscard]] optim::PlateauState& plateau() { return plateau_; }
+  [[nodiscard]] const optim::PlateauState& plateau() const { return plateau_; }
   [[nodiscard]] CarriedState& carried() { return extras_.carried; }
+  [[nodiscard]] const CarriedState& carried() const { return extras_.carried; }
   [[nodiscard]] ErrorFeedback& errors() { return errors_; }
   [[nodiscard]] NumericsState& numerics() { return numerics_; }
 

@@ -150,10 +150,19 @@ void read_comm(MapReader comm, RunConfig& out) {
   comm.finish();
 }
 
-void read_checkpoint(MapReader checkpoint, RunConfig& out) {
-  out.checkpoint_every_steps = checkpoint.integer("every_steps", {.min = 0, .max = kMaxSteps}, 0);
-  out.checkpoint_keep = static_cast<int>(checkpoint.integer("keep", {.min = 1, .max = 1000000}, 3));
-  checkpoint.finish();
+/// What is followed must be among the values of the evaluations there are.
+void check_best(MapReader& root, const RunConfig& out) {
+  if (!out.checkpoint.best) return;
+  if (!out.eval_data) {
+    root.error("checkpoint", "expected data.eval beside checkpoint.best, got none",
+               "the best checkpoint is that of the best evaluation");
+    return;
+  }
+  std::vector<std::string> names{"loss"};
+  for (const auto& metric : out.metrics) names.push_back(metric->name());
+  if (std::find(names.begin(), names.end(), out.checkpoint.best->metric) != names.end()) return;
+  root.error("checkpoint", cat("expected checkpoint.best.metric to be one of ", join(names),
+                               ", got '", printable(out.checkpoint.best->metric), "'"));
 }
 
 void read_numerics_and_log(MapReader& root, RunConfig& out) {
@@ -286,7 +295,8 @@ RunConfig read_tree(const std::string& source, config::Node tree, config::Diagno
   read_train(root.map("train"), out);
   read_optimizer_and_schedule(root, backend, out);
   read_comm(root.map("comm"), out);
-  read_checkpoint(root.map("checkpoint"), out);
+  out.checkpoint = read_checkpoint_options(root.map("checkpoint"));
+  check_best(root, out);
   out.fault = config::read_fault(root.map("fault"));
   read_numerics_and_log(root, out);
   root.finish();

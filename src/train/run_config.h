@@ -21,6 +21,7 @@
 #include "optim/optimizer.h"
 #include "optim/schedule.h"
 #include "tensor/backend.h"
+#include "train/checkpoint_options.h"
 #include "train/data_source.h"
 #include "train/initial_weights.h"
 #include "train/metrics.h"
@@ -75,8 +76,7 @@ struct RunConfig {
   std::int64_t sync_every =
       1;  // steps that ranks make by themselves, the one with the mean included
 
-  std::int64_t checkpoint_every_steps = 0;  // 0: only at the end
-  int checkpoint_keep = 3;
+  CheckpointOptions checkpoint;
   config::FaultOptions fault;
   NumericsOptions numerics;
   std::int64_t log_every_steps = 10;

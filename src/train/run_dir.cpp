@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "train/run_dir.h"
 
+#include <charconv>
+#include <fstream>
 #include <map>
+#include <string_view>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/text.h"
 
@@ -57,6 +61,22 @@ void require_same_config(const RunConfig& config, const std::string& before_yaml
 
 }  // namespace
 
+double first_start_wall_s(const std::string& events_path) {
+  std::ifstream file(events_path);
+  std::string line;
+  std::getline(file, line);
+  constexpr std::string_view kKey = "\"t_wall\":";
+  const std::size_t at = line.find(kKey);
+  double seconds = 0;
+  if (at != std::string::npos) {
+    const char* begin = line.data() + at + kKey.size();
+    while (*begin == ' ') ++begin;
+    const auto [end, code] = std::from_chars(begin, line.data() + line.size(), seconds);
+    if (code == std::errc() && seconds > 0) return seconds;
+  }
+  return SystemClock().wall_s();
+}
+
 std::string resolved_yaml(const RunConfig& config) { return config::to_yaml(config.resolved); }
 
 ResumeDecision decide_resume(const RunConfig& config, const ResumeOptions& options, Fs& fs) {
@@ -71,7 +91,7 @@ ResumeDecision decide_resume(const RunConfig& config, const ResumeOptions& optio
     return out;
   }
   const RunPaths paths(config.dir);
-  const checkpoint::Store store(fs, paths.checkpoints, config.checkpoint_keep);
+  const checkpoint::Store store(fs, paths.checkpoints, config.checkpoint.keep);
   out.checkpoint = store.load_newest(out.warnings);
   if (out.checkpoint) {
     require_same_config(config, out.checkpoint->config_yaml, paths.dir);

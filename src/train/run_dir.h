@@ -47,6 +47,9 @@ struct RunPaths {
   std::string dir, config, manifest, events, checkpoints, logs, summary;
 };
 
+/// Seconds since 1970 at which the run first began, by its first event; now if there is none.
+[[nodiscard]] double first_start_wall_s(const std::string& events_path);
+
 /// YAML text of every key with its value.
 [[nodiscard]] std::string resolved_yaml(const RunConfig& config);
 

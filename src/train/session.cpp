@@ -2,10 +2,13 @@
 #include "train/session.h"
 
 #include <iomanip>
+#include <optional>
 #include <sstream>
 
+#include "base/generation.h"
 #include "base/text.h"
 #include "checkpoint/safetensors.h"
+#include "ddp/replica.h"
 #include "train/train_loop.h"
 
 namespace dlt::train {
@@ -36,7 +39,35 @@ std::string TrainJob::finished_text() const {
              config_.steps ? "steps" : "epochs", " to go on, or start anew with --overwrite\n");
 }
 
+namespace {
+
+/// How long a rank waits for the one that wrote before it to be gone: one that is being killed by
+/// its supervisor takes a moment.
+constexpr double kLock_wait_s = 1, kLock_wait_supervised_s = 10;
+
+/// The run's folder belongs to this job from here on. Collective.
+std::unique_ptr<RunLock> lock_run(const std::string& dir, const Surroundings& around,
+                                  comm::Communicator& comm) {
+  std::unique_ptr<RunLock> lock;
+  std::optional<Error> failure;
+  if (comm.rank() == 0) {
+    try {
+      around.fs.create_directories(dir);
+      lock = std::make_unique<RunLock>(
+          dir, around.generation > 0 ? kLock_wait_supervised_s : kLock_wait_s);
+      require_newest_generation(dir, around.generation);
+    } catch (const Error& error) {
+      failure = error;
+    }
+  }
+  ddp::agree_on_failure(comm, around.host, failure);
+  return lock;
+}
+
+}  // namespace
+
 RunSummary TrainJob::run(comm::Communicator& comm, const std::atomic<bool>& stop) {
+  const std::unique_ptr<RunLock> lock = lock_run(config_.dir, around_, comm);
   TrainLoop loop(*this, comm, stop);
   return loop.run();
 }

@@ -134,7 +134,8 @@ void TrainLoop::open_run_folder() {
                                               .state = *state_,
                                               .log = *log_,
                                               .num_leaves = division_.num_leaves,
-                                              .num_rows = job_->train_data_->num_rows()});
+                                              .num_rows = job_->train_data_->num_rows(),
+                                              .saved_step = saved_here() ? step_ : -1});
   for (const std::string& warning : job_->resume_.warnings) log_->line(cat("warning: ", warning));
   if (division_.oversubscribed) {
     log_->line(cat("warning: more threads than cores on ", job_->around_.host,
@@ -168,6 +169,10 @@ void TrainLoop::note_initial_weights() {
   if (!job_->config_.numerics.rolls_back()) init.match.tensors.clear();
 }
 
+bool TrainLoop::saved_here() const {
+  return job_->resume_.checkpoint && job_->options_.resume.mode == ResumeMode::automatic;
+}
+
 std::int64_t TrainLoop::end_step() const {
   const auto stop_at = job_->config_.stop_at_step;
   return stop_at ? std::min(*stop_at, job_->total_steps_) : job_->total_steps_;
@@ -186,8 +191,11 @@ RunSummary TrainLoop::run() {
       balance(trainer);
     }
   }
-  if (saver_->saved_step() != step_) saver_->save(*trainer, step_);
-  if (!preempted_ && evaluator_ && evaluated_step_ != step_) evaluate(*trainer);
+  const bool evaluates = !preempted_ && evaluator_ && evaluated_step_ != step_;
+  if (evaluates && saver_->wants_evaluations()) evaluate(*trainer);
+  if (saver_->saved_step() != step_ || saver_->due(step_)) saver_->save(*trainer, step_);
+  if (evaluates && !saver_->wants_evaluations()) evaluate(*trainer);
+  saver_->finish();
   RunSummary summary = summarize(*trainer);
   DLT_KILL_POINT(run_before_summary);
   if (root()) write_summary(summary);
@@ -249,7 +257,7 @@ void TrainLoop::balance(std::unique_ptr<Trainer>& trainer) {
   if (!moved) return;
   const double start_s = job_->around_.clock.monotonic_s();
   trainer->settle();
-  trainer->gather_state();
+  trainer->gather_carried();
   trainer.reset();  // its memory goes before the new one's comes
   trainer = make_trainer(moved->cuts());
   double cost_s = job_->around_.clock.monotonic_s() - start_s;
@@ -272,10 +280,13 @@ bool TrainLoop::advance(std::unique_ptr<Trainer>& current) {
   // counts.
   const bool log_due = (step_ + 1) % config.log_every_steps == 0;
   DLT_KILL_POINT(step_before);
-  const StepReport report =
-      trainer.step({.stop_wanted = stop_->load(std::memory_order_relaxed), .want_norm = log_due});
+  const StepReport report = trainer.step({.stop_wanted = stop_->load(std::memory_order_relaxed),
+                                          .want_norm = log_due,
+                                          .save = saver_->word(),
+                                          .compare_weights = saver_->compares()});
   DLT_KILL_POINT(step_after);
   ++step_;
+  if (report.save) saver_->note(*report.save);
   rank_compute_s_.assign(report.rank_compute_s.begin(), report.rank_compute_s.end());
   const bool equal_ranks = equal_ranks_due(step_);
   if (equal_ranks) trainer.synchronise();
@@ -286,8 +297,11 @@ bool TrainLoop::advance(std::unique_ptr<Trainer>& current) {
 
   // A rank that was asked to stop keeps saying so: at the next step where all may stop they do.
   if (report.stop && equal_ranks) preempted_ = true;
+  const bool evaluates = evaluation_due(step_) && !preempted_;
+  // As far as an evaluation decides whether to save it comes first.
+  if (evaluates && saver_->wants_evaluations()) evaluate_as_scheduled(trainer);
   if (saver_->due(step_) || preempted_) saver_->save(trainer, step_);
-  if (evaluation_due(step_) && !preempted_) evaluate_as_scheduled(trainer);
+  if (evaluates && !saver_->wants_evaluations()) evaluate_as_scheduled(trainer);
   return !preempted_;
 }
 
@@ -370,6 +384,7 @@ void TrainLoop::evaluate(Trainer& trainer) {
   last_eval_ = evaluator_->evaluate();
   DLT_KILL_POINT(evaluation_after);
   evaluated_step_ = step_;
+  saver_->evaluated(step_, last_eval_);
   log_->evaluation(step_, last_eval_, evaluator_->tables());
   log_->line(cat("step ", step_, "  eval  ", describe(last_eval_)));
 }

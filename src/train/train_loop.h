@@ -34,6 +34,8 @@ class TrainLoop {
   void require_same_job();
   void load_or_initialize();
   [[nodiscard]] TrainerParts parts(const autodiff::Program& program);
+  /// The state that the run goes on from is a checkpoint of its own.
+  [[nodiscard]] bool saved_here() const;
   [[nodiscard]] std::int64_t end_step() const;
   [[nodiscard]] std::unique_ptr<Trainer> make_trainer(const std::vector<int>& leaf_cuts);
   /// Moves leaves between ranks where that pays (comm.balance). Collective.

@@ -188,10 +188,7 @@ ddp::LeafDivision Trainer::leaf_division() const {
                                   : ddp::LeafDivision(range_.leaf_cuts);
 }
 
-void Trainer::gather_state() {
-  state_->carried().gather(parts_.comm, leaf_division());
-  state_->errors().gather(parts_.comm, reducer_.reduction_state());
-}
+void Trainer::gather_carried() { state_->carried().gather(parts_.comm, leaf_division()); }
 
 std::int64_t Trainer::loader_bytes() const {
   std::int64_t total = synced_ ? synced_->buffer_bytes() : 0;
@@ -304,7 +301,7 @@ StepReport Trainer::step(const StepRequest& request) {
   reducer_.begin_step(next_step_);
   run_all_leaves();
 
-  ddp::ControlWord control{.stop = request.stop_wanted ? 1 : 0};
+  ddp::ControlWord control{.stop = request.stop_wanted ? 1 : 0, .save = request.save};
   double param_wait_s = 0;
   for (const auto& worker : workers_) {
     if (!worker) continue;
@@ -316,7 +313,7 @@ StepReport Trainer::step(const StepRequest& request) {
   const double computed = parts_.clock.monotonic_s();
   const double waits_s = param_wait_s + reducer_.stalled_s();
   report.compute_s = computed - start - report.data_wait_s - waits_s;
-  if (control.error == 0) control.weights_hash = due_weights_hash();
+  if (control.error == 0) control.weights_hash = due_weights_hash(request.compare_weights);
   if (local_ && wants_norm(request)) {
     report.grad_norm = updater_.gradient_norm(reducer_.reduced());
     control.nonfinite = std::isfinite(report.grad_norm) ? 0 : 1;
@@ -334,6 +331,7 @@ StepReport Trainer::step(const StepRequest& request) {
   report.sums = result.sums;
   report.rank_compute_s = result.rank_compute_s;
   report.stop = result.control.stop != 0;
+  report.save = result.control.save;
   report.finite = std::isfinite(result.sums[0]) && result.control.nonfinite == 0;
   // The gradient at hand is that of all samples, or that of this rank's.
   finish_update(report, request, local_ ? own_weight(result) : result.sums[1]);
@@ -346,10 +344,11 @@ StepReport Trainer::step(const StepRequest& request) {
   return report;
 }
 
-/// Of the weights this step's leaves used, once in comm.verify_every steps; else 0.
-std::uint64_t Trainer::due_weights_hash() {
+/// Of the weights this step's leaves used, if asked for and once in comm.verify_every steps; else
+/// 0.
+std::uint64_t Trainer::due_weights_hash(bool asked) {
   const std::int64_t every = parts_.config.verify_every;
-  const bool due = every > 0 && next_step_ > 0 && next_step_ % every == 0;
+  const bool due = asked || (every > 0 && next_step_ > 0 && next_step_ % every == 0);
   if (!due || parts_.comm.world_size() == 1) return 0;
   if (local_ && !local_->synchronised()) return 0;
   if (plan_->shards) (void)reducer_.wait_gathered(0);

@@ -57,8 +57,10 @@ struct TrainerRange {
 };
 
 struct StepRequest {
-  bool stop_wanted = false;  // a signal asks this rank to stop
-  bool want_norm = false;    // fill in grad_norm even if nothing needs it
+  bool stop_wanted = false;      // a signal asks this rank to stop
+  bool want_norm = false;        // fill in grad_norm even if nothing needs it
+  ddp::SaveWord save = {};       // what this rank says about saving
+  bool compare_weights = false;  // the ranks' weights before this step, as comm.verify_every does
 };
 
 struct StepReport {
@@ -72,6 +74,7 @@ struct StepReport {
   bool finite = true;
   Trouble trouble = Trouble::none;  // what is wrong with it; listed: nothing was read or sent
   double zscore = 0;                // of the loss, where numerics.on_spike looks at it
+  std::optional<ddp::SaveWord> save = {};  // what all ranks say; none: they sent nothing
   std::span<const double> rank_compute_s;  // compute_s of each rank
   double compute_s = 0, comm_exposed_s = 0, data_wait_s = 0, update_s = 0;
   std::span<const ddp::BucketTimes> buckets;  // of this rank; empty with one rank
@@ -102,9 +105,10 @@ class Trainer {
   /// Makes the replicas equal where ranks update by themselves (comm.sync_every); else nothing.
   /// Collective.
   void synchronise();
-  /// Brings together what the ranks hold apart, for a checkpoint: all rows of carried states on all
-  /// ranks, the residuals of a compression on rank 0. Collective.
-  void gather_state();
+  /// All rows of carried states to all ranks, for another division of the leaves. Collective.
+  void gather_carried();
+  /// What a compression carries, for a checkpoint.
+  [[nodiscard]] ddp::ReductionState reduction_state() const { return reducer_.reduction_state(); }
   [[nodiscard]] ddp::LeafDivision leaf_division() const;
   /// Makes parameters and average whole on this rank, for whoever reads or changes them between
   /// steps. Collective with shards.
@@ -134,7 +138,7 @@ class Trainer {
   void run_worker(int index);
   void run_leaves(Worker& worker, int index);
   [[nodiscard]] bool begins_epoch() const;
-  [[nodiscard]] std::uint64_t due_weights_hash();
+  [[nodiscard]] std::uint64_t due_weights_hash(bool asked);
   void throw_failure();
   [[nodiscard]] optim::StepUpdate step_update(const StepReport& report, double scale) const;
   void update_as_buckets_land(StepReport& report);

@@ -48,6 +48,15 @@ class FaultyFs final : public Fs {
     });
     write(path, pieces);
   }
+  void write_ranges_synced(const std::string& path, std::span<const FileRange> ranges) override {
+    call("write " + base_name(path), [&] {
+      std::vector<FileRange> half(ranges.begin(), ranges.end());
+      half.resize((half.size() + 1) / 2);
+      half.back().bytes = half.back().bytes.first(half.back().bytes.size() / 2);
+      system_.write_ranges_synced(path, half);
+    });
+    system_.write_ranges_synced(path, ranges);
+  }
   void sync_directory(const std::string& path) override {
     call("sync " + base_name(path), [] {});
     if (!std::filesystem::is_directory(path)) throw Error(Exit::io, path + ": no such folder");
