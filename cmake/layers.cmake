@@ -43,6 +43,7 @@ set(foreign_rules
   "^CLI/"                      "^launcher/.*\\.cpp$"
   "^boost/"                    "^launcher/.*\\.cpp$"
   "^zlib\\.h$"                 "^src/(import|weights)/.*\\.cpp$"
+  "^(png|jpeglib)\\.h$"        "^src/import/.*\\.cpp$"
   "^openssl/"                  "^src/base/.*\\.cpp$"
   "^xxhash\\.h$"               "^src/base/.*\\.cpp$"
   "^(nlohmann|spdlog|fmt)/"    "\\.(cpp|cu)$"

@@ -6,7 +6,7 @@ set -euo pipefail
 
 packages=(g++ cmake ninja-build libopenmpi-dev openmpi-bin libhdf5-dev libyaml-cpp-dev
   libboost-dev libdnnl-dev libspdlog-dev libfmt-dev libcli11-dev libssl-dev libxxhash-dev
-  nlohmann-json3-dev zlib1g-dev)
+  nlohmann-json3-dev zlib1g-dev libpng-dev libjpeg62-turbo-dev)
 test_packages=(libgtest-dev libgmock-dev libbenchmark-dev clang-format-14 mpich libmpich-dev)
 
 case "${1:-}" in

@@ -78,6 +78,23 @@ struct NpyOptions {
 };
 [[nodiscard]] ImportReport import_npy(const NpyOptions& options);
 
+/// Folders of images (PNG, JPEG, binary PGM and PPM), one a class, sorted by name: /train/images u8
+/// [N, height, width, 3 or 1], /train/labels i32 [N], /test/ the same, and /labels, the classes'
+/// names. Rows are in the order of the paths.
+struct ImagesOptions {
+  std::string folder;
+  std::string test_folder;  // "": see split
+  std::string output;
+  std::int64_t height = 0, width = 0;
+  bool grey = false;
+  bool bilinear = false;  // else the mean of what a new pixel covers
+  bool crop = false;      // the middle, in the wanted proportions; else sides change as they must
+  bool skip_bad = false;  // damaged images are passed over and named in the report
+  SplitOptions split;     // only without a test folder
+  int deflate_level = 0;
+};
+[[nodiscard]] ImportReport import_images(const ImagesOptions& options);
+
 /// Text, plain or gzipped, as token ids: /train/tokens [N] and /val/tokens, in the smallest type
 /// that holds them, and the vocabulary (data/tokenizer.h). The files are one text, in their order;
 /// its first `split` of the characters are the training part.

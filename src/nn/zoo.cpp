@@ -43,12 +43,15 @@ LayerList read_zoo_layers(config::MapReader& model, const tensor::Shape& input) 
   if (def == zoo_defs().end()) return {};
   const std::string text = def->layers(model, input);
   if (model.diagnostics().size() > mistakes) return {};
-  // The text is ours: a mistake in it is a bug, and its defaults are not the config's.
+  // The text is ours, and its defaults are not the config's. A mistake in it comes from the input.
   config::Diagnostics own;
   config::Node tree = config::parse(name, text, own);
   move_to(tree, model.mark("name"));
   LayerList layers = LayerReader(own).read_items(tree, "model.layers");
-  DLT_CHECK(own.ok(), cat(name, ": ", own.text()));
+  if (!own.ok()) {
+    model.error("input", cat("expected sizes that ", name, " can be made for, got ", input.text()));
+    return {};
+  }
   return layers;
 }
 

@@ -5,12 +5,14 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "data/h5.h"
+#include "weights/probe.h"
 #include "weights/weights_file.h"
 
 namespace dlt::weights {
 namespace {
 
 constexpr std::size_t kMaxTensors = 100000;
+constexpr std::int64_t kMaxProbed_bytes = std::int64_t{1} << 32;
 
 class Hdf5File final : public WeightsFile {
  public:
@@ -63,6 +65,12 @@ class Hdf5File final : public WeightsFile {
 }  // namespace
 
 std::unique_ptr<WeightsFile> open_hdf5(const std::string& path) {
+  probe(path, [&] {
+    const Hdf5File file(path);
+    for (const auto& [name, type] : file.types()) {
+      if (type.bytes() <= kMaxProbed_bytes) (void)file.load(name);
+    }
+  });
   return std::make_unique<Hdf5File>(path);
 }
 

@@ -102,7 +102,7 @@ TEST(Cli, SuggestsTheNearestCommand) {
       "checkpoint: expected one of diff, hash, list, verify, got nothing | dltrain checkpoint "
       "--help says more");
   EXPECT_EQ(refusal_of({"data", "import"}),
-            "data import: expected one of csv, idx, npy, text, wav, got nothing | dltrain data "
+            "data import: expected one of csv, idx, images, npy, text, wav, got nothing | dltrain data "
             "import --help "
             "says more");
 }

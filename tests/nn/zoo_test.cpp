@@ -40,6 +40,15 @@ TEST(Zoo, UnknownNamesGetTheNearestAndNothingElse) {
   EXPECT_EQ(diagnostics.size(), 1U);
 }
 
+TEST(Zoo, AnInputThatNoModelCanBeMadeForIsAMistakeOfTheConfig) {
+  config::Diagnostics diagnostics;
+  const config::Node node = config::parse(
+      "m.yaml", "{name: gpt, input: [2147483648], vocabulary: 65, layers: 1, heads: 1, units: 4}",
+      diagnostics);
+  EXPECT_EQ(Model::read(&node, node.mark, diagnostics, op_table()), nullptr);
+  EXPECT_THAT(diagnostics.text(), HasSubstr("input: expected sizes that gpt can be made for"));
+}
+
 TEST(Zoo, ANumberOfLayersIsAnOption) {
   const auto gpt = read_model(
       "{name: gpt, input: [8], vocabulary: 11, layers: 3, heads: 2, units: 4, use_bias: false}");

@@ -187,6 +187,24 @@ TEST(Numerics, RollbackWithoutCheckpointGoesToTheStart) {
   EXPECT_EQ(run_job(files, run).weights_hash, reference);
 }
 
+TEST(Numerics, RollbackToTheStartTakesTheWeightsTheRunBeganWith) {
+  const TempFolder folder, other;
+  const std::string from = other / "begin";
+  const JobFiles files = write_overflowing_job(folder);
+  const auto overrides = [&](const std::string& policy) {
+    return with({"numerics.on_nonfinite=" + policy, "checkpoint.every_steps=0",
+                 "train.init={from: " + from + "}"});
+  };
+  (void)run_job(files, {.overrides = with({"train.stop_at_step=3", "run.seed=5", "run.dir=" + from,
+                                           "numerics.on_nonfinite=skip"})});
+  const std::string reference = run_job(files, {.overrides = overrides("skip")}).weights_hash;
+  const JobRun run{.ranks = 2, .overrides = overrides("rollback"), .resume = {.overwrite = true}};
+  EXPECT_EQ(run_job(files, run).weights_hash, reference);
+  const JobRun without{.overrides = with({"numerics.on_nonfinite=skip"}),
+                       .resume = {.overwrite = true}};
+  EXPECT_NE(run_job(files, without).weights_hash, reference);
+}
+
 TEST(Numerics, RollbackIsRememberedOverAnInterruption) {
   const TempFolder folder;
   const JobFiles files = write_overflowing_job(folder);

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "weights/write.h"
 
+#include <csignal>
 #include <cstring>
 
 #include "base/text.h"
 #include "support/faulty_fs.h"
 #include "support/temp_folder.h"
+#include "weights/probe.h"
 #include "weights/weights_file.h"
 
 namespace dlt::weights {
@@ -87,6 +89,13 @@ TEST(Write, NumPyHasNoBf16) {
                 write_npz(fs, folder / "x.npz", {{"a", Tensor({1}, DType::bf16)}}, {});
               }),
               testing::HasSubstr("78: npz: NumPy has no numbers of type bf16"));
+}
+
+TEST(Probe, ACrashInTheLibraryIsAnError) {
+  EXPECT_THAT(error_of([] { probe("x.h5", [] { std::raise(SIGSEGV); }); }),
+              testing::HasSubstr(
+                  "65: x.h5: the HDF5 file is damaged (reading it ends the process by signal 11)"));
+  probe("x.h5", [] { throw Error(Exit::data, "thrown again by whoever reads it next"); });
 }
 
 }  // namespace
