@@ -45,6 +45,9 @@ MODELS = {
     "attention": (TOKENS, "[{embedding: {input_dim: 11, output_dim: 8}}, {transformer_block: {heads: 2, causal: true}}, "
                   "{multi_head_attention: {heads: 4, kv_heads: 2, rope: true}}, {transformer_block: {heads: 2, norm: rms_norm, norm_first: true}}, flatten, {dense: {units: 3}}]"),
     "masked_attention": (TOKENS, "[{embedding: {input_dim: 11, output_dim: 8, mask_zero: true}}, {transformer_block: {heads: 2, causal: true}}, global_avg_pool1d, {dense: {units: 3}}]"),
+    "masked_lstm": (TOKENS, "[{embedding: {input_dim: 11, output_dim: 8, mask_zero: true}}, {lstm: {units: 5, return_sequences: true}}, {lstm: {units: 4}}, {dense: {units: 3}}]"),
+    "masked_gru": (SEQUENCE, "[{masking: {value: 0}}, {gru: {units: 6, bidirectional: true, return_sequences: true}}, {gru: {units: 4, use_bias: false, go_backwards: true}}, {dense: {units: 3}}]"),
+    "masked_rnn": (SEQUENCE, "[{masking: {value: 0}}, {simple_rnn: {units: 6, activation: relu}}, {dense: {units: 3}}]"),
     "masked_max": (SEQUENCE, "[{masking: {value: 0}}, {dense: {units: 4}}, global_max_pool1d, {dense: {units: 3}}]"),
 }
 ZOO = {
@@ -79,7 +82,7 @@ def compare(name, model, tokens, shape, folder):
         x[:, -2:] = 0
     else:
         x = rng.normal(size=[rows, *shape]).astype("f4")
-        if name == "masked_max":
+        if name.startswith("masked"):
             x[:, -2:] = 0
     data, config = f"{folder}/{name}.h5", f"{folder}/{name}.yaml"
     text = f"run: {{name: {name}, dir: {folder}/{name}}}\nmodel: {model}\nloss: LOSS\n"

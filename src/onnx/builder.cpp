@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "base/error.h"
 #include "base/text.h"
@@ -127,6 +128,14 @@ std::vector<std::string> Builder::add_many(std::string_view op, std::vector<std:
 std::string Builder::add(std::string_view op, std::vector<std::string> inputs,
                          Attributes attributes) {
   return add_many(op, std::move(inputs), 1, std::move(attributes))[0];
+}
+
+void Builder::open_body() { outside_ = std::exchange(model_.nodes, {}); }
+
+Subgraph Builder::close_body(const std::vector<ValueDef>& inputs,
+                             const std::vector<ValueDef>& outputs) {
+  const std::vector<NodeDef> nodes = std::exchange(model_.nodes, std::move(outside_));
+  return encode_body(fresh("body"), nodes, inputs, outputs);
 }
 
 std::string Builder::constant(const std::string& hint, Tensor numbers) {

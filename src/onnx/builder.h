@@ -60,6 +60,14 @@ class Builder {
   /// none, relu, leaky_relu, tanh, sigmoid, softplus, as attribute activation names them.
   std::string activate(const std::string& x, const tensor::Attrs& attrs);
 
+  /// A name that nothing has yet.
+  std::string unused(std::string_view hint) { return fresh(hint); }
+  /// Nodes made between these two go into a graph of their own, which sees the names outside it;
+  /// constants stay outside.
+  void open_body();
+  [[nodiscard]] Subgraph close_body(const std::vector<ValueDef>& inputs,
+                                    const std::vector<ValueDef>& outputs);
+
   /// Nodes made from now on are this node's; its op and layer are named where it is refused.
   void begin(const autodiff::Node& node) { node_ = &node; }
   [[nodiscard]] ModelDef take(const ModelLabels& labels);
@@ -75,6 +83,7 @@ class Builder {
   const tensor::StateDict* params_;
   const autodiff::Node* node_ = nullptr;
   ModelDef model_;
+  std::vector<NodeDef> outside_;  // while a body is open
   std::map<autodiff::ValueId, std::string> names_, first_;
   std::map<std::vector<std::int64_t>, std::string> integers_;
   std::map<double, std::string> scalars_;

@@ -58,6 +58,9 @@ std::string encode(const std::string& name, const Attribute& attribute) {
   } else if (const auto* word = std::get_if<std::string>(&attribute)) {
     out.bytes(4, *word);
     out.integer(kType, 3);
+  } else if (const auto* graph = std::get_if<Subgraph>(&attribute)) {
+    out.bytes(6, graph->text);
+    out.integer(kType, 5);
   } else if (const auto* words = std::get_if<std::vector<std::string>>(&attribute)) {
     for (const std::string& one : *words) out.bytes(9, one);
     out.integer(kType, 8);
@@ -140,6 +143,16 @@ void ProtoWriter::integers(int field, const std::vector<std::int64_t>& values) {
   ProtoWriter packed;
   for (const std::int64_t value : values) packed.varint(static_cast<std::uint64_t>(value));
   bytes(field, packed.text_);
+}
+
+Subgraph encode_body(const std::string& name, const std::vector<NodeDef>& nodes,
+                     const std::vector<ValueDef>& inputs, const std::vector<ValueDef>& outputs) {
+  ProtoWriter graph;
+  for (const NodeDef& node : nodes) graph.bytes(1, encode(node));
+  graph.bytes(2, name);
+  for (const ValueDef& value : inputs) graph.bytes(11, encode(value));
+  for (const ValueDef& value : outputs) graph.bytes(12, encode(value));
+  return {graph.text()};
 }
 
 std::string serialize(const ModelDef& model) {

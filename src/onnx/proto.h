@@ -29,8 +29,13 @@ class ProtoWriter {
   std::string text_;
 };
 
+/// A graph within a node, encoded.
+struct Subgraph {
+  std::string text;
+};
+
 using Attribute = std::variant<std::int64_t, float, std::string, std::vector<std::int64_t>,
-                               std::vector<std::string>>;
+                               std::vector<std::string>, Subgraph>;
 using Attributes = std::vector<std::pair<std::string, Attribute>>;
 
 struct NodeDef {
@@ -53,6 +58,11 @@ struct ModelDef {
   std::vector<std::pair<std::string, std::string>> metadata;
   std::string name, producer_version;
 };
+
+/// A body reads names of the graph around it.
+[[nodiscard]] Subgraph encode_body(const std::string& name, const std::vector<NodeDef>& nodes,
+                                   const std::vector<ValueDef>& inputs,
+                                   const std::vector<ValueDef>& outputs);
 
 /// The bytes of an .onnx file of operator set 17.
 /// errors  Error(Exit::config) if they are more than the 2 GiB that protobuf holds

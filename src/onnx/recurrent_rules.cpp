@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // In dltrain the product of all steps' inputs stands before the op; ONNX's operators make it
-// themselves, so it is found again. Sequences are [T, B, n] there, weights [1, gates · H, n].
+// themselves, so it is found again. Sequences are [T, B, n] there, weights [1, gates · H, n]. Where
+// there is a mask, or no such product, the steps are written out.
 #include <algorithm>
 #include <array>
 #include <optional>
 
 #include "onnx/builder.h"
+#include "onnx/recurrent.h"
 
 namespace dlt::onnx {
 namespace {
@@ -51,6 +53,12 @@ std::optional<InputProduct> find_product(const Builder& b, ValueId y) {
   if (rows == nullptr || b.shape(rows->inputs[0]).rank() != 3) return {};
   out.x = rows->inputs[0];
   return out;
+}
+
+/// That of a recurrent node which becomes ONNX's operator; none: its steps are written out.
+std::optional<InputProduct> product_of(const Builder& b, const Node& node) {
+  if (node.attrs.integer("masked") != 0) return {};
+  return find_product(b, node.inputs[0]);
 }
 
 /// The gates in ONNX's order, as numbers of dltrain's.
@@ -99,10 +107,13 @@ struct Cell {
 };
 
 void write_cell(Builder& b, const Node& node, const Cell& cell, Attributes attributes) {
-  if (node.attrs.integer("masked") != 0) b.refuse("with a mask has no equivalent in ONNX");
   if (node.attrs.integer("initial") != 0) b.refuse("that is given a state cannot be exported");
-  const std::optional<InputProduct> product = find_product(b, node.inputs[0]);
-  if (!product) b.refuse("stands behind something else than its own product");
+  const std::optional<InputProduct> product = product_of(b, node);
+  if (!product) {
+    return write_scan(
+        b, node,
+        {.gates = static_cast<std::int64_t>(cell.order.size()), .sequence = cell.sequence});
+  }
   const std::int64_t width = b.shape(node.inputs[1])[1];
   const std::int64_t units = width / static_cast<std::int64_t>(cell.order.size());
   const bool reverse = node.attrs.integer("reverse") != 0;
@@ -147,7 +158,7 @@ std::vector<ValueId> values_read(const Builder& b, const Node& node) {
   const bool recurrent = std::any_of(rules.begin(), rules.end(),
                                      [&](const Rule& rule) { return rule.op == node.op->name; });
   if (!recurrent) return out;
-  if (const auto product = find_product(b, node.inputs[0])) out[0] = product->x;
+  if (const auto product = product_of(b, node)) out[0] = product->x;
   return out;
 }
 

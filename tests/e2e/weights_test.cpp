@@ -80,6 +80,27 @@ TEST_F(Weights, ExportThatCannotBeWrittenIs74) {
   }
 }
 
+TEST_F(Weights, AnAverageIsExportedByItsName) {
+  const Words words{"export",   run(),         "--format",  "npz",
+                    "--output", path("x.npz"), "--average", "ema"};
+  const ProgramResult none = dltrain(words);
+  EXPECT_EQ(none.exit_code, 65);
+  EXPECT_THAT(none.err, HasSubstr("expected the average 'ema' of the weights, got none"));
+  const std::string dir = path("averaged");
+  ASSERT_EQ(
+      dltrain({config(), "--set", "run.dir=" + dir, "--set", "train.ema={decay: 0.5}"}).exit_code,
+      0);
+  const ProgramResult got = dltrain({"export", dir, "--format", "npz", "--output", path("ema.npz"),
+                                     "--average", "ema", "--optimizer"});
+  EXPECT_EQ(got.exit_code, 0) << got.err;
+  EXPECT_THAT(got.out, HasSubstr("4 parameters of step 23, 12 tensors of the optimiser"));
+  EXPECT_EQ(got.out.find(summary_hash(dir)), std::string::npos);
+  // Its names are the parameters', so that a run can begin with it.
+  EXPECT_EQ(
+      dltrain({config(), "--set", set_dir("from-ema"), "--init-from", path("ema.npz")}).exit_code,
+      0);
+}
+
 TEST_F(Weights, FrozenParametersStayAndTheOthersMove) {
   const std::string dir = path("frozen");
   const Words words{config(),

@@ -124,12 +124,33 @@ TEST(OnnxExport, GatesStandInOnnxsOrder) {
   EXPECT_THAT(gates, testing::ElementsAre(0, 3, 1, 2));  // i, o, f, c from i, f, c, o
 }
 
-TEST(OnnxExport, EveryOpOfAPredictionHasARuleOrIsRefusedByName) {
-  EXPECT_THAT(
-      dlt::test::error_of([] {
-        (void)file_of(*nn::read_model("{input: [5, 2], layers: [masking, {lstm: {units: 1}}]}"));
-      }),
-      HasSubstr("78: onnx: layer 'lstm_1': op 'lstm' with a mask has no equivalent in ONNX"));
+TEST(OnnxExport, StepsBehindAMaskAreWrittenOut) {
+  for (const char* cell : {"lstm", "gru", "simple_rnn"}) {
+    const File got = read(cat("{input: [5, 2], layers: [masking, {", cell, ": {units: 3}}]}"));
+    const auto scan = std::find(got.operators.begin(), got.operators.end(), "Scan");
+    ASSERT_NE(scan, got.operators.end()) << cell;
+    const std::string node =
+        test::all(got.graph, 1)[static_cast<std::size_t>(scan - got.operators.begin())];
+    const std::string body = test::text(test::text(node, 5), 6);
+    const std::size_t num_states = cell == std::string("lstm") ? 2 : 1;
+    EXPECT_EQ(test::all(body, 11).size(), num_states + 2);  // states, sums, mask
+    EXPECT_EQ(test::all(body, 12).size(), num_states + 1);
+  }
+}
+
+TEST(OnnxExport, AnOpWithoutARuleIsRefusedByNameAndLayer) {
+  const auto build = [](std::int64_t batch) {
+    autodiff::Graph graph(nn::op_table());
+    const auto x = graph.input("input", {{batch, 3}, DType::f32});
+    graph.set_scope("op_1");
+    graph.output("prediction", graph.add_one("bias_grad", {x}));
+    return graph;
+  };
+  const autodiff::Graph two = build(2), three = build(3);
+  EXPECT_THAT(dlt::test::error_of([&] {
+                (void)export_model({two, three}, {}, {});
+              }),
+              HasSubstr("78: onnx: layer 'op_1': op 'bias_grad' has no equivalent in ONNX"));
 }
 
 TEST(OnnxExport, AMissingParameterIsNamed) {
