@@ -32,8 +32,10 @@ train::Surroundings RealSurroundings::get(const RankEnv& ranks) {
       .host = ranks.host,
       .program_version = program_version(),
       .program_hash = program_hash(),
+      .generation = ranks.supervision ? ranks.supervision->generation : 0,
       .skip_steps = ranks.supervision ? ranks.supervision->skip_steps : std::vector<std::int64_t>{},
-      .so_far = so_far(ranks)};
+      .so_far = so_far(ranks),
+      .memory_dir = ranks.supervision ? ranks.supervision->memory_dir : std::string{}};
 }
 
 }  // namespace dlt::launcher

@@ -30,6 +30,8 @@ std::optional<std::int64_t> integer_of(const std::map<std::string, std::string>&
   return std::stoll(it->second);
 }
 
+}  // namespace
+
 /// Refuses the first key that differs, in the order of the new configuration.
 void require_same_config(const RunConfig& config, const std::string& before_yaml,
                          const std::string& dir) {
@@ -58,8 +60,6 @@ void require_same_config(const RunConfig& config, const std::string& before_yaml
     if (was && is && *is < *was) refuse(dir, key, std::to_string(*is), std::to_string(*was));
   }
 }
-
-}  // namespace
 
 double first_start_wall_s(const std::string& events_path) {
   std::ifstream file(events_path);

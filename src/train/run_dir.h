@@ -8,6 +8,7 @@
 
 #include "base/fs.h"
 #include "checkpoint/store.h"
+#include "train/memory_snapshots.h"
 #include "train/run_config.h"
 
 namespace dlt::train {
@@ -23,6 +24,7 @@ struct ResumeOptions {
 /// What is to be done with a run's folder, decided before any rank does work. Reads only.
 struct ResumeDecision {
   std::optional<checkpoint::Checkpoint> checkpoint;  // where to go on; none: from the start
+  std::optional<SnapshotPlace> memory;               // ... that state was found in memory
   bool clear = false;                                // remove what an earlier run left there
   std::vector<std::string> warnings;                 // damaged checkpoints that were passed over
 };
@@ -33,6 +35,10 @@ struct ResumeDecision {
 ///         damaged; Error(Exit::missing) if the path to resume from is not there
 [[nodiscard]] ResumeDecision decide_resume(const RunConfig& config, const ResumeOptions& options,
                                            Fs& fs);
+
+/// errors  as decide_resume() where a run's configuration (before_yaml, of dir) is another
+void require_same_config(const RunConfig& config, const std::string& before_yaml,
+                         const std::string& dir);
 
 /// Paths of CONTRACT.md, "A run directory".
 struct RunPaths {

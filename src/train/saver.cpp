@@ -100,11 +100,61 @@ Saver::Saver(const SaverParts& parts)
       best_value = best->value;
     }
   }
+  open_snapshots();
   if (!wants_evaluations()) return;
   parts_.comm.broadcast(&best_step, sizeof best_step, 0);
   parts_.comm.broadcast(&best_value, sizeof best_value, 0);
   if (best_step < 0) return;
   best_ = {.step = best_step, .metric = parts_.config.checkpoint.best->metric, .value = best_value};
+}
+
+void Saver::open_snapshots() {
+  if (parts_.around.memory_dir.empty()) return;
+  MemorySnapshotOptions options{.memory_dir = parts_.around.memory_dir,
+                                .rank = parts_.comm.rank(),
+                                .every_steps = parts_.config.checkpoint.ram_every_steps,
+                                .before = parts_.snapshot};
+  for (const std::vector<int>& ranks : parts_.comm.hosts()) {
+    if (std::find(ranks.begin(), ranks.end(), options.rank) != ranks.end()) {
+      options.host_ranks = ranks;
+    }
+  }
+  snapshots_.emplace(std::move(options), parts_.around.clock);
+  warn_of_snapshots();
+  part_facts_ = {.generation = parts_.around.generation,
+                 .world_size = parts_.comm.world_size(),
+                 .leaves = parts_.num_leaves,
+                 .config_fingerprint = config_fingerprint(parts_.config),
+                 .config_yaml = resolved_yaml(parts_.config)};
+}
+
+void Saver::snapshot(Trainer& trainer, std::int64_t steps_done) {
+  if (!snapshots_ || !snapshots_->due(steps_done)) return;
+  if (steps_done % parts_.config.sync_every != 0) return;
+  const double began_s = now_s();
+  StateSource source = source_of(trainer);
+  source.settled = Settled::no;
+  if (parts_.state.averaging().active()) {
+    trainer.settle();  // an average is made complete from parameters of every rank
+    parts_.state.complete_average(steps_done);
+    source.settled = Settled::yes;
+  }
+  const auto files = state_files(source, steps_done);
+  checkpoint::PartFacts facts = part_facts_;
+  const checkpoint::Manifest position = position_of(steps_done);
+  facts.step = steps_done;
+  facts.epoch = position.epoch;
+  facts.epoch_samples = position.epoch_samples;
+  facts.num_bytes = files->num_bytes;
+  if (snapshots_->take(*files, facts, began_s)) {
+    parts_.around.pulse.saved(observe::SavedIn::memory, steps_done);
+  }
+  warn_of_snapshots();
+}
+
+void Saver::warn_of_snapshots() {
+  const std::string problem = snapshots_->take_problem();
+  if (!problem.empty()) parts_.log.line(cat("warning: ", problem));
 }
 
 ddp::SaveWord Saver::word() {
@@ -115,6 +165,7 @@ ddp::SaveWord Saver::word() {
   out.failed = failed_;
   out.published = published_;
   out.due = root() && save_clock_.due(now_s()) ? 1 : 0;
+  if (snapshots_) snapshots_->say(out);
   return out;
 }
 
@@ -137,7 +188,13 @@ void Saver::write_failed(const Error& error) {
   parts_.log.note(cat("step ", job_->step, ": ", own_problem_));
 }
 
-void Saver::note(const ddp::SaveWord& all) {
+void Saver::note(const ddp::SaveWord& all, double step_s) {
+  if (snapshots_) snapshots_->note(all, step_s);
+  follow(all);
+}
+
+/// From one stage of a save to the next, on all ranks alike.
+void Saver::follow(const ddp::SaveWord& all) {
   compared_ = true;  // the step that brought this word would have failed
   clock_due_ = clock_due_ || all.due != 0;
   switch (stage_) {
@@ -228,14 +285,30 @@ void Saver::evaluated(std::int64_t steps_done, const MetricValues& values) {
   }
 }
 
-checkpoint::Draft Saver::draft_of(const StateFiles& files, std::int64_t steps_done) const {
+/// Where in the data the run is.
+checkpoint::Manifest Saver::position_of(std::int64_t steps_done) const {
   const std::int64_t per_epoch = steps_per_epoch(parts_.config, parts_.num_rows);
-  checkpoint::Draft draft;
-  draft.manifest.step = steps_done;
-  draft.manifest.epoch = steps_done / per_epoch;
-  draft.manifest.epoch_samples =
+  checkpoint::Manifest out;
+  out.step = steps_done;
+  out.epoch = steps_done / per_epoch;
+  out.epoch_samples =
       std::min((steps_done % per_epoch) * parts_.config.global_batch_size, parts_.num_rows);
-  draft.manifest.leaves = parts_.num_leaves;
+  out.leaves = parts_.num_leaves;
+  return out;
+}
+
+StateSource Saver::source_of(const Trainer& trainer) const {
+  return {.state = parts_.state,
+          .plan = parts_.plan,
+          .division = trainer.leaf_division(),
+          .reduction = trainer.reduction_state(),
+          .rank = parts_.comm.rank(),
+          .world_size = parts_.comm.world_size()};
+}
+
+checkpoint::Draft Saver::draft_of(const StateFiles& files, std::int64_t steps_done) const {
+  checkpoint::Draft draft;
+  draft.manifest = position_of(steps_done);
   draft.manifest.config_fingerprint = config_fingerprint(parts_.config);
   draft.manifest.config_yaml = resolved_yaml(parts_.config);
   draft.model_header = files.headers[0];
@@ -258,13 +331,7 @@ void Saver::save(Trainer& trainer, std::int64_t steps_done) {
   }
   DLT_KILL_POINT(share_before_copy);
   parts_.state.complete_average(steps_done);
-  const auto files = state_files({.state = parts_.state,
-                                  .plan = parts_.plan,
-                                  .division = trainer.leaf_division(),
-                                  .reduction = trainer.reduction_state(),
-                                  .rank = parts_.comm.rank(),
-                                  .world_size = parts_.comm.world_size()},
-                                 steps_done);
+  const auto files = state_files(source_of(trainer), steps_done);
   start_writing(*files, steps_done);
   began_s_ = began_s;
   stall_s_ = now_s() - began_s;
@@ -345,7 +412,7 @@ void Saver::finish() {
           cat("checkpoint of step ", job_->step, ": not written within ", kLongest_write_s, " s"),
           "does the file system of run.dir answer?");
     }
-    note(exchange(word()));
+    follow(exchange(word()));
   }
 }
 

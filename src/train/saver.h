@@ -13,6 +13,7 @@
 #include "ddp/save_word.h"
 #include "ddp/timed_calls.h"
 #include "train/comm_plan.h"
+#include "train/memory_snapshots.h"
 #include "train/model_state.h"
 #include "train/run_log.h"
 #include "train/save_clock.h"
@@ -33,6 +34,7 @@ struct SaverParts {
   int num_leaves = 1;
   std::int64_t num_rows = 0;     // of the training data
   std::int64_t saved_step = -1;  // steps done in the newest checkpoint of this run
+  SnapshotPlace snapshot = {};   // in memory, that the run goes on from
 };
 
 /// Brings a run's state to its checkpoints, beside the steps: a save copies each rank's share, a
@@ -50,7 +52,12 @@ class Saver {
   [[nodiscard]] bool compares() const { return stage_ == Stage::writing && !compared_; }
   /// ... and what follows from all ranks' words.
   /// errors  what writing has thrown beside Error(Exit::io), which only costs the checkpoint
-  void note(const ddp::SaveWord& all);
+  /// step_s is the time that the step took.
+  void note(const ddp::SaveWord& all, double step_s);
+
+  /// Takes a snapshot in memory if one is due after this many steps, behind note(); nothing without
+  /// a supervisor. The ranks must be equal.
+  void snapshot(Trainer& trainer, std::int64_t steps_done);
 
   /// Whether a checkpoint is due after this many steps; behind note().
   [[nodiscard]] bool due(std::int64_t steps_done) const;
@@ -78,12 +85,17 @@ class Saver {
   /// What a thread that writes is given, and what it gives back.
   struct Job;
 
+  void follow(const ddp::SaveWord& all);
+  void open_snapshots();
+  void warn_of_snapshots();
   void collect();
   void write_failed(const Error& error);
   void end_failed(std::int64_t code);
   void end_published();
   [[nodiscard]] ddp::SaveWord exchange(const ddp::SaveWord& mine);
+  [[nodiscard]] checkpoint::Manifest position_of(std::int64_t steps_done) const;
   [[nodiscard]] checkpoint::Draft draft_of(const StateFiles& files, std::int64_t steps_done) const;
+  [[nodiscard]] StateSource source_of(const Trainer& trainer) const;
   void start_writing(const StateFiles& files, std::int64_t steps_done);
   void start_publishing(std::uint64_t checksum);
   void warn_of_space(const Job& job);
@@ -95,6 +107,8 @@ class Saver {
   std::shared_ptr<Job> job_;
   ddp::TimedCalls calls_;
   SaveClock save_clock_;
+  std::optional<MemorySnapshots> snapshots_;
+  checkpoint::PartFacts part_facts_;  // what is the same in all snapshots
   std::optional<checkpoint::Best> best_;
   bool best_due_ = false;
   bool clock_due_ = false;

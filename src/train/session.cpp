@@ -6,9 +6,11 @@
 #include <sstream>
 
 #include "base/generation.h"
+#include "base/private_dir.h"
 #include "base/text.h"
 #include "checkpoint/safetensors.h"
 #include "ddp/replica.h"
+#include "train/memory_recovery.h"
 #include "train/train_loop.h"
 
 namespace dlt::train {
@@ -66,8 +68,36 @@ std::unique_ptr<RunLock> lock_run(const std::string& dir, const Surroundings& ar
 
 }  // namespace
 
+void TrainJob::look_in_memory(comm::Communicator& comm) {
+  if (around_.memory_dir.empty() || options_.resume.overwrite ||
+      options_.resume.mode != ResumeMode::automatic) {
+    return;
+  }
+  std::optional<Error> failure;
+  try {
+    if (exists(around_.memory_dir)) make_private_directory(around_.memory_dir);
+  } catch (const Error& error) {
+    failure = error;  // somebody else may have put anything there
+  }
+  ddp::agree_on_failure(comm, around_.host, failure);
+  const std::int64_t there = resume_.checkpoint ? resume_.checkpoint->step : -1;
+  std::optional<Recovered> found =
+      recover_from_memory(comm,
+                          {.memory_dir = around_.memory_dir,
+                           .config_fingerprint = config_fingerprint(config_),
+                           .beyond_step = there},
+                          resume_.warnings);
+  if (!found) return;
+  require_same_config(config_, found->state.config_yaml, config_.dir);
+  resume_.checkpoint = std::move(found->state);
+  resume_.memory = found->place;
+  resume_.clear = false;
+  init_.reset();
+}
+
 RunSummary TrainJob::run(comm::Communicator& comm, const std::atomic<bool>& stop) {
   const std::unique_ptr<RunLock> lock = lock_run(config_.dir, around_, comm);
+  look_in_memory(comm);
   TrainLoop loop(*this, comm, stop);
   return loop.run();
 }

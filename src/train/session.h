@@ -94,6 +94,9 @@ class TrainJob {
 
  private:
   friend class TrainLoop;
+  /// Takes a state from memory instead, if there is a newer one. Collective.
+  void look_in_memory(comm::Communicator& comm);
+
   Surroundings around_;
   TrainOptions options_;
   RunConfig config_;

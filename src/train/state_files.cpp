@@ -30,13 +30,16 @@ using Contents = std::map<std::string, Content>;
 
 const std::byte* bytes_of(const void* data) { return static_cast<const std::byte*>(data); }
 
+std::string named(const std::string& prefix, const std::string& param) {
+  return prefix.empty() ? param : cat(prefix, ".", param);
+}
+
 void add_flat(Contents& out, const tensor::FlatLayout& layout, const std::string& prefix,
               const float* flat) {
   for (const auto& entry : layout.entries) {
-    out[prefix.empty() ? entry.name : cat(prefix, ".", entry.name)] = {
-        .type = {.shape = entry.shape, .dtype = DType::f32},
-        .parts = {
-            {.num_bytes = entry.numel * kFloat_bytes, .data = bytes_of(flat + entry.offset)}}};
+    out[named(prefix, entry.name)] = {.type = {.shape = entry.shape, .dtype = DType::f32},
+                                      .parts = {{.num_bytes = entry.numel * kFloat_bytes,
+                                                 .data = bytes_of(flat + entry.offset)}}};
   }
 }
 
@@ -63,8 +66,12 @@ std::vector<OwnedRange> owned_ranges(const StateSource& source) {
   return out;
 }
 
-void add_sharded(Contents& out, const StateSource& source, const std::vector<OwnedRange>& ranges,
-                 const std::string& prefix, const float* packed) {
+/// Where the elements of a shard lie: one behind the other, or where they are in the whole buffer.
+enum class Lie : std::uint8_t { packed, in_place };
+
+void add_sharded(Contents& out, const StateSource& source, const std::string& prefix, Lie lie,
+                 const float* values) {
+  const std::vector<OwnedRange> ranges = owned_ranges(source);
   for (const auto& entry : source.state.layout().entries) {
     Content content{.type = {.shape = entry.shape, .dtype = DType::f32}, .parts = {}};
     for (const OwnedRange& range : ranges) {
@@ -72,12 +79,22 @@ void add_sharded(Contents& out, const StateSource& source, const std::vector<Own
       const std::int64_t to = std::min(range.end, entry.offset + entry.numel);
       if (to <= from) continue;
       const bool mine = range.owner == source.rank;
-      content.parts.push_back(
-          {.num_bytes = (to - from) * kFloat_bytes,
-           .data = mine ? bytes_of(packed + range.state_begin + (from - range.begin)) : nullptr,
-           .owner = range.owner});
+      const std::int64_t at = lie == Lie::packed ? range.state_begin + (from - range.begin) : from;
+      content.parts.push_back({.num_bytes = (to - from) * kFloat_bytes,
+                               .data = mine ? bytes_of(values + at) : nullptr,
+                               .owner = range.owner});
     }
-    out[cat(prefix, ".", entry.name)] = std::move(content);
+    out[named(prefix, entry.name)] = std::move(content);
+  }
+}
+
+/// A buffer that every rank has whole once it is settled.
+void add_whole(Contents& out, const StateSource& source, const std::string& prefix,
+               const float* flat) {
+  if (source.state.shard() && source.settled == Settled::no) {
+    add_sharded(out, source, prefix, Lie::in_place, flat);
+  } else {
+    add_flat(out, source.state.layout(), prefix, flat);
   }
 }
 
@@ -126,18 +143,14 @@ Contents optimizer_contents(const StateSource& source, const StateFiles& files) 
   Contents out;
   const ModelState& state = source.state;
   const std::vector<std::string> names = state.optimizer()->state_names();
-  const std::vector<OwnedRange> ranges =
-      state.shard() ? owned_ranges(source) : std::vector<OwnedRange>{};
   for (std::size_t i = 0; i < names.size(); ++i) {
     if (state.shard()) {
-      add_sharded(out, source, ranges, names[i], state.states()[i]);
+      add_sharded(out, source, names[i], Lie::packed, state.states()[i]);
     } else {
       add_flat(out, state.layout(), names[i], state.states()[i]);
     }
   }
-  if (state.averaging().active()) {
-    add_flat(out, state.layout(), state.averaging().name(), state.average());
-  }
+  if (state.averaging().active()) add_whole(out, source, state.averaging().name(), state.average());
   add_carried(out, source);
   add_reduction(out, source);
   for (const auto& [name, value] : files.small) {
@@ -177,7 +190,7 @@ std::unique_ptr<StateFiles> state_files(const StateSource& source, std::int64_t 
   auto files = std::make_unique<StateFiles>();
   source.state.save_small(files->small);
   Contents model;
-  add_flat(model, source.state.layout(), "", source.state.params());
+  add_whole(model, source, "", source.state.params());
   add_file(*files, 0, model, step);
   add_file(*files, 1, optimizer_contents(source, *files), step);
   return files;

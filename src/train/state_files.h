@@ -17,13 +17,18 @@
 
 namespace dlt::train {
 
+/// Settled: every rank has all parameters and averages. With shards that takes a moment behind a
+/// step; until then a rank has its own shard of them.
+enum class Settled : std::uint8_t { yes, no };
+
 /// What a run's state consists of, and which rank has which part of it.
 struct StateSource {
-  const ModelState& state;  // settled, its average complete
+  const ModelState& state;  // its average complete
   const CommPlan& plan;
   ddp::LeafDivision division;
   ddp::ReductionState reduction;
   int rank = 0, world_size = 1;
+  Settled settled = Settled::yes;
 };
 
 /// A run's state as the files of a checkpoint, without copying any of it: where each stretch of

@@ -127,15 +127,17 @@ void TrainLoop::open_run_folder() {
                                                 .tensorboard = config.tensorboard,
                                                 .progress = job_->options_.progress},
                                   job_->around_.clock);
-  saver_ = std::make_unique<Saver>(SaverParts{.config = config,
-                                              .around = job_->around_,
-                                              .comm = *comm_,
-                                              .plan = plan_,
-                                              .state = *state_,
-                                              .log = *log_,
-                                              .num_leaves = division_.num_leaves,
-                                              .num_rows = job_->train_data_->num_rows(),
-                                              .saved_step = saved_here() ? step_ : -1});
+  saver_ = std::make_unique<Saver>(
+      SaverParts{.config = config,
+                 .around = job_->around_,
+                 .comm = *comm_,
+                 .plan = plan_,
+                 .state = *state_,
+                 .log = *log_,
+                 .num_leaves = division_.num_leaves,
+                 .num_rows = job_->train_data_->num_rows(),
+                 .saved_step = saved_here() ? step_ : -1,
+                 .snapshot = job_->resume_.memory.value_or(SnapshotPlace{})});
   for (const std::string& warning : job_->resume_.warnings) log_->line(cat("warning: ", warning));
   if (division_.oversubscribed) {
     log_->line(cat("warning: more threads than cores on ", job_->around_.host,
@@ -145,9 +147,13 @@ void TrainLoop::open_run_folder() {
                  counted(division_.num_workers, "thread", "threads"), ", ",
                  counted(division_.num_leaves, "leaf", "leaves"), " of ", division_.leaf_capacity,
                  ", ", job_->around_.backend.description(),
-                 step_ > 0 ? cat(", going on from step ", step_) : std::string()));
+                 step_ == 0             ? std::string()
+                 : job_->resume_.memory ? cat(", going on from step ", step_, " (in memory)")
+                                        : cat(", going on from step ", step_)));
   if (job_->init_) note_initial_weights();
+  const char* from = job_->resume_.memory ? "memory" : job_->resume_.checkpoint ? "disk" : "start";
   observe::Fields start{{"step", step_},
+                        {"from", std::string(from)},
                         {"world_size", std::int64_t{comm_->world_size()}},
                         {"threads", std::int64_t{division_.threads}},
                         {"leaves", std::int64_t{division_.num_leaves}},
@@ -170,7 +176,8 @@ void TrainLoop::note_initial_weights() {
 }
 
 bool TrainLoop::saved_here() const {
-  return job_->resume_.checkpoint && job_->options_.resume.mode == ResumeMode::automatic;
+  return job_->resume_.checkpoint && !job_->resume_.memory &&
+         job_->options_.resume.mode == ResumeMode::automatic;
 }
 
 std::int64_t TrainLoop::end_step() const {
@@ -286,7 +293,8 @@ bool TrainLoop::advance(std::unique_ptr<Trainer>& current) {
                                           .compare_weights = saver_->compares()});
   DLT_KILL_POINT(step_after);
   ++step_;
-  if (report.save) saver_->note(*report.save);
+  const double step_s = clock.monotonic_s() - before;
+  if (report.save) saver_->note(*report.save, step_s);
   rank_compute_s_.assign(report.rank_compute_s.begin(), report.rank_compute_s.end());
   const bool equal_ranks = equal_ranks_due(step_);
   if (equal_ranks) trainer.synchronise();
@@ -302,6 +310,7 @@ bool TrainLoop::advance(std::unique_ptr<Trainer>& current) {
   if (evaluates && saver_->wants_evaluations()) evaluate_as_scheduled(trainer);
   if (saver_->due(step_) || preempted_) saver_->save(trainer, step_);
   if (evaluates && !saver_->wants_evaluations()) evaluate_as_scheduled(trainer);
+  if (report.save && report.trouble == Trouble::none) saver_->snapshot(trainer, step_);
   return !preempted_;
 }
 

@@ -92,7 +92,7 @@ train::RunSummary run_job(const JobFiles& files, const JobRun& run) {
   run_ranks(host_of, [&](comm::Communicator& comm) {
     const autodiff::OpTable table = ops::make_op_table();
     const auto backend = tensor::make_cpu_backend();
-    SystemFs fs;
+    const std::unique_ptr<Fs> fs = run.fs ? run.fs(comm.rank()) : std::make_unique<SystemFs>();
     const std::unique_ptr<Clock> clock =
         run.clock ? run.clock(comm.rank()) : std::make_unique<SystemClock>();
     train::TrainOptions options{.config_path = files.config,
@@ -105,12 +105,14 @@ train::RunSummary run_job(const JobFiles& files, const JobRun& run) {
     const bool skips = run.skip_on_rank < 0 || run.skip_on_rank == comm.rank();
     train::TrainJob job({.table = table,
                          .backend = *backend,
-                         .fs = fs,
+                         .fs = *fs,
                          .clock = *clock,
                          .host = "here",
                          .program_version = "test",
                          .program_hash = "0",
-                         .skip_steps = skips ? run.skip_steps : std::vector<std::int64_t>{}},
+                         .generation = run.generation,
+                         .skip_steps = skips ? run.skip_steps : std::vector<std::int64_t>{},
+                         .memory_dir = run.memory_dir ? run.memory_dir(comm.rank()) : ""},
                         options);
     comm.barrier();
     const train::RunSummary mine = job.run(comm, stop);

@@ -38,6 +38,9 @@ struct JobRun {
   std::vector<int> host_of = {};                               // each rank's; empty: all on one
   std::vector<std::int64_t> skip_steps = {};                   // as Surroundings'
   int skip_on_rank = -1;                                       // on this one alone; -1: on all
+  std::function<std::unique_ptr<Fs>(int rank)> fs = {};        // instead of the system's
+  std::function<std::string(int rank)> memory_dir = {};        // as under a supervisor
+  std::int64_t generation = 0;
 };
 
 /// A clock of a rank that takes `tick_s` for whatever it does between two looks at the time.
