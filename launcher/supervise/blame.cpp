@@ -17,6 +17,8 @@ using observe::Phase;
 constexpr double kPerhapsKilled_s = 0.25;
 constexpr double kConsequence_s = 1e6;
 constexpr double kSaysPeerLost_s = 2e6;
+/// A rank's end and its peers' noticing it are heard of within this time.
+constexpr double kLostAtOnce_s = 0.25;
 /// A starter that lost a host ends all ranks, which may be heard of first.
 constexpr double kHostAfterDeath_s = 0.5;
 
@@ -42,10 +44,10 @@ struct Ended {
   [[nodiscard]] bool consequence() const { return lateness_s >= kConsequence_s; }
 };
 
-std::optional<Ended> ended(const RankView& view, std::size_t rank, bool job_ended) {
+std::optional<Ended> ended(const RankView& view, std::size_t rank) {
   if (view.bye) return std::nullopt;
-  const double cut_s = job_ended ? view.cut_at_s : RankView::kNever;
-  const double gone_s = std::min(view.gone_at_s, cut_s);
+  // Of a process on another host the end of its connection is all that is seen.
+  const double gone_s = std::min(view.gone_at_s, view.cut_at_s);
   if (view.failed) {
     const bool peer = view.failed->exit == Exit::peer_lost;
     return Ended{rank, std::min(view.failed_at_s, gone_s), peer ? kSaysPeerLost_s : 0};
@@ -64,10 +66,20 @@ std::optional<Ended> ended(const RankView& view, std::size_t rank, bool job_ende
 
 /// The first that ended; of equals the one with the least progress.
 std::optional<Ended> first_ended(const Evidence& evidence) {
+  double peer_lost_s = RankView::kNever;  // when the first rank said that it lost a peer
+  for (const RankView& view : evidence.ranks) {
+    if (view.failed && view.failed->exit == Exit::peer_lost) {
+      peer_lost_s = std::min(peer_lost_s, view.failed_at_s);
+    }
+  }
   std::optional<Ended> first;
   for (std::size_t rank = 0; rank < evidence.ranks.size(); ++rank) {
-    const auto one = ended(evidence.ranks[rank], rank, evidence.job.has_value());
+    auto one = ended(evidence.ranks[rank], rank);
     if (!one) continue;
+    // Killed by whom? A peer that is lost by its death is lost at once.
+    if (one->lateness_s == kPerhapsKilled_s && one->at_s > peer_lost_s + kLostAtOnce_s) {
+      one->lateness_s = kConsequence_s;
+    }
     const auto key = [&](const Ended& e) {
       const RankView& view = evidence.ranks[e.rank];
       return std::tuple(e.order(), view.mark.step, view.mark.phase);
@@ -84,9 +96,23 @@ const RankFinding* finding(const Evidence& evidence, std::size_t rank) {
   return nullptr;
 }
 
-bool stopped(const Evidence& evidence, std::size_t rank) {
+char process_state(const Evidence& evidence, std::size_t rank) {
   const RankFinding* found = finding(evidence, rank);
-  return found != nullptr && (found->process_state == 'T' || found->process_state == 't');
+  return found != nullptr ? found->process_state : ' ';
+}
+
+bool stopped(const Evidence& evidence, std::size_t rank) {
+  const char state = process_state(evidence, rank);
+  return state == 'T' || state == 't';
+}
+
+/// Gone without anybody's telling so, when nothing else had ended.
+bool gone_unseen(const Evidence& evidence, std::size_t rank) {
+  const char state = process_state(evidence, rank);
+  const bool first = !evidence.job &&
+                     std::none_of(evidence.ranks.begin(), evidence.ranks.end(),
+                                  [](const RankView& view) { return view.failed || view.gone(); });
+  return first && (state == 'X' || state == 'Z');
 }
 
 /// Who did not come, of those that are still there.
@@ -94,8 +120,9 @@ std::optional<std::size_t> missed(const Evidence& evidence) {
   std::optional<std::size_t> worst;
   const auto key = [&](std::size_t rank) {
     const RankView& view = evidence.ranks[rank];
-    return std::tuple(!stopped(evidence, rank), !view.overdue, view.waits(), view.mark.step,
-                      view.mark.phase, view.moved_s);
+    const bool cannot_come = stopped(evidence, rank) || gone_unseen(evidence, rank);
+    return std::tuple(!cannot_come, !view.overdue, view.waits(), view.mark.step, view.mark.phase,
+                      view.moved_s);
   };
   for (std::size_t rank = 0; rank < evidence.ranks.size(); ++rank) {
     const RankView& view = evidence.ranks[rank];
@@ -108,8 +135,11 @@ std::optional<std::size_t> missed(const Evidence& evidence) {
 /// All wait for others, and not at the same step: each would wait for ever.
 bool out_of_step(const Evidence& evidence) {
   bool differ = false;
-  for (const RankView& view : evidence.ranks) {
-    if (!view.waits()) return false;
+  for (std::size_t rank = 0; rank < evidence.ranks.size(); ++rank) {
+    const RankView& view = evidence.ranks[rank];
+    const RankFinding* found = finding(evidence, rank);
+    const bool exact = found != nullptr && found->ring && !stopped(evidence, rank);
+    if (!exact || !view.waits()) return false;
     differ = differ || view.mark.step != evidence.ranks.front().mark.step;
   }
   return differ;
@@ -205,7 +235,9 @@ Fault silence(const Evidence& evidence, std::size_t rank) {
   describe_rank(evidence, rank, fault);
   const RankView& view = evidence.ranks[rank];
   const bool unseen = finding(evidence, rank) == nullptr;
-  if (out_of_step(evidence)) {
+  if (gone_unseen(evidence, rank)) {
+    fault.kind = FaultKind::death;
+  } else if (out_of_step(evidence)) {
     fault.kind = FaultKind::desync;
   } else if (view.spoke && !view.connected && unseen && evidence.hosts.size() > 1) {
     fault.kind = FaultKind::partition;
@@ -256,13 +288,11 @@ Fault blame(const Evidence& evidence) {
     return host_fault(evidence, kind, down);
   }
   if (first && !first->consequence()) return death(evidence, *first);
-  if (!evidence.job) {
+  const bool peer_missed = first && evidence.ranks[first->rank].failed;
+  if (evidence.silence || peer_missed || !evidence.job) {
     if (const auto rank = missed(evidence)) return silence(evidence, *rank);
   }
   if (first) return death(evidence, *first);
-  if (evidence.silence) {
-    if (const auto rank = missed(evidence)) return silence(evidence, *rank);
-  }
   Fault fault;  // nobody's end was seen: that of the starter itself, or of a rank that never spoke
   if (evidence.job) {
     if (evidence.job->signal != 0) {

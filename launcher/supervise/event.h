@@ -83,7 +83,7 @@ struct RankFinding {
   std::int32_t rank = 0;
   std::optional<observe::RingContents> ring;
   double read_mono_s = 0;    // by the clock of the ring's host
-  char process_state = ' ';  // as in /proc/PID/stat (R, S, D, T, Z); ' ': gone or not known
+  char process_state = ' ';  // as in /proc/PID/stat (R, S, D, T, Z); X: gone; ' ': not known
   std::vector<std::string> log_lines;  // the last of its log
 };
 

@@ -45,7 +45,9 @@ std::optional<Ending> first_final(const std::vector<RankView>& ranks, const Hist
 
 /// Without one word of a rank in this run.
 std::optional<Ending> never_started(const JobEnded& job) {
-  if (job.signal != 0 || job.exit_code > 128) return std::nullopt;  // somebody killed something
+  constexpr int kKilledUpTo = 128 + 64;  // somebody killed a rank; what is above is mpirun's own
+  const bool killed = job.exit_code > 128 && job.exit_code <= kKilledUpTo;
+  if (job.signal != 0 || killed) return std::nullopt;
   const Exit exit = known(job.exit_code).value_or(Exit::unavailable);
   if (exit == Exit::peer_lost || exit == Exit::budget) return std::nullopt;
   return Ending{.exit = exit == Exit::ok ? Exit::internal : exit, .starter = true};

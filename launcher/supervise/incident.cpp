@@ -17,9 +17,10 @@ constexpr double kAgreedEnd_s = 5;
 bool Supervisor::Impl::find_overdue(std::vector<RankView>& ranks) const {
   const double cut_off_s = options_.fault.hang_timeout_s;
   bool overdue = false;
-  bool somebody_works = false;
+  bool somebody_works = false;  // or did: whoever waits, waits for them
   for (RankView& view : ranks) {
     view.overdue = false;
+    if (view.failed || (view.gone() && !view.bye)) somebody_works = true;
     if (view.bye || view.failed || view.gone()) continue;
     const bool cut = view.spoke && !view.connected;
     const bool left_behind = view.waits() && view.mark.step + 1 < progress_.furthest_step;
@@ -27,17 +28,20 @@ bool Supervisor::Impl::find_overdue(std::vector<RankView>& ranks) const {
     somebody_works = true;
     double allowed_s = times_.allowed_s(view.mark.phase);
     if (cut || left_behind) allowed_s = std::max(allowed_s, cut_off_s);
-    view.overdue = now_s_ - view.moved_s >= allowed_s;
+    // A rank that waited when its connection went was heard of until then.
+    const double since_s =
+        view.waits() && cut ? std::max(view.moved_s, view.cut_at_s) : view.moved_s;
+    view.overdue = now_s_ - since_s >= allowed_s;
     overdue = overdue || view.overdue;
   }
   if (somebody_works) return overdue;
   // All wait for others. The newest mark of all tells when that began.
   double newest_s = -1;
   for (const RankView& view : ranks) {
-    if (!view.gone() && !view.failed && !view.bye) newest_s = std::max(newest_s, view.moved_s);
+    if (!view.bye) newest_s = std::max(newest_s, view.moved_s);
   }
   if (newest_s < 0 || now_s_ - newest_s < times_.allowed_s(Phase::reduce)) return false;
-  for (RankView& view : ranks) view.overdue = !view.bye && !view.failed && !view.gone();
+  for (RankView& view : ranks) view.overdue = !view.bye;
   return true;
 }
 
@@ -119,7 +123,6 @@ Outlook Supervisor::Impl::outlook() const {
               .used = policy_.without_progress(),
               .budget = options_.fault.max_restarts,
               .awaits_hosts = pool_.room() < options_.fault.min_ranks};
-  // Memory of a host that is gone is gone, too.
   const bool memory = evidence_.hosts_gone.empty() && memory_step_ >= 0;
   if (memory && memory_step_ >= disk_step_) {
     out.from = observe::SavedIn::memory;
@@ -156,6 +159,9 @@ void Supervisor::Impl::conclude_told(const Ending& how) {
         cat("dltrain: error: dlrun: the ranks could not be started: expected them to connect, got "
             "code ",
             evidence_.job->exit_code, " of the starter\n");
+    for (const std::string& host : evidence_.hosts_gone) {
+      text += cat("    host ", printable(host), " does not answer\n");
+    }
     for (const std::string& line : evidence_.job->last_lines) {
       text += cat("    ", printable(line, 160), "\n");
     }

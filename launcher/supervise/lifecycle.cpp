@@ -19,7 +19,18 @@ bool Supervisor::Impl::lives() const {
 
 std::int32_t Supervisor::Impl::wanted() const { return std::min(options_.ranks, pool_.room()); }
 
+std::optional<Exit> Supervisor::Impl::last_word() const {
+  if (ranks_.empty()) return std::nullopt;
+  const auto how = ending(ranks_, evidence_.job, history_);
+  const bool last = how && (never_retried(how->exit) || how->exit == Exit::io);
+  return last ? std::optional(how->exit) : std::nullopt;
+}
+
 void Supervisor::Impl::launch_or_seek() {
+  if (const auto exit = last_word()) {
+    end(*exit);
+    return;
+  }
   if (pool_.room() >= options_.fault.min_ranks) {
     launch(wanted());
     return;
@@ -41,10 +52,11 @@ void Supervisor::Impl::launch(std::int32_t ranks) {
     for (std::int32_t i = 0; i < host.slots; ++i) ranks_[rank++].host = host.name;
   }
   for (RankView& view : ranks_) view.moved_s = now_s_;
+  // Memory of a host that is gone is gone, too.
+  if (!evidence_.hosts_gone.empty()) memory_step_ = -1;
   evidence_ = {};
   for (const HostSlots& host : placement_) evidence_.hosts.push_back(host.name);
   stragglers_.reset(ranks);
-  memory_step_ = -1;
   steps_began_s_ = RankView::kNever;
   look_again_s_ = 0;
   growing_ = hosts_back_ = false;
@@ -96,6 +108,7 @@ void Supervisor::Impl::sweep(Plan plan) {
 
 void Supervisor::Impl::after_sweep() {
   if (stopping_ && !plan_.end) plan_.end = stopped_exit();
+  if (const auto exit = last_word()) plan_.end = exit;
   if (plan_.end) {
     end(*plan_.end);
     return;
@@ -127,15 +140,15 @@ void Supervisor::Impl::send_stop(std::int32_t rank) {
 }
 
 Exit Supervisor::Impl::stopped_exit() const {
-  return disk_step_ >= 0 || saved_before_ ? Exit::preempted : Exit::peer_lost;
+  return disk_step_ >= 0 ? Exit::preempted : Exit::peer_lost;
 }
 
 void Supervisor::Impl::stop_now(const std::string& why) {
-  const Exit exit = stopped_exit();
+  // A code that says more is not lost.
+  const auto how = ending(ranks_, evidence_.job, history_);
+  const Exit exit = how && how->exit != Exit::ok ? how->exit : stopped_exit();
   std::string left = "  nothing was saved yet";
   if (disk_step_ >= 0) left = cat("  the same command goes on from step ", disk_step_);
-  if (disk_step_ < 0 && saved_before_)
-    left = "  the same command goes on from where this one began";
   act(Report{cat("dltrain: stopped at once: ", why, "\n", left, "\n")});
   if (!lives()) {
     end(exit);

@@ -21,7 +21,9 @@ class RestartPolicy {
  public:
   static constexpr double kLongestBackoff_s = 60;
 
-  explicit RestartPolicy(const config::FaultOptions& fault) : fault_(fault) {}
+  /// begin: where the run stands before its first start.
+  explicit RestartPolicy(const config::FaultOptions& fault, const Progress& begin = {})
+      : fault_(fault), before_(begin) {}
 
   struct Choice {
     bool restart = false;

@@ -57,10 +57,14 @@ const HostSlots* same_host(const std::vector<HostSlots>& hosts, std::string_view
 
 Supervisor::Impl::Impl(SupervisorOptions given)
     : options_(checked(std::move(given))),
-      policy_(options_.fault),
+      policy_(options_.fault, {.committed_step = options_.saved_step,
+                               .furthest_step = std::max<std::int64_t>(0, options_.saved_step)}),
       pool_(options_.hosts, static_cast<std::int32_t>(options_.fault.min_ranks)),
       times_(allowances(options_)),
-      generation_(options_.first_generation - 1) {}
+      generation_(options_.first_generation - 1),
+      disk_step_(options_.saved_step) {
+  progress_.committed_step = options_.saved_step;
+}
 
 Supervisor::Supervisor(SupervisorOptions options)
     : impl_(std::make_unique<Impl>(std::move(options))) {}
@@ -196,14 +200,15 @@ void Supervisor::Impl::on(const Tick&) {}
 
 void Supervisor::Impl::on(const Heard& event) {
   if (!current(event.generation) || !has_rank(event.rank)) return;
+  RankView& view = rank_view(event.rank);
+  if (!view.spoke) view.moved_s = now_s_;
+  view.spoke = history_.ever_spoke = true;
   std::visit([&](const auto& message) { hear(event.rank, message); }, event.message);
 }
 
 void Supervisor::Impl::hear(std::int32_t rank, const launcher::Hello& hello) {
   RankView& view = rank_view(rank);
-  history_.ever_spoke = true;
-  if (!view.spoke) view.moved_s = now_s_;
-  view.spoke = view.connected = true;
+  view.connected = true;
   view.cut_at_s = RankView::kNever;
   view.pid = hello.pid;
   if (const HostSlots* host = same_host(placement_, hello.host)) view.host = host->name;
@@ -224,7 +229,6 @@ void Supervisor::Impl::hear(std::int32_t rank, const launcher::Beat& beat) {
   if (beat.mark.phase == Phase::start) return;
   if (steps_began_s_ == RankView::kNever) {
     steps_began_s_ = now_s_;
-    if (generation_ == options_.first_generation && beat.mark.step > 0) saved_before_ = true;
     note_restart(beat.mark.step);
   }
   view.stepped = history_.ever_stepped = true;

@@ -15,8 +15,9 @@ namespace dlt::supervise {
 
 struct SupervisorOptions {
   config::FaultOptions fault;
-  std::int32_t ranks = 1;             // wanted
-  std::vector<HostSlots> hosts;       // where they may run, in this order
+  std::int32_t ranks = 1;        // wanted
+  std::vector<HostSlots> hosts;  // where they may run, in this order
+  std::int64_t saved_step = -1;  // newest checkpoint in the run's folder at the start; -1: none
   std::int64_t first_generation = 1;  // one more than RUN/generation says
   double start_s = 120;               // silence allowed before a rank's first step ...
   double checkpoint_s = 120;          // ... while it saves ...

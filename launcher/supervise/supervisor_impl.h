@@ -93,6 +93,8 @@ struct Supervisor::Impl {
   void note_restart(std::int64_t from_step);
   void note_commit();
   [[nodiscard]] Exit stopped_exit() const;
+  /// A code that is never tried again, heard of at whatever time.
+  [[nodiscard]] std::optional<Exit> last_word() const;
   [[nodiscard]] std::int32_t wanted() const;
   [[nodiscard]] bool lives() const;  // processes of this generation may be there
 
@@ -142,7 +144,6 @@ struct Supervisor::Impl {
   std::vector<RankView> ranks_;
   History history_;
   Progress progress_;
-  bool saved_before_ = false;  // the run began from a state on disk
   std::int64_t disk_step_ = -1;
   std::int64_t memory_step_ = -1;  // that all of this generation's ranks hold
   std::int64_t restarts_ = 0;
