@@ -41,7 +41,10 @@ std::vector<std::string> last_log_lines(const std::string& run_dir, std::int32_t
 RankFinding find_here(const std::string& memory_dir, std::int32_t rank, pid_t pid,
                       const Clock& clock) {
   RankFinding out{.rank = rank};
-  if (pid > 0) out.process_state = process_info(pid).state;
+  if (pid > 0) {
+    const char state = process_info(pid).state;
+    out.process_state = state == ' ' ? 'X' : state;
+  }
   out.read_mono_s = clock.monotonic_s();
   try {
     out.ring = observe::read_ring(observe::ring_path(memory_dir, rank));
@@ -77,6 +80,7 @@ std::vector<RankFinding> parse_findings(std::string_view text, const std::string
         static_cast<std::size_t>(size) > text.size())
       break;
     if (state.size() == 1) found.process_state = state.front();
+    if (state == "gone") found.process_state = 'X';
     if (size > 0) {
       const std::string path = cat(folder, "/ring-of-another-host-", getpid());
       std::ofstream copy(path, std::ios::binary | std::ios::trunc);

@@ -23,6 +23,7 @@
 #include "launcher/supervise/children.h"
 #include "launcher/supervise/findings.h"
 #include "launcher/supervise/host_list.h"
+#include "launcher/supervise/newest_checkpoint.h"
 #include "launcher/supervise/oom_watch.h"
 #include "launcher/supervise/rank_table.h"
 #include "launcher/supervise/supervisor.h"
@@ -79,9 +80,11 @@ class LastLines {
 };
 
 SupervisorOptions supervisor_options(const JobSetup& setup) {
+  const bool anew = setup.options.overwrite || setup.options.resume != "auto";
   return {.fault = setup.config.fault,
           .ranks = static_cast<std::int32_t>(setup.ranks),
           .hosts = setup.hosts,
+          .saved_step = anew ? -1 : newest_checkpoint(setup.config.run_dir),
           .first_generation = read_generation(setup.config.run_dir) + 1};
 }
 

@@ -7,8 +7,6 @@
 namespace dlt::supervise::sim {
 namespace {
 
-constexpr std::array kFatalCodes{64, 65, 66, 77, 78, 80, 74};
-
 /// share: of the time that legal pauses may take together.
 Injection write_injection(Random& random, const Script& script, double whole_s, double share) {
   const auto num_hosts = static_cast<int>(script.options.hosts.size());

@@ -2,6 +2,7 @@
 // What one seed decides: a job, its cluster, and what happens to it.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -28,6 +29,8 @@ class Random {
  private:
   std::uint64_t state_;
 };
+
+inline constexpr std::array kFatalCodes{64, 65, 66, 74, 77, 78, 80};  // as CONTRACT.md has them
 
 enum class Hurt : std::uint8_t {
   // Legal: nothing may come of them.

@@ -7,7 +7,6 @@
 #include <utility>
 
 #include "base/text.h"
-#include "launcher/supervise/exit_rules.h"
 
 namespace dlt::supervise::sim {
 namespace {
@@ -88,8 +87,9 @@ void World::step(const Item& item) {
 void World::note_fatal(const Heard& heard) {
   const auto* failed = std::get_if<launcher::Failed>(&heard.message);
   if (failed == nullptr || fatal_heard_ != 0 || heard.generation != newest()->number) return;
-  if (never_retried(failed->exit) || failed->exit == Exit::io) {
-    fatal_heard_ = static_cast<int>(failed->exit);
+  const int code = static_cast<int>(failed->exit);
+  if (std::find(kFatalCodes.begin(), kFatalCodes.end(), code) != kFatalCodes.end()) {
+    fatal_heard_ = code;
   }
 }
 
