@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "launcher/cli.h"
+#include "launcher/dlrun_link.h"
 #include "launcher/rank_env.h"
 
 namespace dlt::launcher {
@@ -15,6 +16,7 @@ namespace dlt::launcher {
 /// What a command is given beside its options.
 struct Context {
   const RankEnv& ranks;
+  DlrunLink& dlrun;
   std::ostream& out;  // results; on ranks other than 0 it goes nowhere
   bool quiet = false;
 };

@@ -63,8 +63,9 @@ void require_same_ranks(const RankEnv& ranks, const comm::Communicator& comm) {
 
 }  // namespace
 
-Exit run_on_ranks(const RankEnv& ranks, const std::string& backend,
+Exit run_on_ranks(const Context& context, const std::string& backend,
                   const std::function<Exit(comm::Communicator&)>& body) {
+  const RankEnv& ranks = context.ranks;
   if (backend == "self" && ranks.world_size != 1) {
     throw Error(
         Exit::config,
@@ -84,6 +85,7 @@ Exit run_on_ranks(const RankEnv& ranks, const std::string& backend,
   } catch (...) {
     failure = current_failure();
   }
+  context.dlrun.failed(failure);
   stop_watching();
   if (failure.exit == Exit::peer_lost) {
     print_failure(failure, ranks);

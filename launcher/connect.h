@@ -6,7 +6,7 @@
 
 #include "base/error.h"
 #include "comm/communicator.h"
-#include "launcher/rank_env.h"
+#include "launcher/command.h"
 
 namespace dlt::launcher {
 
@@ -18,7 +18,7 @@ namespace dlt::launcher {
 /// all ranks alike; a rank that fails alone, or whose peers are gone, ends the whole job. errors
 /// Error(Exit::config) self on several ranks; Error(Exit::unavailable) if MPI sees other ranks than
 /// the environment tells
-[[nodiscard]] Exit run_on_ranks(const RankEnv& ranks, const std::string& backend,
+[[nodiscard]] Exit run_on_ranks(const Context& context, const std::string& backend,
                                 const std::function<Exit(comm::Communicator&)>& body);
 
 }  // namespace dlt::launcher

@@ -8,14 +8,20 @@
 
 namespace dlt::launcher {
 
+Failure failure_of(const Error& error) {
+  const std::string what = error.what();
+  Failure out{.exit = error.exit(), .text = what, .rank = error.rank()};
+  if (what.ends_with('\n')) return out;
+  const std::string hint = error.hint().empty() ? "" : cat("  hint: ", error.hint(), "\n");
+  out.text = cat("dltrain: error: ", what, "\n", hint);
+  return out;
+}
+
 Failure current_failure() {
   try {
     throw;
   } catch (const Error& error) {
-    const std::string what = error.what();
-    if (what.ends_with('\n')) return {.exit = error.exit(), .text = what};
-    const std::string hint = error.hint().empty() ? "" : cat("  hint: ", error.hint(), "\n");
-    return {.exit = error.exit(), .text = cat("dltrain: error: ", what, "\n", hint)};
+    return failure_of(error);
   } catch (const std::bad_alloc&) {
     return {.exit = Exit::internal,
             .text =

@@ -14,8 +14,10 @@ namespace dlt::launcher {
 struct Failure {
   Exit exit = Exit::internal;
   std::string text;  // complete lines
+  int rank = -1;     // whose failure it is, where the ranks agreed on one
 };
 
+[[nodiscard]] Failure failure_of(const Error& error);
 /// Call it in a catch block. Error gives its own code and message; all else is Exit::internal.
 [[nodiscard]] Failure current_failure();
 

@@ -10,7 +10,7 @@
 namespace dlt::launcher {
 namespace {
 
-// A signal handler can reach nothing but globals; these two are written by it alone.
+// A signal handler can reach nothing but globals; it and request_stop() alone write these two.
 std::atomic<bool> stop_requested{false};
 std::atomic<bool> interrupted{false};
 static_assert(std::atomic<bool>::is_always_lock_free, "a signal handler may not take a lock");
@@ -38,6 +38,8 @@ const std::atomic<bool>& watch_stop_signals() {
   ::signal(SIGPIPE, SIG_IGN);
   return stop_requested;
 }
+
+void request_stop() noexcept { stop_requested.store(true); }
 
 void stop_watching() {
   for (const int number : kStopSignals) ::signal(number, SIG_DFL);

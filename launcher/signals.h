@@ -10,6 +10,9 @@ namespace dlt::launcher {
 /// SIGPIPE no longer ends it: a closed terminal must not stop training.
 [[nodiscard]] const std::atomic<bool>& watch_stop_signals();
 
+/// As if one of these signals had come. Any thread.
+void request_stop() noexcept;
+
 /// From now on these signals end the process as they usually do: a failed rank has nothing to save,
 /// and mpirun's SIGTERM must end it without another word.
 void stop_watching();

@@ -23,7 +23,7 @@ train::RunSoFar so_far(const RankEnv& ranks) {
 RealSurroundings::RealSurroundings()
     : table_(ops::make_op_table()), backend_(tensor::make_cpu_backend()) {}
 
-train::Surroundings RealSurroundings::get(const RankEnv& ranks) {
+train::Surroundings RealSurroundings::get(const RankEnv& ranks, observe::Pulse& pulse) {
   return {
       .table = table_,
       .backend = *backend_,
@@ -32,6 +32,7 @@ train::Surroundings RealSurroundings::get(const RankEnv& ranks) {
       .host = ranks.host,
       .program_version = program_version(),
       .program_hash = program_hash(),
+      .pulse = pulse,
       .generation = ranks.supervision ? ranks.supervision->generation : 0,
       .skip_steps = ranks.supervision ? ranks.supervision->skip_steps : std::vector<std::int64_t>{},
       .so_far = so_far(ranks),

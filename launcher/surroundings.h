@@ -17,7 +17,8 @@ class RealSurroundings {
  public:
   RealSurroundings();
   /// This object must outlive what it returns.
-  [[nodiscard]] train::Surroundings get(const RankEnv& ranks);
+  [[nodiscard]] train::Surroundings get(const RankEnv& ranks,
+                                        observe::Pulse& pulse = observe::silent_pulse());
 
  private:
   autodiff::OpTable table_;

@@ -29,7 +29,7 @@ class Bench final : public Command {
     const train::Surroundings around = real.get(context.ranks);
     const train::RunConfig config = train::read_run_config(options_.config_path, options_.overrides,
                                                            around.table, around.backend);
-    return run_on_ranks(context.ranks, config.comm_backend, [&](comm::Communicator& comm) {
+    return run_on_ranks(context, config.comm_backend, [&](comm::Communicator& comm) {
       context.out << train::run_bench(around, config, options_, comm);
       return Exit::ok;
     });

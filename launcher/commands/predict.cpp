@@ -29,7 +29,7 @@ class Predict final : public Command {
   Exit run(Context& context) override {
     RealSurroundings real;
     train::PredictJob job(real.get(context.ranks), options_);
-    return run_on_ranks(context.ranks, "auto", [&](comm::Communicator& comm) {
+    return run_on_ranks(context, "auto", [&](comm::Communicator& comm) {
       context.out << job.run(comm);
       return Exit::ok;
     });

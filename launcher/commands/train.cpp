@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <ostream>
 
+#include <unistd.h>
+
 #include "base/text.h"
 #include "launcher/commands.h"
 #include "launcher/connect.h"
 #include "launcher/signals.h"
+#include "launcher/stacks.h"
 #include "launcher/surroundings.h"
 #include "observe/progress.h"
 #include "train/session.h"
@@ -51,14 +54,18 @@ class Train final : public Command {
                                                         : observe::ProgressStyle::plain;
     override_init();
     RealSurroundings real;
-    train::TrainJob job(real.get(context.ranks), options_);
+    train::TrainJob job(real.get(context.ranks, context.dlrun.pulse()), options_);
+    context.dlrun.configured(job.config().fault, job.config().train_data->file);
+    write_stacks_on_signal(train::stack_file(job.config().dir, context.ranks.rank),
+                           cat("stacks of rank ", context.ranks.rank, " (", context.ranks.host,
+                               "), process ", ::getpid()));
     if (job.finished()) {
       context.out << job.finished_text();
       return Exit::ok;
     }
     // Not before: a rank that waits for mpirun to end it must not outlive the SIGTERM.
     const std::atomic<bool>& stop = watch_stop_signals();
-    return run_on_ranks(context.ranks, job.config().comm_backend, [&](comm::Communicator& comm) {
+    return run_on_ranks(context, job.config().comm_backend, [&](comm::Communicator& comm) {
       const train::RunSummary summary = job.run(comm, stop);
       context.out << train::summary_text(summary);
       return summary.exit;

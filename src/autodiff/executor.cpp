@@ -21,6 +21,7 @@ struct Call {
   std::uint16_t num_inputs = 0;
   std::uint16_t num_outputs = 0;
   std::uint32_t node = 0;
+  bool begins_backward = false;
   std::int64_t kept_offset_bytes = -1;
   std::int64_t final_prefix = -1;  // told to the sink behind this call; -1: it has not risen
   std::int64_t params_from = -1;   // asked of the gate before this call; -1: nothing new
@@ -99,6 +100,8 @@ struct Executor::Impl {
     call.num_outputs = static_cast<std::uint16_t>(node.outputs.size());
     call.node = static_cast<std::uint32_t>(node_index);
     call.final_prefix = prefix;
+    call.begins_backward = node.backward && !backward_begun;
+    backward_begun = backward_begun || node.backward;
     const std::int64_t scratch_offset = program.plan.scratch_offset_bytes[node_index];
     call.kept_offset_bytes = program.kept_offset_bytes[node_index];
     if (scratch_offset >= 0) call.scratch = arena.data() + scratch_offset;
@@ -167,7 +170,8 @@ struct Executor::Impl {
   std::vector<FlatView> gradient_views;
   std::vector<std::string> output_names;
   std::vector<std::uint32_t> output_views;
-  bool ready = false;  // all that must be bound is bound
+  bool backward_begun = false;  // in the calls so far
+  bool ready = false;           // all that must be bound is bound
 };
 
 Executor::Executor(const Program& program, tensor::Backend& backend, const float* params)
@@ -227,6 +231,7 @@ void Executor::run_segment(int segment, const tensor::RunContext& context, Gradi
     if (call.params_from >= 0 && impl.gate != nullptr) {
       impl.gate->wait_for_params(call.params_from);
     }
+    if (call.begins_backward && sink != nullptr) sink->backward_begins();
     const tensor::View* inputs = views + call.first_view;
     call.kernel->run(
         {{inputs, call.num_inputs},

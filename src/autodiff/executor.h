@@ -61,6 +61,8 @@ class Program {
 class GradientSink {
  public:
   virtual ~GradientSink() = default;
+  /// The first kernel of the backward pass is about to run.
+  virtual void backward_begins() {}
   /// Elements [0, prefix) of the flat gradient buffer are final. Rises during a run, ends at
   /// layout().total.
   virtual void gradients_final(std::int64_t prefix) = 0;

@@ -34,10 +34,14 @@ class Error : public std::runtime_error {
   Error(Exit exit, std::string message, std::string hint = {});
   [[nodiscard]] Exit exit() const { return exit_; }
   [[nodiscard]] const std::string& hint() const { return hint_; }
+  /// Whose failure it is, where the ranks agreed on one; else -1.
+  [[nodiscard]] int rank() const { return rank_; }
+  void set_rank(int rank) { rank_ = rank; }
 
  private:
   Exit exit_;
   std::string hint_;
+  int rank_ = -1;
 };
 
 /// Throws Error(Exit::internal, ...) naming file, line and expression.

@@ -35,31 +35,44 @@ std::int64_t Sampler::step_samples(std::int64_t step) const {
   return std::min(options_.global_batch_size, options_.num_rows - first);
 }
 
-std::int64_t Sampler::leaf_rows(std::int64_t step, int leaf, std::span<std::int64_t> rows) const {
+Sampler::Range Sampler::leaf_range(std::int64_t step, int leaf) const {
   DLT_CHECK(step >= 0 && leaf >= 0 && leaf < options_.num_leaves, "no such step or leaf");
-  const std::int64_t per_epoch = steps_per_epoch();
-  const std::int64_t first = step % per_epoch * options_.global_batch_size;
   const std::int64_t samples = step_samples(step);
-  const std::int64_t begin = leaf * samples / options_.num_leaves;
-  const std::int64_t end = (leaf + std::int64_t{1}) * samples / options_.num_leaves;
-  const std::int64_t count = end - begin;
+  return {leaf * samples / options_.num_leaves,
+          (leaf + std::int64_t{1}) * samples / options_.num_leaves};
+}
+
+std::int64_t Sampler::leaf_rows(std::int64_t step, int leaf, std::span<std::int64_t> rows) const {
+  const Range range = leaf_range(step, leaf);
+  const std::int64_t count = range.end - range.begin;
   DLT_CHECK(count <= static_cast<std::int64_t>(rows.size()), "rows is shorter than the leaf");
+  write_rows(step, range.begin, rows.first(static_cast<std::size_t>(count)));
+  return count;
+}
+
+std::int64_t Sampler::first_row(std::int64_t step, int leaf) const {
+  const Range range = leaf_range(step, leaf);
+  std::int64_t row = -1;
+  if (range.begin < range.end) write_rows(step, range.begin, {&row, 1});
+  return row;
+}
+
+/// The rows of the step's samples from begin on, as many as there is room for.
+void Sampler::write_rows(std::int64_t step, std::int64_t begin,
+                         std::span<std::int64_t> rows) const {
+  const std::int64_t per_epoch = steps_per_epoch();
   if (options_.streams) {
-    for (std::int64_t i = 0; i < count; ++i) {
-      rows[static_cast<std::size_t>(i)] = (begin + i) * per_epoch + step % per_epoch;
-    }
-    return count;
+    for (std::int64_t& row : rows) row = begin++ * per_epoch + step % per_epoch;
+    return;
   }
+  std::int64_t place = step % per_epoch * options_.global_batch_size + begin;
   if (!options_.shuffle) {
-    for (std::int64_t i = 0; i < count; ++i) rows[static_cast<std::size_t>(i)] = first + begin + i;
-    return count;
+    for (std::int64_t& row : rows) row = place++;
+    return;
   }
   const Permutation permutation(options_.num_rows, options_.seed,
                                 static_cast<std::uint64_t>(step / per_epoch));
-  for (std::int64_t i = 0; i < count; ++i) {
-    rows[static_cast<std::size_t>(i)] = permutation(first + begin + i);
-  }
-  return count;
+  for (std::int64_t& row : rows) row = permutation(place++);
 }
 
 }  // namespace dlt::data

@@ -32,8 +32,17 @@ class Sampler {
   /// Writes the data-set rows of a leaf to rows (leaf_capacity() long) and returns how many there
   /// are.
   std::int64_t leaf_rows(std::int64_t step, int leaf, std::span<std::int64_t> rows) const;
+  /// The first of them, -1 if there is none.
+  [[nodiscard]] std::int64_t first_row(std::int64_t step, int leaf) const;
 
  private:
+  /// Places of a leaf's samples within their step.
+  struct Range {
+    std::int64_t begin = 0, end = 0;
+  };
+  [[nodiscard]] Range leaf_range(std::int64_t step, int leaf) const;
+  void write_rows(std::int64_t step, std::int64_t begin, std::span<std::int64_t> rows) const;
+
   SamplerOptions options_;
 };
 

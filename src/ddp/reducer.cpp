@@ -80,6 +80,7 @@ struct Reducer::Impl {
   void call_here(Call call);
   void begin_gather(tensor::Storage flat);
   double wait_gathered(std::int64_t from);
+  void mark_wait(int bucket) const;
   [[noreturn]] void throw_timeout(const std::string& what);
   [[nodiscard]] double since_begin_s() const { return clock_.monotonic_s() - begin_s_; }
 
@@ -226,6 +227,7 @@ void Reducer::Impl::keep_back(int worker, std::int64_t prefix) {
   const std::chrono::duration<double> timeout(std::min(options_.timeout_s, kLongest_wait_s));
   while (!room()) {
     const int stage = stage_;
+    mark_wait(stage);
     if (!moved_.wait_for(lock, timeout, [&] { return failure_ || stage_ != stage; })) {
       throw_timeout(cat("bucket ", stage, " of step ", step_));
     }
@@ -283,6 +285,7 @@ const StepResult& Reducer::Impl::finish_step() {
 void Reducer::Impl::reduce_here(std::size_t end) {
   for (auto b = static_cast<std::size_t>(stage_); b < end; ++b) {
     times_[b].started_s = since_begin_s();
+    mark_wait(static_cast<int>(b));
     call_here([&] { reduction_->reduce(*comm_, b); });
     times_[b].finished_s = since_begin_s();
     times_[b].waited_s = times_[b].finished_s - times_[b].started_s;
@@ -294,6 +297,7 @@ void Reducer::Impl::reduce_here(std::size_t end) {
 /// Ranges that are needed everywhere are in the host's one result.
 void Reducer::Impl::exchange_here() {
   const double from_s = clock_.monotonic_s();
+  mark_wait(num_buckets());
   call_here([&] { message_.exchange(memory_->board(), HostWait(*comm_, host_wait_)); });
   exposed_s_ += clock_.monotonic_s() - from_s;
 }
@@ -316,6 +320,7 @@ void Reducer::Impl::wait(std::unique_lock<std::mutex>& lock, Moved moved) {
   const std::chrono::duration<double> timeout(std::min(options_.timeout_s, kLongest_wait_s));
   while (!moved() && !failure_) {
     const int stage = stage_;
+    mark_wait(stage);
     const double from_s = clock_.monotonic_s();
     const bool in_time =
         moved_.wait_for(lock, timeout, [&] { return moved() || failure_ || stage_ != stage; });
@@ -338,6 +343,7 @@ void Reducer::Impl::add_up(std::span<double> values) {
   numbers_.assign(values.begin(), values.end());
   adding_ = true;
   work_.notify_one();
+  mark_wait(num_buckets());
   const double from_s = clock_.monotonic_s();
   const std::chrono::duration<double> timeout(std::min(options_.timeout_s, kLongest_wait_s));
   if (!moved_.wait_for(lock, timeout, [this] { return !adding_ || failure_; })) {
@@ -367,12 +373,19 @@ double Reducer::Impl::wait_gathered(std::int64_t from) {
   std::unique_lock lock(mutex_);
   while (!there() && !failure_) {
     const std::size_t left = gathers_left_;
+    mark_wait(static_cast<int>(left) - 1);
     if (!moved_.wait_for(lock, timeout, [&] { return failure_ || gathers_left_ != left; })) {
       throw_timeout(cat("the parameters of bucket ", left - 1, " behind step ", step_));
     }
   }
   if (failure_) std::rethrow_exception(failure_);
   return clock_.monotonic_s() - begin_s;
+}
+
+void Reducer::Impl::mark_wait(int bucket) const {
+  options_.pulse->mark({.phase = observe::Phase::reduce,
+                        .step = step_,
+                        .bucket = bucket < num_buckets() ? bucket : -1});
 }
 
 /// With mutex_ locked.

@@ -14,6 +14,7 @@
 #include "ddp/leaf_tree.h"
 #include "ddp/save_word.h"
 #include "ddp/shard_plan.h"
+#include "observe/pulse.h"
 #include "tensor/storage.h"
 
 namespace dlt::ddp {
@@ -41,6 +42,7 @@ struct ReducerOptions {
   /// back of which others may know nothing; with shards only where all ranks are on one host.
   bool shared_memory = true;
   std::int64_t generation = 0;  // of the supervisor's start; part of every message's stamp
+  observe::Pulse* pulse = &observe::silent_pulse();  // told of waits for other ranks
   /// errors  Error(Exit::internal) if they do not fit together
   void check() const;
   /// Whether ranks on these hosts will share memory, if there is any.

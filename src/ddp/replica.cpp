@@ -196,7 +196,9 @@ void agree_on_failure(comm::Communicator& comm, const std::string& host,
   });
   const std::string where =
       alike ? std::string() : cat("rank ", first - all.begin(), " (", failed.at(1), "): ");
-  throw Error(static_cast<Exit>(std::stoi(failed.at(0))), where + failed.at(2), failed.at(3));
+  Error agreed(static_cast<Exit>(std::stoi(failed.at(0))), where + failed.at(2), failed.at(3));
+  if (!alike) agreed.set_rank(static_cast<int>(first - all.begin()));
+  throw agreed;
 }
 
 }  // namespace dlt::ddp

@@ -55,7 +55,7 @@ Evaluator::Range Evaluator::worker_chunks(int worker) const {
   return {mine.begin + cut(n, workers, worker), mine.begin + cut(n, workers, worker + 1)};
 }
 
-void Evaluator::run_chunks(const Use& use) {
+void Evaluator::run_chunks(std::int64_t steps_done, const Use& use) {
   std::vector<std::optional<Error>> failures(runners_.size());
   parts_.pool.run([&](int worker) {
     const Range range = worker_chunks(worker);
@@ -71,6 +71,7 @@ void Evaluator::run_chunks(const Use& use) {
                            .num_threads = static_cast<int>(parts_.config.data_workers.value_or(-1)),
                            .bad = parts_.bad});
       for (std::int64_t chunk = range.begin; chunk < range.end; ++chunk) {
+        parts_.pulse.mark({.phase = observe::Phase::eval, .step = steps_done, .leaf = worker});
         const data::LeafBatch& batch = loader.next();
         use(chunk, batch, runner, runner.run(batch, 0, nullptr, nullptr));
       }
@@ -83,18 +84,18 @@ void Evaluator::run_chunks(const Use& use) {
   ddp::agree_on_failure(parts_.comm, parts_.host, first == failures.end() ? std::nullopt : *first);
 }
 
-MetricValues Evaluator::evaluate() {
+MetricValues Evaluator::evaluate(std::int64_t steps_done) {
   const auto width = static_cast<std::size_t>(sums_.size());
   const std::int64_t ranks = parts_.comm.world_size();
   // Every rank sends the same number of rows: room for the largest share of chunks.
   const std::int64_t share = (num_chunks_ + ranks - 1) / ranks;
   std::vector<double> mine(static_cast<std::size_t>(share) * width, 0.0);
   const std::int64_t first = rank_chunks(parts_.comm.rank()).begin;
-  run_chunks(
-      [&](std::int64_t chunk, const data::LeafBatch&, LeafRunner&, std::span<const double> sums) {
-        std::copy(sums.begin(), sums.end(),
-                  mine.begin() + (chunk - first) * static_cast<std::int64_t>(width));
-      });
+  run_chunks(steps_done, [&](std::int64_t chunk, const data::LeafBatch&, LeafRunner&,
+                             std::span<const double> sums) {
+    std::copy(sums.begin(), sums.end(),
+              mine.begin() + (chunk - first) * static_cast<std::int64_t>(width));
+  });
   std::vector<double> all(mine.size() * static_cast<std::size_t>(ranks));
   parts_.comm.allgather(mine.data(), all.data(),
                         static_cast<std::int64_t>(mine.size() * sizeof(double)));
@@ -123,8 +124,8 @@ std::vector<float> Evaluator::predict(std::int64_t width) {
   const std::int64_t base = first_row(mine.begin);
   const std::int64_t rows = root ? dataset_->num_rows() : first_row(mine.end) - base;
   std::vector<float> out(static_cast<std::size_t>(rows * width));
-  run_chunks([&](std::int64_t chunk, const data::LeafBatch& batch, LeafRunner& runner,
-                 std::span<const double>) {
+  run_chunks(0, [&](std::int64_t chunk, const data::LeafBatch& batch, LeafRunner& runner,
+                    std::span<const double>) {
     std::memcpy(out.data() + (first_row(chunk) - base) * width, runner.prediction().data,
                 static_cast<std::size_t>(batch.count * row_bytes));
   });

@@ -23,7 +23,8 @@ class Evaluator {
   ~Evaluator();
 
   /// Loss and metrics over all rows. Collective. errors  a rank's failure is thrown on all ranks
-  [[nodiscard]] MetricValues evaluate();
+  /// steps_done: what it tells the supervisor.
+  [[nodiscard]] MetricValues evaluate(std::int64_t steps_done = 0);
   /// The metrics of the last evaluation that are tables.
   [[nodiscard]] const MetricTables& tables() const { return tables_; }
 
@@ -40,7 +41,7 @@ class Evaluator {
   /// Calls use(chunk, batch, runner, sums) for each of this rank's chunks, then agrees on failures.
   using Use = std::function<void(std::int64_t chunk, const data::LeafBatch& batch,
                                  LeafRunner& runner, std::span<const double> sums)>;
-  void run_chunks(const Use& use);
+  void run_chunks(std::int64_t steps_done, const Use& use);
 
   TrainerParts parts_;
   const data::Dataset* dataset_;

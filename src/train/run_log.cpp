@@ -10,9 +10,10 @@
 namespace dlt::train {
 namespace {
 
-std::string log_name(const std::string& dir, int rank) {
+/// RUN/logs/KIND-03EXTENSION
+std::string log_name(const std::string& dir, const char* kind, int rank, const char* extension) {
   std::ostringstream out;
-  out << dir << "/logs/rank-" << std::setw(2) << std::setfill('0') << rank << ".log";
+  out << dir << "/logs/" << kind << "-" << std::setw(2) << std::setfill('0') << rank << extension;
   return out.str();
 }
 
@@ -29,6 +30,10 @@ observe::Table bucket_table(std::span<const ddp::BucketTimes> buckets) {
 
 }  // namespace
 
+std::string stack_file(const std::string& run_dir, int rank) {
+  return log_name(run_dir, "stack", rank, ".txt");
+}
+
 std::string describe(const MetricValues& values) {
   std::ostringstream out;
   out << std::setprecision(4);
@@ -43,7 +48,7 @@ RunLog::RunLog(const RunLogOptions& options, const Clock& clock)
       clock_(&clock),
       start_s_(clock.monotonic_s()),
       progress_(root_ ? options.progress : observe::ProgressStyle::quiet, clock),
-      log_(log_name(options.dir, options.rank), std::ios::app) {
+      log_(log_name(options.dir, "rank", options.rank, ".log"), std::ios::app) {
   if (!root_) return;
   events_ =
       std::make_unique<observe::EventLog>(options.dir + "/events.jsonl", clock, options.generation);

@@ -25,6 +25,9 @@ struct RunLogOptions {
   observe::ProgressStyle progress = observe::ProgressStyle::plain;
 };
 
+/// RUN/logs/stack-03.txt: what a rank's threads were doing when somebody asked.
+[[nodiscard]] std::string stack_file(const std::string& run_dir, int rank);
+
 /// All that a run says about itself: events.jsonl, TensorBoard and the progress line on rank 0,
 /// logs/rank-NN.log on every rank. On other ranks all but note() does nothing.
 class RunLog {

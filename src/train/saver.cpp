@@ -319,6 +319,7 @@ checkpoint::Draft Saver::draft_of(const StateFiles& files, std::int64_t steps_do
 
 void Saver::save(Trainer& trainer, std::int64_t steps_done) {
   const double began_s = now_s();
+  parts_.around.pulse.mark({.phase = observe::Phase::checkpoint, .step = steps_done});
   trainer.settle();
   if (stage_ != Stage::idle) finish();
   const std::string bad = parts_.state.first_nonfinite();
@@ -406,6 +407,7 @@ ddp::SaveWord Saver::exchange(const ddp::SaveWord& mine) {
 void Saver::finish() {
   const double deadline_s = now_s() + kLongest_write_s;
   while (stage_ != Stage::idle) {
+    parts_.around.pulse.mark({.phase = observe::Phase::checkpoint, .step = job_->step});
     if (!writer_.wait(kPoll_s) && now_s() > deadline_s) {
       throw Error(
           Exit::io,

@@ -20,7 +20,9 @@ TrainJob::TrainJob(const Surroundings& surroundings, const TrainOptions& options
       options_(options),
       config_(read_run_config(options.config_path, options.overrides, surroundings.table,
                               surroundings.backend)) {
+  around_.pulse.mark({});
   resume_ = decide_resume(config_, options.resume, around_.fs);
+  around_.pulse.mark({});
   train_data_ = open_dataset(config_, *config_.train_data);
   if (config_.eval_data) eval_data_ = open_dataset(config_, *config_.eval_data);
   if (config_.init && !resume_.checkpoint) {

@@ -9,18 +9,13 @@
 #include "train/step_watch.h"
 
 namespace dlt::train {
-namespace {
 
-/// Gradients go to a buffer of the leaf's own first, so nobody need know how far they are.
-struct NoSink final : autodiff::GradientSink {
-  void gradients_final(std::int64_t) override {}
-};
-
-}  // namespace
-
-struct SyncedLeaves::Leaf {
+/// Gradients go to a buffer of the leaf's own first, so only the supervisor need know how far they
+/// are.
+struct SyncedLeaves::Leaf final : autodiff::GradientSink {
   Leaf(const Options& options, int leaf_number)
       : number(leaf_number),
+        pulse(&options.parts.pulse),
         runner(options.parts.program, options.parts.backend, options.params, options.sums,
                options.parts.config.seed),
         loader(options.dataset, options.sampler,
@@ -35,7 +30,16 @@ struct SyncedLeaves::Leaf {
                                                  static_cast<std::int64_t>(sizeof(float)))) {
     if (options.parts.watch != nullptr) runner.bind_watch(options.parts.watch->leaf(number));
   }
+  void backward_begins() override { tell(observe::Phase::backward); }
+  void gradients_final(std::int64_t) override { tell(observe::Phase::backward); }
+  void tell(observe::Phase phase) {
+    mark.phase = phase;
+    pulse->mark(mark);
+  }
+
   int number;  // of all leaves of the job
+  observe::Pulse* pulse;
+  observe::Mark mark;  // of the step at hand
   LeafRunner runner;
   data::Loader loader;
   tensor::Storage gradients;
@@ -54,6 +58,7 @@ SyncedLeaves::SyncedLeaves(const Options& options, ddp::Reducer& reducer)
       division_(options.division),
       num_leaves_(options.range.num_leaves),
       num_segments_(options.parts.program.num_segments()),
+      sampler_(&options.sampler),
       carried_(options.carried) {
   std::vector<ddp::TreeNode> nodes;
   for (int leaf = 0; leaf < num_leaves_; ++leaf) nodes.push_back({0, leaf});
@@ -106,7 +111,8 @@ void SyncedLeaves::each_worker(void (SyncedLeaves::*part)(Worker&)) {
   });
 }
 
-void SyncedLeaves::run(std::uint64_t epoch, const CarriedState* before) {
+void SyncedLeaves::run(std::int64_t step, std::uint64_t epoch, const CarriedState* before) {
+  step_ = step;
   epoch_ = epoch;
   before_ = before;
   for (const auto& worker : workers_) worker->failure = nullptr;
@@ -124,6 +130,9 @@ void SyncedLeaves::run(std::uint64_t epoch, const CarriedState* before) {
 void SyncedLeaves::load(Worker& worker) {
   for (const auto& one : worker.leaves) {
     Leaf& leaf = *one;
+    leaf.mark = {
+        .step = step_, .leaf = leaf.number, .row = sampler_->first_row(step_, leaf.number)};
+    leaf.tell(observe::Phase::data);
     leaf.batch = &leaf.loader.next();
     if (leaf.batch->count == 0) continue;
     leaf.runner.carry_in(before_, carried_->first_row(leaf.number, num_leaves_), leaf.batch->count);
@@ -132,10 +141,11 @@ void SyncedLeaves::load(Worker& worker) {
 }
 
 void SyncedLeaves::run_segment(Worker& worker) {
-  NoSink sink;
   for (const auto& one : worker.leaves) {
     Leaf& leaf = *one;
-    if (leaf.batch->count > 0) leaf.runner.run_segment(segment_, *leaf.batch, epoch_, &sink);
+    if (leaf.batch->count == 0) continue;
+    leaf.tell(segment_ == 0 ? observe::Phase::forward : leaf.mark.phase);
+    leaf.runner.run_segment(segment_, *leaf.batch, epoch_, &leaf);
   }
 }
 
@@ -153,6 +163,7 @@ void SyncedLeaves::exchange() {
     }
   }
   const std::int64_t rank_floats = division_.most_leaves() * n;
+  parts_.pulse.mark({.phase = observe::Phase::reduce, .step = step_});
   parts_.comm.allgather(mine_.data(), all_.data(),
                         rank_floats * static_cast<std::int64_t>(sizeof(float)));
   for (int rank = 0; rank < parts_.comm.world_size(); ++rank) {

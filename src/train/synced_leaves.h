@@ -36,7 +36,7 @@ class SyncedLeaves {
 
   /// One step's leaves, forward and backward; before: the states they begin with, null for zeros.
   /// Collective: a failed rank goes through all exchanges.
-  void run(std::uint64_t epoch, const CarriedState* before);
+  void run(std::int64_t step, std::uint64_t epoch, const CarriedState* before);
   /// The first failure of the last run.
   [[nodiscard]] std::exception_ptr failure() const;
   [[nodiscard]] std::int64_t buffer_bytes() const;
@@ -58,8 +58,10 @@ class SyncedLeaves {
   ddp::MergePlan plan_;            // of all leaves
   std::vector<float> mine_, all_;  // parts: [leaf of the rank][n], [leaf of the job][n] padded
   std::vector<float*> by_leaf_;    // into all_
+  const data::Sampler* sampler_;
   CarriedState* carried_;
   const CarriedState* before_ = nullptr;
+  std::int64_t step_ = 0;
   std::uint64_t epoch_ = 0;
   int segment_ = 0;
 };

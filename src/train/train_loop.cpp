@@ -33,11 +33,15 @@ TrainLoop::TrainLoop(TrainJob& job, comm::Communicator& comm, const std::atomic<
   job.around_.backend.enter_thread();
   train_program_ = training_program(job.config_, job.around_.table, job.around_.backend,
                                     division_.leaf_capacity, division_.num_workers);
+  mark(observe::Phase::start);
   DLT_KILL_POINT(run_before_agreement);
   require_same_job();
   DLT_KILL_POINT(run_after_agreement);
+  mark(observe::Phase::start);
   plan_ = plan_communication(job.config_, *train_program_, comm, job.around_.clock);
+  mark(observe::Phase::start);
   load_or_initialize();
+  mark(observe::Phase::start);
   DLT_KILL_POINT(run_after_load);
   open_run_folder();
   DLT_KILL_POINT(run_after_opening);
@@ -51,6 +55,10 @@ TrainLoop::TrainLoop(TrainJob& job, comm::Communicator& comm, const std::atomic<
         job.config_.averaging.evaluates() ? state_->average() : state_->params(),
         evaluation_chunk(job.config_));
   }
+}
+
+void TrainLoop::mark(observe::Phase phase) const {
+  job_->around_.pulse.mark({.phase = phase, .step = step_});
 }
 
 TrainerParts TrainLoop::parts(const autodiff::Program& program) {
@@ -204,6 +212,7 @@ RunSummary TrainLoop::run() {
   if (evaluates && !saver_->wants_evaluations()) evaluate(*trainer);
   saver_->finish();
   RunSummary summary = summarize(*trainer);
+  mark(observe::Phase::end);
   DLT_KILL_POINT(run_before_summary);
   if (root()) write_summary(summary);
   DLT_KILL_POINT(run_after_summary);
@@ -240,6 +249,7 @@ TrainerRange TrainLoop::trainer_range() const {
 }
 
 std::unique_ptr<Trainer> TrainLoop::make_trainer(const std::vector<int>& leaf_cuts) {
+  mark(observe::Phase::start);
   TrainerRange range = trainer_range();
   range.leaf_cuts = leaf_cuts;
   return std::make_unique<Trainer>(parts(*train_program_), *job_->train_data_, *state_, range);
@@ -387,10 +397,11 @@ void TrainLoop::evaluate_as_scheduled(Trainer& trainer) {
 }
 
 void TrainLoop::evaluate(Trainer& trainer) {
+  mark(observe::Phase::eval);
   trainer.settle();
   state_->complete_average(step_);
   DLT_KILL_POINT(evaluation_before);
-  last_eval_ = evaluator_->evaluate();
+  last_eval_ = evaluator_->evaluate(step_);
   DLT_KILL_POINT(evaluation_after);
   evaluated_step_ = step_;
   saver_->evaluated(step_, last_eval_);
@@ -399,6 +410,7 @@ void TrainLoop::evaluate(Trainer& trainer) {
 }
 
 RunSummary TrainLoop::summarize(Trainer& trainer) {
+  mark(observe::Phase::checkpoint);
   saver_->require_saved();
   const std::int64_t per_epoch = trainer.sampler().steps_per_epoch();
   RunSummary out;

@@ -29,6 +29,7 @@ class TrainLoop {
   RunSummary run();
 
  private:
+  void mark(observe::Phase phase) const;
   void open_run_folder();
   void note_initial_weights();
   void require_same_job();

@@ -50,7 +50,8 @@ ddp::ReducerOptions reducer_options(const TrainerParts& parts, const TrainerRang
       .release = plan.shards && parts.config.shard == Sharding::gradients,
       .timeout_s = parts.config.fault.hang_timeout_s,
       .shared_memory = parts.config.shared_memory,
-      .generation = parts.generation};
+      .generation = parts.generation,
+      .pulse = &parts.pulse};
   set_compression(options, parts.config, parts.program.layout());
   return options;
 }
@@ -94,6 +95,7 @@ bool updates_as_buckets_land(const RunConfig& config) {
 struct Trainer::Worker final : autodiff::GradientSink, autodiff::ParamGate {
   Worker(Trainer& owner, const data::Dataset& dataset, int worker)
       : reducer(&owner.reducer_),
+        pulse(&owner.parts_.pulse),
         id(worker),
         runner(owner.parts_.program, owner.parts_.backend, owner.state_->params(), owner.sums_,
                owner.parts_.config.seed),
@@ -110,11 +112,27 @@ struct Trainer::Worker final : autodiff::GradientSink, autodiff::ParamGate {
     if (owner.plan_->shards) runner.bind_gate(this);
   }
 
-  void gradients_final(std::int64_t prefix) override { reducer->gradients_final(id, leaf, prefix); }
+  void backward_begins() override { tell(observe::Phase::backward); }
 
-  void wait_for_params(std::int64_t from) override { param_wait_s += reducer->wait_gathered(from); }
+  void gradients_final(std::int64_t prefix) override {
+    tell(observe::Phase::backward);
+    reducer->gradients_final(id, leaf, prefix);
+  }
+
+  void wait_for_params(std::int64_t from) override {
+    const double waited_s = reducer->wait_gathered(from);
+    if (waited_s > 0) tell(observe::Phase::forward);
+    param_wait_s += waited_s;
+  }
+
+  void tell(observe::Phase phase) {
+    mark.phase = phase;
+    pulse->mark(mark);
+  }
 
   ddp::Reducer* reducer;
+  observe::Pulse* pulse;
+  observe::Mark mark;  // of the leaf at hand
   int id;
   int leaf = 0;
   LeafRunner runner;
@@ -214,6 +232,9 @@ void Trainer::run_leaves(Worker& worker, int index) {
   worker.runner.params_changed();
   for (int leaf = 0; leaf < num_leaves; ++leaf) {
     worker.leaf = leaf;
+    worker.mark = {.step = next_step_, .leaf = reducer_.worker_leaves(index).begin + leaf};
+    worker.mark.row = sampler_.first_row(next_step_, worker.mark.leaf);
+    worker.tell(observe::Phase::data);
     const double before = parts_.clock.monotonic_s();
     const data::LeafBatch& batch = worker.loader.next();
     worker.data_wait_s += parts_.clock.monotonic_s() - before;
@@ -226,6 +247,7 @@ void Trainer::run_leaves(Worker& worker, int index) {
         carried.first_row(reducer_.worker_leaves(index).begin + leaf, range_.num_leaves);
     if (parts_.watch != nullptr) worker.runner.bind_watch(parts_.watch->leaf(batch.leaf));
     worker.runner.carry_in(begins_epoch() ? nullptr : &carried, first_row, batch.count);
+    worker.tell(observe::Phase::forward);
     DLT_KILL_POINT(leaf_before_forward);
     const auto sums =
         worker.runner.run(batch, epoch, reducer_.leaf_gradients(index, leaf), &worker);
@@ -238,11 +260,15 @@ void Trainer::run_leaves(Worker& worker, int index) {
 void Trainer::run_all_leaves() {
   if (synced_) {
     (void)reducer_.wait_gathered(0);
-    synced_->run(static_cast<std::uint64_t>(sampler_.epoch_of(next_step_)),
+    synced_->run(next_step_, static_cast<std::uint64_t>(sampler_.epoch_of(next_step_)),
                  begins_epoch() ? nullptr : &state_->carried());
   } else {
     parts_.pool.run(run_worker_task_);
   }
+}
+
+void Trainer::mark(observe::Phase phase) const {
+  parts_.pulse.mark({.phase = phase, .step = next_step_});
 }
 
 bool Trainer::begins_epoch() const { return next_step_ % sampler_.steps_per_epoch() == 0; }
@@ -319,6 +345,7 @@ StepReport Trainer::step(const StepRequest& request) {
     control.nonfinite = std::isfinite(report.grad_norm) ? 0 : 1;
   }
   control.compute_s = report.compute_s;
+  mark(observe::Phase::reduce);
   reducer_.close_step(control);
   const bool early = updates_early_ && control.error == 0;
   if (early) update_as_buckets_land(report);
@@ -372,6 +399,7 @@ void Trainer::update_as_buckets_land(StepReport& report) {
   optim::StepUpdate update = step_update(report, 1.0 / static_cast<double>(report.samples));
   for (std::size_t first = 0; first < plan_->buckets.size();) {
     const std::size_t landed = reducer_.wait_for_bucket(first);
+    mark(observe::Phase::update);
     const double before = parts_.clock.monotonic_s();
     update.begin = plan_->buckets[first].begin;
     update.end = plan_->buckets[landed - 1].end;
@@ -387,6 +415,7 @@ void Trainer::update_as_buckets_land(StepReport& report) {
 void Trainer::finish_update(StepReport& report, const StepRequest& request, double weight_sum) {
   const double before = parts_.clock.monotonic_s();
   const double exposed_before_s = reducer_.exposed_s();
+  mark(observe::Phase::update);
   if (local_) {
     report.grad_norm = report.grad_norm >= 0 && weight_sum > 0 ? report.grad_norm / weight_sum : -1;
   } else if (wants_norm(request)) {
@@ -454,6 +483,7 @@ double Trainer::own_weight(const ddp::StepResult& result) {
 }
 
 void Trainer::synchronise() {
+  if (local_) mark(observe::Phase::reduce);
   if (local_) local_->synchronise(parts_.comm);
 }
 

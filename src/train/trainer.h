@@ -134,6 +134,7 @@ class Trainer {
   [[nodiscard]] StepReport pass_over(StepReport report);
   void finish_local();
   void judge(StepReport& report);
+  void mark(observe::Phase phase) const;
   void run_all_leaves();
   void run_worker(int index);
   void run_leaves(Worker& worker, int index);
