@@ -14,7 +14,7 @@
 namespace dlt::launcher {
 namespace {
 
-constexpr double kOthers_first_s = 1;  // rank 0 speaks, and mpirun ends the others meanwhile
+constexpr double kOthers_first_s = 1.5;  // rank 0 speaks, and mpirun ends the others meanwhile
 
 /// A rank trains on without a file for its ring, say when the memory is full.
 std::unique_ptr<observe::FlightRing> make_ring(const Supervision& supervision,
@@ -59,6 +59,7 @@ struct DlrunLink::Impl {
   /// Called from the client's thread; the main thread may wait for ever for other ranks.
   [[noreturn]] void end(const Error& error) {
     ring->set_failure(error.what());
+    stop_watching();  // mpirun's SIGTERM is to end a rank that waits here
     const Failure failure = failure_of(error);
     if (!ranks->root()) clock->sleep_s(kOthers_first_s);
     print_failure(failure, *ranks);

@@ -27,6 +27,7 @@ constexpr double kBeat_gap_s = 0.05;  // between two beats, also where the step 
 constexpr double kDead_path_s = 1.5;  // owed an answer for so long, try another connection
 constexpr double kConnect_s = 1;      // one try, before the handshake
 constexpr double kFirst_back_off_s = 0.05, kLast_back_off_s = 0.8;
+constexpr double kSteady_s = 1;  // a connection that lasts so long is a good one
 constexpr double kLast_words_s = 0.5;
 constexpr std::size_t kMax_unsent_bytes = 32768;
 
@@ -249,6 +250,7 @@ struct ControlClient::Impl {
       if (path->owes && path->silent_s > kDead_path_s) return disconnect();
     }
     flush_newest(now_s);
+    if (now_s - connected_s > kSteady_s) back_off_s = kFirst_back_off_s;
   }
 
   bool with_unsent() {
@@ -290,6 +292,12 @@ struct ControlClient::Impl {
 
   void disconnect() {
     ring->note(clock->monotonic_s(), "the connection to dlrun is lost");
+    forget();
+    if (clock->monotonic_s() - connected_s < kSteady_s)
+      back_off();  // it takes us and throws us out
+  }
+
+  void forget() {
     const std::lock_guard lock(sending);
     socket.reset();
     writer.reset();
@@ -331,10 +339,14 @@ struct ControlClient::Impl {
     if (result == Try::denied) denied = true;
     if (result == Try::refused && !refused_since_s) refused_since_s = now_s;
     if (result == Try::connected) {
-      back_off_s = kFirst_back_off_s;
       ever_connected = true;
-      return;
+      connected_s = now_s;
+    } else {
+      back_off();
     }
+  }
+
+  void back_off() {
     (void)doze({}, For::reading, back_off_s);
     back_off_s = std::min(2 * back_off_s, kLast_back_off_s);
   }
@@ -426,7 +438,7 @@ struct ControlClient::Impl {
 
   // The client's thread alone (and the constructor before it).
   std::optional<FrameReader<FromLauncher>> reader;
-  double heard_s = 0;
+  double heard_s = 0, connected_s = 0;
   std::optional<double> refused_since_s;
   double back_off_s = kFirst_back_off_s;
   bool denied = false;

@@ -20,7 +20,7 @@ struct ClientOptions {
   std::string token;    // 64 hex digits
   double heartbeat_s = 0.5;
   double cut_off_s = 60;   // a rank that hears nothing for so long ends
-  double gone_s = 2;       // refused for so long, it takes dlrun for gone
+  double gone_s = 1.5;     // refused for so long, it takes dlrun for gone
   double handshake_s = 5;  // one try to connect
 };
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "launcher/control/frame.h"
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 
@@ -34,12 +35,21 @@ void put_text(std::string& out, std::string_view text, std::size_t max_bytes) {
   out += kept;
 }
 
+bool is_host_character(char c) { return c > ' ' && c <= '~'; }
+
+/// Whatever a system calls itself.
+std::string fit_host(std::string host) {
+  std::replace_if(
+      host.begin(), host.end(), [](char c) { return !is_host_character(c); }, '?');
+  return host.empty() ? "?" : host;
+}
+
 // ---- what each message looks like ---------------------------------------------------------------
 
 void put_payload(std::string& out, const Hello& m) {
   put(out, m.rank), put(out, m.world_size), put(out, m.local_rank);
   put(out, m.pid), put(out, m.generation);
-  put_text(out, m.host, kMax_host_bytes);
+  put_text(out, fit_host(m.host), kMax_host_bytes);
 }
 void put_payload(std::string& out, const Beat& m) {
   put(out, static_cast<std::uint8_t>(m.mark.phase)), put(out, m.mark.step);
@@ -92,10 +102,8 @@ bool take_seconds(ByteReader& in, T& out) {
 }
 
 bool is_host(std::string_view text) {
-  for (const char c : text) {
-    if (c <= ' ' || c > '~') return false;
-  }
-  return !text.empty() && text.size() <= kMax_host_bytes;
+  return !text.empty() && text.size() <= kMax_host_bytes &&
+         std::all_of(text.begin(), text.end(), is_host_character);
 }
 
 std::string escaped(std::string_view text) {

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <bitset>
+#include <cerrno>
 #include <deque>
 #include <list>
 #include <map>
@@ -12,6 +13,8 @@
 #include <vector>
 
 #include <boost/asio.hpp>
+#include <fcntl.h>
+#include <sys/socket.h>
 
 #include "base/text.h"
 #include "launcher/control/frame.h"
@@ -28,6 +31,7 @@ constexpr std::chrono::milliseconds kTick{250};
 constexpr double kStall_s = 1;            // a longer gap between two looks at the clock is a stall
 constexpr std::size_t kMax_pending = 16;  // frames that a client which does not read may cost
 constexpr int kBacklog = 1024;
+constexpr int kAccepts = 16;  // in one turn
 
 std::string text_of(const tcp::endpoint& endpoint) {
   const std::string host = endpoint.address().to_string();
@@ -102,6 +106,8 @@ struct ControlServer::Impl : std::enable_shared_from_this<ControlServer::Impl> {
   void listen(const tcp::endpoint& endpoint) {
     try {
       acceptor.open(endpoint.protocol());
+      acceptor.non_blocking(true);
+      ::fcntl(acceptor.native_handle(), F_SETFD, FD_CLOEXEC);
       acceptor.set_option(tcp::acceptor::reuse_address(true));  // after a dlrun that has ended
       acceptor.bind(endpoint);
       acceptor.listen(kBacklog);
@@ -140,17 +146,28 @@ struct ControlServer::Impl : std::enable_shared_from_this<ControlServer::Impl> {
 
   // ---- strangers --------------------------------------------------------------------------------
 
+  /// Sockets are made by hand: Asio's would be inherited by the ranks' starter, which then holds
+  /// the port and keeps ranks waiting for a dlrun that is gone.
   void accept() {
-    acceptor.async_accept([self = shared_from_this()](const error_code& error, tcp::socket socket) {
-      if (self->closed || error == asio::error::operation_aborted) return;
-      self->look();
-      if (error) {
-        self->accept_later(error);
-        return;
-      }
-      self->admit(std::move(socket));
-      self->accept();
-    });
+    acceptor.async_wait(tcp::acceptor::wait_read,
+                        [self = shared_from_this()](const error_code& error) {
+                          if (self->closed || error == asio::error::operation_aborted) return;
+                          self->look();
+                          self->accept_all();
+                        });
+  }
+
+  /// Not more than some at a time: whoever floods the port must not keep ranks from being heard.
+  void accept_all() {
+    for (int turn = 0; turn < kAccepts; ++turn) {
+      const int fd = ::accept4(acceptor.native_handle(), nullptr, nullptr, SOCK_CLOEXEC);
+      const int code = errno;
+      if (fd < 0 && (code == EINTR || code == ECONNABORTED)) continue;
+      if (fd < 0 && code != EAGAIN) return accept_later({code, asio::error::get_system_category()});
+      if (fd < 0) return accept();
+      admit(tcp::socket(acceptor.get_executor(), local.protocol(), fd));
+    }
+    accept();
   }
 
   /// Out of descriptors, most likely: some will be closed.

@@ -198,9 +198,6 @@ TEST(Frame, RefusesNumbersThatCannotBe) {
   EXPECT_EQ(hello_with([](Hello& m) { m.local_rank = 8; }), Refusal::content);
   EXPECT_EQ(hello_with([](Hello& m) { m.pid = 0; }), Refusal::content);
   EXPECT_EQ(hello_with([](Hello& m) { m.generation = -1; }), Refusal::content);
-  EXPECT_EQ(hello_with([](Hello& m) { m.host = ""; }), Refusal::content);
-  EXPECT_EQ(hello_with([](Hello& m) { m.host = "a b"; }), Refusal::content);
-  EXPECT_EQ(hello_with([](Hello& m) { m.host = "a\x1b[2J"; }), Refusal::content);
   EXPECT_EQ(beat_with([](Beat& m) { m.mark.phase = static_cast<observe::Phase>(9); }),
             Refusal::content);
   EXPECT_EQ(beat_with([](Beat& m) { m.mark.step = -1; }), Refusal::content);
@@ -214,6 +211,29 @@ TEST(Frame, RefusesNumbersThatCannotBe) {
   EXPECT_EQ(beat_with([](Beat& m) { m.steps_per_save = -1; }), Refusal::content);
   EXPECT_EQ(beat_with([](Beat& m) { m.phase_s[8] = std::numeric_limits<float>::infinity(); }),
             Refusal::content);
+}
+
+TEST(Frame, RefusesHostsThatAreNone) {
+  const std::string good = payload_of(FromRank(hello()));
+  const auto with_host = [&](std::string_view host) {
+    std::string payload = good.substr(0, 28);
+    put(payload, static_cast<std::uint16_t>(host.size()));
+    return read(forged(1, payload.append(host))).refusal;
+  };
+  EXPECT_EQ(with_host("alpha"), Refusal::none);
+  EXPECT_EQ(with_host(std::string(255, 'a')), Refusal::none);
+  EXPECT_EQ(with_host(std::string(256, 'a')), Refusal::content);
+  EXPECT_EQ(with_host(""), Refusal::content);
+  EXPECT_EQ(with_host("a b"), Refusal::content);
+  EXPECT_EQ(with_host("a\x1b[2J"), Refusal::content);
+  EXPECT_EQ(with_host("\xc3\xbc"), Refusal::content);
+}
+
+TEST(Frame, AnOddHostIsSentAsOneThatCanBe) {
+  Hello odd = hello();
+  odd.host = "a b\n";
+  const Read<FromRank> got = read(FrameWriter(kKey, kGeneration).frame(FromRank(odd)));
+  EXPECT_EQ(std::get<Hello>(got.messages.at(0)).host, "a?b?");
 }
 
 TEST(Frame, RefusesCodesAndReasonsThatAreNone) {
