@@ -108,6 +108,14 @@ Saver::Saver(const SaverParts& parts)
   best_ = {.step = best_step, .metric = parts_.config.checkpoint.best->metric, .value = best_value};
 }
 
+void Saver::prepare(const Trainer& trainer) {
+  const CheckpointOptions& options = parts_.config.checkpoint;
+  if (options.every_steps == 0 && !options.automatic && options.every_s <= 0 && !options.best) {
+    return;
+  }
+  job_->share.reserve(own_share(*state_files(source_of(trainer), 0)));
+}
+
 void Saver::open_snapshots() {
   if (parts_.around.memory_dir.empty()) return;
   MemorySnapshotOptions options{.memory_dir = parts_.around.memory_dir,
@@ -338,6 +346,11 @@ void Saver::save(Trainer& trainer, std::int64_t steps_done) {
   stall_s_ = now_s() - began_s;
 }
 
+std::vector<checkpoint::Stretch> Saver::own_share(const StateFiles& files) const {
+  return share_of(files, parts_.comm.rank(),
+                  {.index = parts_.comm.rank(), .count = parts_.comm.world_size()});
+}
+
 void Saver::start_writing(const StateFiles& files, std::int64_t steps_done) {
   Job& job = *job_;
   job.step = steps_done;
@@ -345,8 +358,7 @@ void Saver::start_writing(const StateFiles& files, std::int64_t steps_done) {
   job.checksum = 0;
   job.best.reset();
   if (best_due_) job.best = best_;
-  job.share.take(share_of(files, parts_.comm.rank(),
-                          {.index = parts_.comm.rank(), .count = parts_.comm.world_size()}));
+  job.share.take(own_share(files));
   DLT_KILL_POINT(share_after_copy);
   if (root()) job.draft = draft_of(files, steps_done);
   best_due_ = clock_due_ = false;

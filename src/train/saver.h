@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "base/background.h"
 #include "checkpoint/best.h"
@@ -46,6 +47,9 @@ class Saver {
   /// Cleans up what interrupted writes left. Collective.
   explicit Saver(const SaverParts& parts);
 
+  /// Takes the memory that saves along the way will need, where there will be some.
+  void prepare(const Trainer& trainer);
+
   /// What this rank has to say in the control word of the next step, ...
   [[nodiscard]] ddp::SaveWord word();
   /// ... whether that word is to compare the ranks' weights, ...
@@ -66,6 +70,8 @@ class Saver {
   /// An evaluation after this many steps. If it is the best one so far a save is due, whose
   /// checkpoint stays until there is a better one.
   void evaluated(std::int64_t steps_done, const MetricValues& values);
+  /// There was one, and its checkpoint has not begun.
+  [[nodiscard]] bool best_due() const { return best_due_; }
 
   /// Begins to save the state after this many steps; waits first for the save before. A failed
   /// write is an event and a warning, and the run goes on. Collective. errors Error(Exit::numerics)
@@ -95,6 +101,7 @@ class Saver {
   [[nodiscard]] ddp::SaveWord exchange(const ddp::SaveWord& mine);
   [[nodiscard]] checkpoint::Manifest position_of(std::int64_t steps_done) const;
   [[nodiscard]] checkpoint::Draft draft_of(const StateFiles& files, std::int64_t steps_done) const;
+  [[nodiscard]] std::vector<checkpoint::Stretch> own_share(const StateFiles& files) const;
   [[nodiscard]] StateSource source_of(const Trainer& trainer) const;
   void start_writing(const StateFiles& files, std::int64_t steps_done);
   void start_publishing(std::uint64_t checksum);

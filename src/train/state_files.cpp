@@ -225,10 +225,16 @@ std::vector<checkpoint::Stretch> share_of(const StateFiles& files, int rank, Mem
   return out;
 }
 
+void ShareCopy::reserve(const std::vector<checkpoint::Stretch>& share) {
+  std::int64_t total = 0;
+  for (const auto& stretch : share) total += stretch.at.num_bytes;
+  if (bytes_.size_bytes() >= total) return;
+  bytes_ = tensor::Storage::allocate(total);
+  std::memset(bytes_.data(), 0, static_cast<std::size_t>(total));  // the system gives pages now
+}
+
 void ShareCopy::take(const std::vector<checkpoint::Stretch>& share) {
-  std::size_t total = 0;
-  for (const auto& stretch : share) total += static_cast<std::size_t>(stretch.at.num_bytes);
-  if (bytes_.size() < total) bytes_.resize(total);
+  reserve(share);
   stretches_.clear();
   std::size_t at = 0;
   for (const auto& stretch : share) {

@@ -11,6 +11,7 @@
 #include "checkpoint/draft.h"
 #include "ddp/bucket_reduction.h"
 #include "ddp/leaf_tree.h"
+#include "tensor/storage.h"
 #include "tensor/tensor.h"
 #include "train/comm_plan.h"
 #include "train/model_state.h"
@@ -63,11 +64,14 @@ struct Member {
 /// A copy of a share. Its memory is kept from one to the next.
 class ShareCopy {
  public:
+  /// Takes memory for such a share before there is one, so that the first copy is as quick as the
+  /// others.
+  void reserve(const std::vector<checkpoint::Stretch>& share);
   void take(const std::vector<checkpoint::Stretch>& share);
   [[nodiscard]] const std::vector<checkpoint::Stretch>& stretches() const { return stretches_; }
 
  private:
-  std::vector<std::byte> bytes_;
+  tensor::Storage bytes_;
   std::vector<checkpoint::Stretch> stretches_;
 };
 

@@ -198,6 +198,7 @@ RunSummary TrainLoop::run() {
   std::unique_ptr<Trainer> trainer = make_trainer({});
   if (job_->config_.balance && comm_->world_size() > 1) balancer_.emplace(make_balancer());
   epoch_sums_.assign(static_cast<std::size_t>(trainer->sum_layout().size()), 0.0);
+  saver_->prepare(*trainer);
   make_up_evaluation(*trainer);
   while (step_ < end && advance(trainer)) {
     if (rollback_from_) {
@@ -208,7 +209,7 @@ RunSummary TrainLoop::run() {
   }
   const bool evaluates = !preempted_ && evaluator_ && evaluated_step_ != step_;
   if (evaluates && saver_->wants_evaluations()) evaluate(*trainer);
-  if (saver_->saved_step() != step_ || saver_->due(step_)) saver_->save(*trainer, step_);
+  if (saver_->saved_step() != step_ || saver_->best_due()) saver_->save(*trainer, step_);
   if (evaluates && !saver_->wants_evaluations()) evaluate(*trainer);
   saver_->finish();
   RunSummary summary = summarize(*trainer);

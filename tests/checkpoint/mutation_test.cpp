@@ -93,5 +93,44 @@ TEST_F(Mutation, IsFoundWhateverItIs) {
   EXPECT_EQ(difference(load(path_), sample_checkpoint(42)), "");
 }
 
+/// The newest of two is damaged, also by files of the other: the one before is used, and the damage
+/// is named.
+TEST_F(Mutation, OfTheNewestCostsItAlone) {
+  Store store(fs_, folder_.path(), 3);
+  const std::string newest = store.commit(sample_checkpoint(43)).path;
+  Files newer;
+  for (const std::string& name : list_directory(newest))
+    newer[name] = read_file(newest + "/" + name);
+  int found = 0;
+  for (int i = 0; found < 300; ++i) {
+    Files files = newer;
+    std::string what = "a file of the checkpoint before";
+    if (i % 10 == 0) {
+      auto it = files.begin();
+      std::advance(it, static_cast<std::ptrdiff_t>(below(files.size())));
+      it->second = good_[it->first];
+    } else {
+      what = mutate(files);
+    }
+    if (files == newer) continue;
+    for (const auto& [name, bytes] : newer) {
+      if (!files.contains(name)) {
+        std::filesystem::remove(newest + "/" + name);
+      } else {
+        dlt::test::write_file(newest + "/" + name, files[name]);
+      }
+    }
+    std::vector<std::string> problems;
+    const auto used = store.load_newest(problems);
+    ASSERT_TRUE(used.has_value());
+    EXPECT_EQ(difference(*used, sample_checkpoint(42)), "")
+        << what << "; seed " << seed_ << ", case " << i;
+    ASSERT_EQ(problems.size(), 1u);
+    EXPECT_THAT(problems[0], testing::StartsWith(newest));
+    ++found;
+    for (const auto& [name, bytes] : newer) dlt::test::write_file(newest + "/" + name, bytes);
+  }
+}
+
 }  // namespace
 }  // namespace dlt::checkpoint::test
