@@ -39,10 +39,6 @@ LocalSums::Options local_options(const ReducerOptions& options, const LeafRange&
           .memory = memory != nullptr ? memory->buffers() : nullptr};
 }
 
-std::int64_t flat_bytes(const ReducerOptions& options) {
-  return options.total * static_cast<std::int64_t>(sizeof(float));
-}
-
 /// Null where the ranks have no use for shared memory, or none is to be had. Collective.
 std::unique_ptr<HostMemory> share_memory(comm::Communicator* comm, const ReducerOptions& options,
                                          const LeafRange& leaves, std::int64_t message_bytes) {
@@ -50,7 +46,7 @@ std::unique_ptr<HostMemory> share_memory(comm::Communicator* comm, const Reducer
   return HostMemory::share(
       *comm, {.board = {.num_buckets = options.buckets.size(), .message_bytes = message_bytes},
               .buffers_bytes = LocalSums::planned_bytes(local_options(options, leaves)),
-              .result_bytes = flat_bytes(options)});
+              .result_bytes = options.flat_bytes()});
 }
 
 }  // namespace
@@ -80,7 +76,12 @@ struct Reducer::Impl {
   void call_here(Call call);
   void begin_gather(tensor::Storage flat);
   double wait_gathered(std::int64_t from);
-  void mark_wait(int bucket) const;
+  /// bucket: num_buckets() for the step's message.
+  void mark_wait(int bucket) const {
+    options_.pulse->mark({.phase = observe::Phase::reduce,
+                          .step = step_,
+                          .bucket = bucket < num_buckets() ? bucket : -1});
+  }
   [[noreturn]] void throw_timeout(const std::string& what);
   [[nodiscard]] double since_begin_s() const { return clock_.monotonic_s() - begin_s_; }
 
@@ -95,6 +96,7 @@ struct Reducer::Impl {
   void call(std::unique_lock<std::mutex>& lock, Call call);
 
   ReducerOptions options_;
+  std::chrono::duration<double> timeout_{std::min(options_.timeout_s, kLongest_wait_s)};
   int rank_;
   LeafDivision division_;
   LeafRange leaves_;
@@ -163,7 +165,7 @@ void Reducer::Impl::place_result() {
   } else if (!local_.results().empty()) {
     reduced_ = local_.results()[0];
   } else {
-    own_reduced_ = tensor::Storage::allocate(flat_bytes(options_));
+    own_reduced_ = tensor::Storage::allocate(options_.flat_bytes());
     reduced_ = reinterpret_cast<float*>(own_reduced_.data());
   }
 }
@@ -224,11 +226,10 @@ void Reducer::Impl::keep_back(int worker, std::int64_t prefix) {
   const auto room = [&] { return failure_ || finished - stage_ <= kBuckets_ahead; };
   if (room()) return;
   const double from_s = clock_.monotonic_s();
-  const std::chrono::duration<double> timeout(std::min(options_.timeout_s, kLongest_wait_s));
   while (!room()) {
     const int stage = stage_;
     mark_wait(stage);
-    if (!moved_.wait_for(lock, timeout, [&] { return failure_ || stage_ != stage; })) {
+    if (!moved_.wait_for(lock, timeout_, [&] { return failure_ || stage_ != stage; })) {
       throw_timeout(cat("bucket ", stage, " of step ", step_));
     }
   }
@@ -317,13 +318,12 @@ void Reducer::Impl::call_here(Call call) {
 /// bucket under way.
 template <typename Moved>
 void Reducer::Impl::wait(std::unique_lock<std::mutex>& lock, Moved moved) {
-  const std::chrono::duration<double> timeout(std::min(options_.timeout_s, kLongest_wait_s));
   while (!moved() && !failure_) {
     const int stage = stage_;
     mark_wait(stage);
     const double from_s = clock_.monotonic_s();
     const bool in_time =
-        moved_.wait_for(lock, timeout, [&] { return moved() || failure_ || stage_ != stage; });
+        moved_.wait_for(lock, timeout_, [&] { return moved() || failure_ || stage_ != stage; });
     if (!in_time) {
       throw_timeout(cat(stage < num_buckets() ? cat("bucket ", stage) : std::string("the sums"),
                         " of step ", step_));
@@ -345,8 +345,7 @@ void Reducer::Impl::add_up(std::span<double> values) {
   work_.notify_one();
   mark_wait(num_buckets());
   const double from_s = clock_.monotonic_s();
-  const std::chrono::duration<double> timeout(std::min(options_.timeout_s, kLongest_wait_s));
-  if (!moved_.wait_for(lock, timeout, [this] { return !adding_ || failure_; })) {
+  if (!moved_.wait_for(lock, timeout_, [this] { return !adding_ || failure_; })) {
     throw_timeout(cat("the norms of step ", step_));
   }
   if (failure_) std::rethrow_exception(failure_);
@@ -369,23 +368,16 @@ double Reducer::Impl::wait_gathered(std::int64_t from) {
   const auto there = [&] { return gathered_from_.load(std::memory_order_acquire) <= from; };
   if (there()) return 0;
   const double begin_s = clock_.monotonic_s();
-  const std::chrono::duration<double> timeout(std::min(options_.timeout_s, kLongest_wait_s));
   std::unique_lock lock(mutex_);
   while (!there() && !failure_) {
     const std::size_t left = gathers_left_;
     mark_wait(static_cast<int>(left) - 1);
-    if (!moved_.wait_for(lock, timeout, [&] { return failure_ || gathers_left_ != left; })) {
+    if (!moved_.wait_for(lock, timeout_, [&] { return failure_ || gathers_left_ != left; })) {
       throw_timeout(cat("the parameters of bucket ", left - 1, " behind step ", step_));
     }
   }
   if (failure_) std::rethrow_exception(failure_);
   return clock_.monotonic_s() - begin_s;
-}
-
-void Reducer::Impl::mark_wait(int bucket) const {
-  options_.pulse->mark({.phase = observe::Phase::reduce,
-                        .step = step_,
-                        .bucket = bucket < num_buckets() ? bucket : -1});
 }
 
 /// With mutex_ locked.
@@ -601,7 +593,7 @@ std::span<const BucketTimes> Reducer::times() const { return impl_->times_; }
 
 std::int64_t Reducer::buffer_bytes() const {
   return impl_->local_.buffer_bytes() + impl_->own_reduced_.size_bytes() +
-         (impl_->memory_ ? flat_bytes(impl_->options_) : 0) +
+         (impl_->memory_ ? impl_->options_.flat_bytes() : 0) +
          (impl_->reduction_ ? impl_->reduction_->buffer_bytes() : 0);
 }
 

@@ -43,6 +43,9 @@ struct ReducerOptions {
   bool shared_memory = true;
   std::int64_t generation = 0;  // of the supervisor's start; part of every message's stamp
   observe::Pulse* pulse = &observe::silent_pulse();  // told of waits for other ranks
+  [[nodiscard]] std::int64_t flat_bytes() const {
+    return total * static_cast<std::int64_t>(sizeof(float));
+  }
   /// errors  Error(Exit::internal) if they do not fit together
   void check() const;
   /// Whether ranks on these hosts will share memory, if there is any.

@@ -38,6 +38,28 @@ class Control : public ::testing::Test {
   [[nodiscard]] Words long_run() const {
     return {config_, "--set", "train.epochs=100000", "--set", "fault.heartbeat_ms=20"};
   }
+  /// Marks of every phase in both, those of leaves with a row of the rank's own leaves.
+  void expect_rings_of_two_ranks() const {
+    for (int rank = 0; rank < 2; ++rank) {
+      const observe::RingContents ring = observe::read_ring(observe::ring_path(memory_, rank));
+      EXPECT_EQ(ring.owner.rank, rank);
+      EXPECT_EQ(ring.file, "datasets/digits.h5");
+      EXPECT_EQ(ring.failure, "");
+      EXPECT_EQ(ring.num_torn, 0);
+      std::array<int, observe::kPhaseNames.size()> marks{};
+      for (const observe::RingEvent& event : ring.events) {
+        if (event.kind != observe::RingEventKind::mark) continue;
+        ++marks[static_cast<std::size_t>(event.mark.phase)];
+        if (event.mark.phase != Phase::forward) continue;
+        EXPECT_EQ(event.mark.leaf / 2, rank);
+        EXPECT_GE(event.mark.row, 0);
+      }
+      for (std::size_t phase = 0; phase < marks.size(); ++phase) {
+        EXPECT_GE(marks[phase], 1) << observe::kPhaseNames[phase] << " of rank " << rank;
+      }
+      EXPECT_EQ(ring.events.back().mark.phase, Phase::end);
+    }
+  }
   static std::future<ProgramResult> start(int ranks, const Words& words,
                                           const ProgramOptions& options) {
     return std::async(std::launch::async, [=] { return dltrain_on(ranks, words, options); });
@@ -54,30 +76,18 @@ TEST_F(Control, ARunTellsItsWholeStory) {
     EXPECT_GE(server.journal().count(rank + "beat"), 2);
   }
   EXPECT_EQ(server.journal().count("refused"), 0);
-  // Every phase but eval, of which a rank has at most a chunk here, is in both rings.
-  for (int rank = 0; rank < 2; ++rank) {
-    const observe::RingContents ring = observe::read_ring(observe::ring_path(memory_, rank));
-    EXPECT_EQ(ring.owner.rank, rank);
-    EXPECT_EQ(ring.file, "datasets/digits.h5");
-    EXPECT_EQ(ring.failure, "");
-    EXPECT_EQ(ring.num_torn, 0);
-    std::array<int, observe::kPhaseNames.size()> marks{};
-    for (const observe::RingEvent& event : ring.events) {
-      if (event.kind != observe::RingEventKind::mark) continue;
-      ++marks[static_cast<std::size_t>(event.mark.phase)];
-      if (event.mark.phase == Phase::forward) {
-        EXPECT_GE(event.mark.leaf, 2 * rank);
-        EXPECT_LT(event.mark.leaf, 2 * rank + 2);
-        EXPECT_GE(event.mark.row, 0);
-      }
-    }
-    for (const Phase phase :
-         {Phase::start, Phase::data, Phase::forward, Phase::backward, Phase::reduce, Phase::update,
-          Phase::checkpoint, Phase::eval, Phase::end}) {
-      EXPECT_GE(marks[static_cast<std::size_t>(phase)], 1) << name(phase) << " of rank " << rank;
-    }
-    EXPECT_EQ(ring.events.back().mark.phase, Phase::end);
-  }
+  expect_rings_of_two_ranks();
+}
+
+// Their leaves run side by side, by other code.
+TEST_F(Control, SoDoesOneWhoseLeavesWaitForEachOther) {
+  test::write_file(config_,
+                   replaced(replaced(digits_yaml(), "RUN_DIR", run_), "    - dense: {units: 10}",
+                            "    - batch_norm: {sync: true}\n    - dense: {units: 10}"));
+  ServerThread server;
+  const ProgramResult got = dltrain_ranks(2, {config_}, under(server));
+  ASSERT_EQ(got.exit_code, 0) << got.err;
+  expect_rings_of_two_ranks();
 }
 
 TEST_F(Control, StopSavesAndExits75) {
