@@ -14,14 +14,16 @@ namespace {
 constexpr double kAgreedEnd_s = 5;
 }  // namespace
 
-bool Supervisor::Impl::find_overdue(std::vector<RankView>& ranks) const {
+double Supervisor::Impl::find_overdue(std::vector<RankView>& ranks) const {
   const double cut_off_s = options_.fault.hang_timeout_s;
-  bool overdue = false;
+  double first_s = RankView::kNever;
   bool somebody_works = false;  // or did: whoever waits, waits for them
+  double newest_s = -1;
   for (RankView& view : ranks) {
     view.overdue = false;
     if (view.failed || (view.gone() && !view.bye)) somebody_works = true;
     if (view.bye || view.failed || view.gone()) continue;
+    newest_s = std::max(newest_s, view.moved_s);
     const bool cut = view.spoke && !view.connected;
     const bool left_behind = view.waits() && view.mark.step + 1 < progress_.furthest_step;
     if (view.waits() && !cut && !left_behind) continue;
@@ -31,18 +33,14 @@ bool Supervisor::Impl::find_overdue(std::vector<RankView>& ranks) const {
     // A rank that waited when its connection went was heard of until then.
     const double since_s =
         view.waits() && cut ? std::max(view.moved_s, view.cut_at_s) : view.moved_s;
-    view.overdue = now_s_ - since_s >= allowed_s;
-    overdue = overdue || view.overdue;
+    view.overdue = now_s_ >= since_s + allowed_s;
+    first_s = std::min(first_s, since_s + allowed_s);
   }
-  if (somebody_works) return overdue;
+  if (somebody_works || newest_s < 0) return first_s;
   // All wait for others. The newest mark of all tells when that began.
-  double newest_s = -1;
-  for (const RankView& view : ranks) {
-    if (!view.bye) newest_s = std::max(newest_s, view.moved_s);
-  }
-  if (newest_s < 0 || now_s_ - newest_s < times_.allowed_s(Phase::reduce)) return false;
-  for (RankView& view : ranks) view.overdue = !view.bye;
-  return true;
+  first_s = newest_s + times_.allowed_s(Phase::reduce);
+  for (RankView& view : ranks) view.overdue = now_s_ >= first_s && !view.bye;
+  return first_s;
 }
 
 void Supervisor::Impl::open_incident(bool silence) {
@@ -89,7 +87,7 @@ void Supervisor::Impl::judge() {
       progress_.furthest_step = std::max(progress_.furthest_step, evidence_.ranks[rank].mark.step);
     }
   }
-  const bool overdue = find_overdue(evidence_.ranks);
+  const bool overdue = now_s_ >= find_overdue(evidence_.ranks);
   if (nothing_ended() && !overdue) {
     resume();
     return;
@@ -110,6 +108,7 @@ void Supervisor::Impl::judge() {
 
 void Supervisor::Impl::resume() {
   state_ = State::running;
+  next_look_s_ = now_s_;
   evidence_.silence = false;
   evidence_.findings.clear();
   evidence_.hosts_up.reset();

@@ -59,6 +59,7 @@ void Supervisor::Impl::launch(std::int32_t ranks) {
   stragglers_.reset(ranks);
   steps_began_s_ = RankView::kNever;
   look_again_s_ = 0;
+  next_look_s_ = now_s_;
   growing_ = hosts_back_ = false;
   growth_look_s_ = ranks < options_.ranks ? now_s_ + options_.growth_check_s : RankView::kNever;
   state_ = State::running;

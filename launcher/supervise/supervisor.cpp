@@ -136,8 +136,7 @@ double Supervisor::Impl::next_due_s() const {
     case State::ended:
       return std::numeric_limits<double>::infinity();
     case State::running:
-      return std::min(now_s_ + OwnPauses::kLookEvery_s,
-                      stopping_ ? std::max(now_s_, stopping_->deadline_s) : RankView::kNever);
+      return std::max(now_s_, next_look_s_);
     case State::settling:
     case State::asking:
     case State::sweeping:
@@ -150,7 +149,7 @@ double Supervisor::Impl::next_due_s() const {
 
 void Supervisor::Impl::look() {
   if (state_ == State::running) {
-    look_at_running();
+    if (now_s_ >= next_look_s_) look_at_running();
     return;
   }
   if (now_s_ < due_s_) return;
@@ -184,7 +183,8 @@ void Supervisor::Impl::look_at_running() {
   }
   finish_if_done();
   if (state_ != State::running) return;
-  if (now_s_ >= look_again_s_ && find_overdue(ranks_)) {
+  const double overdue_s = std::max(look_again_s_, find_overdue(ranks_));
+  if (now_s_ >= overdue_s) {
     open_incident(true);
     return;
   }
@@ -193,6 +193,8 @@ void Supervisor::Impl::look_at_running() {
     asked_ = pool_.awaited();
     if (!asked_.empty()) act(CheckHosts{asked_});
   }
+  next_look_s_ = std::min({now_s_ + OwnPauses::kLookEvery_s, overdue_s,
+                           stopping_ ? stopping_->deadline_s : RankView::kNever});
 }
 
 void Supervisor::Impl::on(const Launched&) {}
@@ -266,6 +268,7 @@ void Supervisor::Impl::hear(std::int32_t rank, const launcher::Bye& bye) {
   RankView& view = rank_view(rank);
   view.bye = bye.exit;
   view.moved_s = now_s_;
+  next_look_s_ = now_s_;
 }
 
 void Supervisor::Impl::on(const Disconnected& event) {
@@ -331,6 +334,7 @@ void Supervisor::Impl::on(const StopAsked& event) {
   stopping_ = Stopping{.stop = {.reason = event.reason, .grace_s = told_s},
                        .deadline_s = now_s_ + grace_s,
                        .signal = event.signal};
+  next_look_s_ = now_s_;
   const bool limit = event.reason == launcher::Stop::Reason::time_limit;
   log("preempt", {{"reason", std::string(limit ? "time_limit" : "signal")},
                   {"signal", std::int64_t{event.signal}},

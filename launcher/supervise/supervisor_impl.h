@@ -99,8 +99,9 @@ struct Supervisor::Impl {
   [[nodiscard]] bool lives() const;  // processes of this generation may be there
 
   // From a fault to its verdict (incident.cpp).
-  /// Sets overdue; true if somebody is.
-  bool find_overdue(std::vector<RankView>& ranks) const;
+  /// Sets overdue. Returns when the first rank will be overdue if nothing is heard of it: in the
+  /// past if one is.
+  double find_overdue(std::vector<RankView>& ranks) const;
   void open_incident(bool silence);
   void ask();
   void judge_if_answered();
@@ -153,6 +154,7 @@ struct Supervisor::Impl {
   Evidence evidence_;                                                // of this generation
   bool rings_due_ = false, stacks_due_ = false, hosts_due_ = false;  // answers
   double look_again_s_ = 0;  // at silence that turned out to be none
+  double next_look_s_ = 0;   // at a running generation
 
   Plan plan_;
   int sweeps_ = 0;

@@ -20,7 +20,9 @@ const Injection* World::planned(Hurt hurt, int rank, std::int64_t step) const {
 void World::say(Generation& generation, int rank, launcher::FromRank message) {
   Rank& one = generation.ranks[static_cast<std::size_t>(rank)];
   const auto host = static_cast<std::size_t>(one.host);
-  double at_s = std::max(one.sent_s, now_s_ + random_.between(0.001, script_.delay_s));
+  // dlrun's own host is the first.
+  const double most_s = one.host == 0 ? std::min(0.02, script_.delay_s) : script_.delay_s;
+  double at_s = std::max(one.sent_s, now_s_ + random_.between(0.001, most_s));
   at_s = std::max(at_s, host_cut_until_s_[host] + random_.between(0, script_.delay_s));
   one.sent_s = at_s;
   deliver(at_s - now_s_,

@@ -23,7 +23,8 @@ Injection write_injection(Random& random, const Script& script, double whole_s, 
   one.host = num_hosts > 1 ? 1 + random.below(num_hosts - 1) : 0;  // dlrun's own is the first
   one.step = random.below(static_cast<int>(script.steps));
   one.code = kFatalCodes[static_cast<std::size_t>(random.below(kFatalCodes.size()))];
-  const double most_s = 0.8 * std::min(timeout_s, 10.0) - 1.3 * script.compute_s - 0.6;
+  const double most_s =
+      0.8 * std::min(timeout_s, 10.0) - 1.3 * script.compute_s - script.save_s - 0.6;
   const double legal_s = share * random.between(0.05, std::max(0.1, most_s));
   switch (one.hurt) {
     case Hurt::short_stop:
@@ -104,11 +105,22 @@ Script write_script(std::uint64_t seed) {
   script.memory_saves = random.chance(0.6);
   script.start_s = random.between(0.2, 4);
   script.compute_s = random.between(0.05, 1.5);
-  script.save_s = random.between(0.01, 2);
+  script.save_s = random.between(0.01, std::min(2.0, 0.3 * fault.hang_timeout_s));
   script.delay_s = random.chance(0.7) ? 0.02 : 0.15;
   script.rings_seen = random.chance(0.7) ? 1 : 0.3;
   const double whole_s =
       script.start_s + static_cast<double>(script.steps) * script.compute_s + 2 * script.save_s;
+  if (num_hosts > 1 && random.chance(0.05)) {
+    // Long enough for a host to go and to come back.
+    script.steps = 150;
+    script.compute_s = random.between(0.3, 1);
+    options.growth_check_s = 3;
+    script.injections.push_back({.hurt = random.chance(0.5) ? Hurt::host_dies : Hurt::long_cut,
+                                 .at_s = random.between(5, 20),
+                                 .for_s = 2.5 * fault.hang_timeout_s + 20,
+                                 .host = 1});
+    return script;
+  }
   const int how_many = random.chance(0.4) ? 1 : random.below(5);
   for (int i = 0; i < how_many; ++i) {
     script.injections.push_back(write_injection(random, script, whole_s, 1.0 / how_many));

@@ -57,6 +57,8 @@ void run_histories(const Wanted& what) {
     EXPECT_GT(exits[exit], 0) << static_cast<int>(exit);
   }
   EXPECT_GT(restarts, launches / 10);
+  const auto runs = static_cast<std::int64_t>(what.num_seeds);
+  EXPECT_GT(launches - restarts - runs, runs / 1000) << "jobs that grew";
 }
 
 class Histories final : public ::testing::Test {
