@@ -56,19 +56,26 @@ NumericsAction TrainLoop::action_on(Trouble trouble) const {
   return NumericsAction::off;
 }
 
+/// The trainer is gone behind it, unless the parameters are to blame.
+void TrainLoop::look_closer(std::unique_ptr<Trainer>& trainer, TroubleReport& report) {
+  trainer->settle();
+  report.bad_before = state_->first_nonfinite();
+  std::int64_t any = report.bad_before.empty() ? 0 : 1;
+  comm_->allreduce({.data = &any, .count = 1, .dtype = DType::i64}, comm::ReduceOp::max);
+  if (any != 0) return;
+  TrainerRange range = trainer_range();
+  range.leaf_cuts = trainer->leaf_cuts();
+  trainer.reset();  // its memory goes before the other's comes
+  find_bad_number(parts(*train_program_), *job_->train_data_, *state_, range, report);
+}
+
 void TrainLoop::handle_trouble(std::unique_ptr<Trainer>& trainer, const StepReport& step) {
   const NumericsAction action = action_on(step.trouble);
-  const TrainerParts with = parts(*train_program_);
-  TroubleReport report = describe_trouble(with, *trainer, step);
+  TroubleReport report = describe_trouble(parts(*train_program_), *trainer, step);
   const bool looks = step.trouble == Trouble::nonfinite &&
                      (action == NumericsAction::halt || action == NumericsAction::rollback) &&
                      trainer->keeps_params() && state_->carried().specs().empty();
-  if (looks) {
-    TrainerRange range = trainer_range();
-    range.leaf_cuts = trainer->leaf_cuts();
-    trainer.reset();  // its memory goes before the other's comes
-    find_bad_number(with, *job_->train_data_, *state_, range, report);
-  }
+  if (looks) look_closer(trainer, report);
   log_->event("numerics", event_fields(report, action));
   const std::string begin = cat("step ", report.step, ": ");
   switch (action) {
@@ -209,6 +216,13 @@ void TrainLoop::roll_back(std::unique_ptr<Trainer>& trainer) {
   numerics.rollbacks = before.rollbacks + 1;
   for (const std::int64_t step : before.skipped()) numerics.skip(step);
   numerics.skip(bad);
+  std::optional<Error> failure;
+  try {
+    if (hashes_) hashes_->rewind(step_);
+  } catch (const Error& error) {
+    failure = error;
+  }
+  ddp::agree_on_failure(*comm_, job_->around_.host, failure);
   evaluated_step_ = -1;
   std::fill(epoch_sums_.begin(), epoch_sums_.end(), 0.0);
   log_->line(cat("going back to step ", step_, ", from now on without step ", bad + 1, " (",

@@ -4,9 +4,17 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "base/hash.h"
 #include "base/text.h"
 
 namespace dlt::train {
+namespace {
+
+std::int64_t row_bytes(const autodiff::Value& value) {
+  return value.type.bytes() / value.type.shape[0];
+}
+
+}  // namespace
 
 template <typename F>
 void SumLayout::for_metrics(const double* sums, F use) const {
@@ -20,7 +28,7 @@ void SumLayout::for_metrics(const double* sums, F use) const {
 }
 
 int SumLayout::size() const {
-  int n = 2;
+  int n = hashes ? 3 : 2;
   if (metrics == nullptr) return n;
   for (const auto& metric : *metrics) n += has(*metric) ? metric->num_sums() : 0;
   return n;
@@ -64,6 +72,8 @@ void LeafRunner::bind_carried(const autodiff::Program& program) {
   const autodiff::Graph& graph = program.graph();
   for (const autodiff::ValueId id : graph.inputs()) {
     const autodiff::Value& value = graph.value(id);
+    if (value.name == "input") input_row_bytes_ = row_bytes(value);
+    if (value.name == "target") target_row_bytes_ = row_bytes(value);
     if (!value.name.starts_with("state.")) continue;
     const auto numel = static_cast<std::size_t>(value.type.shape.numel());
     carried_.push_back({value.name, std::vector<float>(numel, 0.0F)});
@@ -126,6 +136,7 @@ void LeafRunner::add_up(const data::LeafBatch& batch) {
     sums_[0] += static_cast<double>(losses[i]) * static_cast<double>(batch.weights[i]);
     sums_[1] += static_cast<double>(batch.weights[i]);
   }
+  if (layout_.hashes) sums_.back() = samples_hash(batch);
   if (layout_.metrics == nullptr) return;
   const tensor::View predictions = prediction();
   const std::int64_t numbers = predictions.type.shape.without_front().numel();
@@ -146,6 +157,21 @@ void LeafRunner::add_up(const data::LeafBatch& batch) {
     metric->accumulate(view, at);
     at += metric->num_sums();
   }
+}
+
+/// Of the leaf's rows, what was read of them, and how they count.
+double LeafRunner::samples_hash(const data::LeafBatch& batch) const {
+  const auto count = static_cast<std::size_t>(batch.count);
+  const auto bytes = [&](const void* data, std::int64_t row_bytes) {
+    return std::span(static_cast<const std::byte*>(data),
+                     count * static_cast<std::size_t>(row_bytes));
+  };
+  std::uint64_t hash =
+      xxh3(std::as_bytes(batch.sample_ids.first(count)), static_cast<std::uint64_t>(batch.leaf));
+  hash = xxh3(bytes(batch.inputs, input_row_bytes_), hash);
+  hash = xxh3(bytes(batch.targets, target_row_bytes_), hash);
+  hash = xxh3(bytes(batch.weights, sizeof(float)), hash);
+  return static_cast<double>(hash & 0xffffffffU);
 }
 
 }  // namespace dlt::train

@@ -20,12 +20,13 @@ namespace dlt::train {
 using MetricValues = std::vector<std::pair<std::string, double>>;
 using MetricTables = std::vector<std::pair<std::string, observe::Table>>;
 
-/// Sums of one leaf, in the order [loss, weight, metric sums...].
+/// Sums of one leaf, in the order [loss, weight, metric sums..., hash of the samples].
 struct SumLayout {
   const std::vector<std::unique_ptr<Metric>>* metrics = nullptr;
   bool labels = false;
   std::int64_t positions = 1;  // of a sample
   bool tables = false;         // with the metrics that are tables
+  bool hashes = false;         // with a hash of 32 bits, of which 2^20 can be added without error
   [[nodiscard]] bool has(const Metric& metric) const { return tables || metric.num_columns() == 0; }
   [[nodiscard]] int size() const;
   /// Weighted mean of the loss.
@@ -81,11 +82,13 @@ class LeafRunner {
   };
   void bind_carried(const autodiff::Program& program);
   void add_up(const data::LeafBatch& batch);
+  [[nodiscard]] double samples_hash(const data::LeafBatch& batch) const;
 
   autodiff::Executor executor_;
   SumLayout layout_;
   std::uint64_t seed_;
   bool has_loss_, has_mask_;
+  std::int64_t input_row_bytes_ = 0, target_row_bytes_ = 0;
   std::vector<double> sums_;
   std::vector<CarriedInput> carried_;
 };

@@ -106,7 +106,7 @@ void clear_run(const RunPaths& paths, Fs& fs) {
     const std::string path = paths.dir + "/" + name;
     if (name.starts_with("events.out.tfevents.") || path == paths.config ||
         path == paths.manifest || path == paths.events || path == paths.checkpoints ||
-        path == paths.logs || path == paths.summary) {
+        path == paths.hashes || path == paths.logs || path == paths.summary) {
       fs.remove_tree(path);
     }
   }

@@ -48,9 +48,10 @@ struct RunPaths {
         manifest(folder + "/manifest.json"),
         events(folder + "/events.jsonl"),
         checkpoints(folder + "/checkpoints"),
+        hashes(folder + "/hashes.jsonl"),
         logs(folder + "/logs"),
         summary(folder + "/summary.json") {}
-  std::string dir, config, manifest, events, checkpoints, logs, summary;
+  std::string dir, config, manifest, events, checkpoints, hashes, logs, summary;
 };
 
 /// Seconds since 1970 at which the run first began, by its first event; now if there is none.

@@ -124,6 +124,10 @@ void TrainLoop::open_run_folder() {
       if (exists(paths_.summary)) fs.remove_tree(paths_.summary);
       write_atomically(fs, paths_.config, resolved_yaml(config));
       write_manifest(hosts);
+      if (config.hashes) {
+        hasher_ = std::make_unique<FlatHasher>(train_program_->layout(), pool_);
+        hashes_ = std::make_unique<HashChain>(paths_.hashes, hasher_->names(), step_);
+      }
     } catch (const Error& error) {
       failure = error;
     }
@@ -313,6 +317,7 @@ bool TrainLoop::advance(std::unique_ptr<Trainer>& current) {
   if (job_->config_.skip_bad_samples) tell_bad_samples();
   if (report.trouble != Trouble::none) handle_trouble(current, report);
   if (rollback_from_) return true;
+  if (config.hashes) log_hashes(trainer, report);
 
   // A rank that was asked to stop keeps saying so: at the next step where all may stop they do.
   if (report.stop && equal_ranks) preempted_ = true;
@@ -349,6 +354,22 @@ void TrainLoop::note_step(const Trainer& trainer, const StepReport& report, doub
   log_->step(report, trainer.sum_layout(), speed);
   interval_s_ = 0;
   interval_samples_ = 0;
+}
+
+void TrainLoop::log_hashes(Trainer& trainer, const StepReport& report) {
+  if (plan_.shards) trainer.settle();
+  if (!root()) return;
+  StepHashes hashes = hash_step(report, trainer.sum_layout());
+  const bool local = job_->config_.sync_every > 1 && comm_->world_size() > 1;
+  if (report.trouble != Trouble::listed && !plan_.shards && !local) {
+    hashes.gradients = hasher_->run(trainer.reduced_gradients());
+  }
+  if (!local || equal_ranks_due(step_)) {
+    hashes.parameters = combined(hasher_->run(state_->params()));
+  }
+  if (hashes_->append(hashes)) return;
+  log_->line(cat("warning: ", paths_.hashes, " cannot be written: no more hashes from step ", step_,
+                 " on"));
 }
 
 std::int64_t TrainLoop::count_bad_samples() {

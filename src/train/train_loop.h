@@ -11,6 +11,7 @@
 #include "ddp/balance.h"
 #include "train/comm_plan.h"
 #include "train/evaluator.h"
+#include "train/hash_chain.h"
 #include "train/model_state.h"
 #include "train/saver.h"
 #include "train/session.h"
@@ -50,6 +51,7 @@ class TrainLoop {
   /// Does what the config asks for about a step with bad numbers. Collective; the trainer may be
   /// gone if a rollback follows. errors  Error(Exit::numerics) on all ranks if the run is to halt
   void handle_trouble(std::unique_ptr<Trainer>& trainer, const StepReport& report);
+  void look_closer(std::unique_ptr<Trainer>& trainer, TroubleReport& report);
   void require_finite_params(Trainer& trainer, const TroubleReport& report);
   void plan_rollback(const TroubleReport& report);
   [[nodiscard]] std::optional<checkpoint::Checkpoint> load_before(std::int64_t steps_done);
@@ -60,6 +62,8 @@ class TrainLoop {
   void make_up_evaluation(Trainer& trainer);
   [[nodiscard]] double effective_time() const;
   void tell_bad_samples();
+  /// The step's line of hashes.jsonl. Collective with shards.
+  void log_hashes(Trainer& trainer, const StepReport& report);
   /// Different ones that the ranks have seen. Collective.
   [[nodiscard]] std::int64_t count_bad_samples();
   void evaluate(Trainer& trainer);
@@ -86,6 +90,8 @@ class TrainLoop {
   std::unique_ptr<ModelState> state_;
   std::unique_ptr<Evaluator> evaluator_;
   std::unique_ptr<RunLog> log_;
+  std::unique_ptr<FlatHasher> hasher_;  // of rank 0, with log.hashes
+  std::unique_ptr<HashChain> hashes_;
   std::unique_ptr<Saver> saver_;
   std::optional<ddp::Balancer> balancer_;
 

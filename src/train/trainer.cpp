@@ -155,7 +155,8 @@ Trainer::Trainer(const TrainerParts& parts, const data::Dataset& dataset, ModelS
                 .seed = parts.config.seed}),
       sums_{.metrics = &parts.config.metrics,
             .labels = parts.config.target.labels(),
-            .positions = parts.config.positions},
+            .positions = parts.config.positions,
+            .hashes = parts.config.hashes},
       reducer_(parts.comm, reducer_options(parts, range, *plan_, sums_.size())),
       running_statistics_(parts.config.model->running_statistics(), parts.program.layout()),
       updater_(*parts.config.optimizer, parts.program.layout(), parts.backend, parts.pool,
@@ -310,6 +311,7 @@ StepReport Trainer::pass_over(StepReport report) {
   report.samples = 0;
   report.sums = no_sums_;
   report.trouble = Trouble::listed;
+  report.counts = false;
   state_->carried().clear();
   ++next_step_;
   finish_local();
@@ -425,10 +427,10 @@ void Trainer::finish_update(StepReport& report, const StepRequest& request, doub
   }
   judge(report);
   const NumericsAction on_spike = parts_.config.numerics.on_spike;
-  const bool counts = report.trouble == Trouble::none ||
-                      (report.trouble == Trouble::spike && on_spike == NumericsAction::warn);
+  report.counts = report.trouble == Trouble::none ||
+                  (report.trouble == Trouble::spike && on_spike == NumericsAction::warn);
   // A rank that updates by itself may have no sample in a short last batch.
-  if (counts && weight_sum > 0) {
+  if (report.counts && weight_sum > 0) {
     running_statistics_.run(state_->params(), reducer_.reduced(), weight_sum);
     if (updates_early_) {
       DLT_CHECK(weight_sum == static_cast<double>(report.samples),
@@ -447,7 +449,7 @@ void Trainer::finish_update(StepReport& report, const StepRequest& request, doub
       average_in_parts_ = average_in_parts_ || state_->averaging().weight_at(report.step) != 0;
       reducer_.begin_gather(state_->params_storage());
     }
-  } else if (!counts) {
+  } else if (!report.counts) {
     state_->carried().clear();
   }
   report.update_s +=

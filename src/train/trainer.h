@@ -72,6 +72,7 @@ struct StepReport {
   double grad_norm = -1;  // of the mean gradient, before clipping; -1: not computed
   bool stop = false;      // some rank was asked to stop
   bool finite = true;
+  bool counts = true;               // an update was made, or would have been with samples
   Trouble trouble = Trouble::none;  // what is wrong with it; listed: nothing was read or sent
   double zscore = 0;                // of the loss, where numerics.on_spike looks at it
   std::optional<ddp::SaveWord> save = {};  // what all ranks say; none: they sent nothing

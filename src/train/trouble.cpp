@@ -73,6 +73,9 @@ std::string TroubleReport::what() const {
 }
 
 std::string TroubleReport::where() const {
+  if (!bad_before.empty()) {
+    return cat("parameter '", bad_before, "' was not finite before, by an earlier step's gradient");
+  }
   std::vector<std::string> out;
   if (leaf >= 0) out.push_back(cat("leaf ", leaf, " (rank ", rank, ", ", rows_text(rows), ")"));
   if (number) out.push_back(number->text());

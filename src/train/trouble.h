@@ -20,7 +20,9 @@ struct TroubleReport {
                           // not finite, "" if all are
   int leaf = -1;          // with a loss that is not finite, or a spike's with the largest loss
   int rank = -1;          // that ran it
-  std::vector<std::int64_t> rows;   // of the training file, that the leaf holds
+  std::vector<std::int64_t> rows;  // of the training file, that the leaf holds
+  std::string bad_before;  // first parameter that was not finite when the step began, if it was
+                           // looked for: then rows and layer are not to blame
   std::optional<BadNumber> number;  // first that is not finite, if the leaves were run again
 
   /// "the loss is nan", "the gradient is not finite", "the loss 7.1 is a spike (z-score 8.2)"

@@ -91,9 +91,10 @@ TEST(Cli, SuggestsTheNearestOption) {
 }
 
 TEST(Cli, SuggestsTheNearestCommand) {
-  EXPECT_EQ(refusal_of({"chekc", "a.yaml"}),
-            "'chekc' is neither a command nor a file; commands: bench, check, checkpoint, data, "
-            "eval, export, generate, info, plan, predict, train | did you mean 'check'?");
+  EXPECT_EQ(
+      refusal_of({"chekc", "a.yaml"}),
+      "'chekc' is neither a command nor a file; commands: bench, check, checkpoint, data, diff, "
+      "eval, export, generate, info, plan, predict, replay, train | did you mean 'check'?");
   EXPECT_EQ(refusal_of({"checkpoint", "lits", "p"}),
             "checkpoint: expected one of diff, hash, list, verify, got 'lits' | did you mean "
             "'checkpoint list'?");
@@ -101,10 +102,11 @@ TEST(Cli, SuggestsTheNearestCommand) {
       refusal_of({"checkpoint"}),
       "checkpoint: expected one of diff, hash, list, verify, got nothing | dltrain checkpoint "
       "--help says more");
-  EXPECT_EQ(refusal_of({"data", "import"}),
-            "data import: expected one of csv, idx, images, npy, text, wav, got nothing | dltrain data "
-            "import --help "
-            "says more");
+  EXPECT_EQ(
+      refusal_of({"data", "import"}),
+      "data import: expected one of csv, idx, images, npy, text, wav, got nothing | dltrain data "
+      "import --help "
+      "says more");
 }
 
 TEST(Cli, RefusesNothingAndTooMuch) {
