@@ -14,11 +14,12 @@ struct Image {
   std::vector<std::uint8_t> pixels;
 };
 
+enum class Colour : std::uint8_t { rgb, grey };
+
 /// Reads a PNG, JPEG or binary PGM or PPM file, told apart by its first bytes, as RGB or grey.
 /// Transparency is dropped; 16 bits become 8; grey is ITU-R 601's luma.
 /// errors  Error(Exit::missing) no such file; Error(Exit::data) none of these formats, damaged, cut
 ///         short, or of more than 2^28 pixels
-enum class Colour : std::uint8_t { rgb, grey };
 [[nodiscard]] Image read_image(const std::string& path, Colour colour);
 
 /// How an image becomes another size.
