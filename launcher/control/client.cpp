@@ -93,7 +93,10 @@ struct ControlClient::Impl {
     const std::int64_t since_ns = now_ns - sent_ns.load(std::memory_order_relaxed);
     const std::int64_t gap_ns = heartbeat_ns.load(std::memory_order_relaxed);
     const bool next_step = mark.step != sent_step.load(std::memory_order_relaxed);
-    if (since_ns < (next_step ? std::min(gap_ns, as_ns(kBeat_gap_s)) : gap_ns)) return;
+    // The first step tells dlrun from where the run goes on.
+    const bool begins =
+        mark.phase != Phase::start && static_cast<Phase>(before & 15) == Phase::start;
+    if (!begins && since_ns < (next_step ? std::min(gap_ns, as_ns(kBeat_gap_s)) : gap_ns)) return;
     const std::unique_lock lock(sending, std::try_to_lock);
     if (lock.owns_lock()) beat(mark, now_s);
   }

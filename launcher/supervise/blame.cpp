@@ -174,7 +174,7 @@ void describe_rank(const Evidence& evidence, std::size_t rank, Fault& fault) {
   fault.connected_once = view.spoke;
   fault.signal = view.signal;
   fault.exit_code = view.exit_code;
-  fault.silent_s = std::max(0.0, evidence.noticed_s - view.moved_s);
+  fault.silent_s = view.silent_s;
   fault.stopped = stopped(evidence, rank);
   if (view.failed) {
     fault.said = view.failed->exit;
@@ -258,6 +258,7 @@ void take_findings(Evidence& evidence) {
     for (auto event = found.ring->events.rbegin(); event != found.ring->events.rend(); ++event) {
       if (event->kind != observe::RingEventKind::mark) continue;
       const double moved_s = evidence.read_s - std::max(0.0, found.read_mono_s - event->mono_s);
+      view.silent_s = std::min(view.silent_s, std::max(0.0, evidence.noticed_s - moved_s));
       if (moved_s >= view.moved_s || view.marks == 0) {
         view.mark = event->mark;
         view.moved_s = std::max(view.moved_s, moved_s);

@@ -46,6 +46,7 @@ double Supervisor::Impl::find_overdue(std::vector<RankView>& ranks) const {
 void Supervisor::Impl::open_incident(bool silence) {
   evidence_.silence = silence;
   evidence_.noticed_s = now_s_;
+  for (RankView& view : ranks_) view.silent_s = now_s_ - view.moved_s;
   state_ = State::settling;
   due_s_ = now_s_ + (silence ? 0 : options_.settle_s);
   const bool agreed = std::any_of(ranks_.begin(), ranks_.end(), [](const RankView& view) {

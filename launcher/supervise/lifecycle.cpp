@@ -63,13 +63,11 @@ void Supervisor::Impl::launch(std::int32_t ranks) {
   growing_ = hosts_back_ = false;
   growth_look_s_ = ranks < options_.ranks ? now_s_ + options_.growth_check_s : RankView::kNever;
   state_ = State::running;
-  if (resized) {
-    log("resize", {{"ranks", std::int64_t{ranks}}, {"generation", generation_}});
-  }
   act(Launch{.generation = generation_,
              .ranks = ranks,
              .hosts = placement_,
              .skip_steps = policy_.skip_steps()});
+  if (resized) log("resize", {{"ranks", std::int64_t{ranks}}});
 }
 
 void Supervisor::Impl::seek() {
@@ -79,7 +77,7 @@ void Supervisor::Impl::seek() {
                    pool_.room(), " after ", options_.host_wait_s, " s\n",
                    "  hint: the same command goes on once they are back; fault.min_ranks lets it go"
                    " on with fewer\n")});
-    end(Exit::unavailable);
+    end(last_word().value_or(Exit::unavailable));
     return;
   }
   asked_ = pool_.names();
@@ -100,7 +98,7 @@ void Supervisor::Impl::sweep(Plan plan) {
                    " do not end, though they were killed ", kSweeps,
                    " times: nothing is started beside them\n"
                    "  hint: they may hang in a file system that does not answer\n")});
-    end(Exit::unavailable);
+    end(last_word().value_or(Exit::unavailable));
     return;
   }
   due_s_ = now_s_ + options_.sweep_s;
@@ -194,8 +192,7 @@ void Supervisor::Impl::grow_if_possible() {
 void Supervisor::Impl::note_restart(std::int64_t from_step) {
   if (!restart_note_) return;
   steps_lost_ += std::max<std::int64_t>(0, progress_.furthest_step - from_step);
-  log("restart", {{"generation", generation_},
-                  {"from_step", from_step},
+  log("restart", {{"from_step", from_step},
                   {"backoff_ms", restart_note_->backoff_s * 1e3},
                   {"ranks", static_cast<std::int64_t>(ranks_.size())}});
   restart_note_.reset();

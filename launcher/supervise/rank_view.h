@@ -27,6 +27,7 @@ struct RankView {
   std::int64_t marks = 0;
   double rank_clock_s = 0;  // of the newest beat
   double moved_s = 0;       // when its newest mark came, or the launch
+  double silent_s = 0;      // since then, when a fault was noticed
   bool overdue = false;     // it is silent for longer than is allowed, and nobody else is to blame
   std::array<float, observe::kPhaseNames.size()> phase_s{};
 

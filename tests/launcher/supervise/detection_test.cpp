@@ -68,6 +68,19 @@ void take_fast_steps(SupervisedJob& job) {
   }
 }
 
+TEST(Detection, HowLongARankWasSilentIsNotForgottenWhenItIsContinuedToBeKilled) {
+  SupervisorOptions options = SupervisedJob::ranks(2);
+  options.fault.hang_timeout_s = 4;
+  SupervisedJob job(options);
+  job.run(4);
+  job.pass(3.9);
+  job.hear(1, launcher::Failed{.exit = Exit::peer_lost});
+  job.beat(0, Phase::forward, 4);  // mpirun sends SIGCONT before SIGTERM
+  job.pass(1);
+  EXPECT_EQ(job.number("fault", "rank"), 0);
+  EXPECT_NEAR(job.real("fault", "detect_ms"), 3900, 1);
+}
+
 TEST(Detection, APauseOfFourSecondsIsLegalHoweverFastTheStepsAre) {
   SupervisedJob job(SupervisedJob::ranks(2));
   take_fast_steps(job);

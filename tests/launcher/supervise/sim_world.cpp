@@ -86,10 +86,10 @@ void World::step(const Item& item) {
 /// After this the run must end, with this code.
 void World::note_fatal(const Heard& heard) {
   const auto* failed = std::get_if<launcher::Failed>(&heard.message);
-  if (failed == nullptr || fatal_heard_ != 0 || heard.generation != newest()->number) return;
+  if (failed == nullptr || heard.generation != newest()->number) return;
   const int code = static_cast<int>(failed->exit);
   if (std::find(kFatalCodes.begin(), kFatalCodes.end(), code) != kFatalCodes.end()) {
-    fatal_heard_ = code;
+    fatal_heard_.push_back(code);
   }
 }
 
@@ -120,7 +120,7 @@ void World::act(const Launch& launch) {
       if (rank.alive && !rank.out_of_reach) broken("two generations at once on one host");
     }
   }
-  if (fatal_heard_ != 0) broken(cat("code ", fatal_heard_, " was tried again"));
+  if (!fatal_heard_.empty()) broken(cat("code ", fatal_heard_.front(), " was tried again"));
   if (stop_asked_) broken("a launch after a stop was asked for");
   if (launch.ranks < script_.options.fault.min_ranks || launch.ranks > script_.options.ranks) {
     broken(cat(launch.ranks, " ranks were launched"));
@@ -268,8 +268,9 @@ void World::check_end() {
   if (exit == Exit::ok && committed_step_ < script_.steps) broken("0 before the last step");
   if (exit == Exit::preempted && committed_step_ < 0) broken("75 and nothing saved");
   if (exit == Exit::preempted && !stop_asked_) broken("75 and nobody asked");
-  if (fatal_heard_ != 0 && static_cast<int>(exit) != fatal_heard_) {
-    broken(cat("code ", fatal_heard_, " became ", static_cast<int>(exit)));
+  const auto code = std::find(fatal_heard_.begin(), fatal_heard_.end(), static_cast<int>(exit));
+  if (!fatal_heard_.empty() && code == fatal_heard_.end()) {
+    broken(cat("code ", fatal_heard_.front(), " became ", static_cast<int>(exit)));
   }
   for (const Generation& one : generations_) {
     for (const Rank& rank : one.ranks) {

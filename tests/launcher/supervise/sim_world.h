@@ -157,7 +157,7 @@ class World {
   int without_progress_ = 0;
   bool stop_asked_ = false;
   bool corrupted_ = false;
-  int fatal_heard_ = 0;                   // a code that is never tried again reached dlrun
+  std::vector<int> fatal_heard_;          // codes that are never tried again and reached dlrun
   const Injection* effective_ = nullptr;  // the first that hurt somebody
 };
 

@@ -81,9 +81,17 @@ class SupervisedJob {
     }
     return nullptr;
   }
+  [[nodiscard]] std::ptrdiff_t count(const std::string& name) const {
+    return std::count_if(events.begin(), events.end(),
+                         [&](const LogEvent& one) { return one.name == name; });
+  }
   [[nodiscard]] std::string text(const std::string& name, const std::string& key) const {
     const observe::FieldValue* value = field(name, key);
     return value == nullptr ? "(none)" : std::get<std::string>(*value);
+  }
+  [[nodiscard]] double real(const std::string& name, const std::string& key) const {
+    const observe::FieldValue* value = field(name, key);
+    return value == nullptr ? -999 : std::get<double>(*value);
   }
   [[nodiscard]] std::int64_t number(const std::string& name, const std::string& key) const {
     const observe::FieldValue* value = field(name, key);
