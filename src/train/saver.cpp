@@ -85,6 +85,8 @@ Saver::Saver(const SaverParts& parts)
       job_(std::make_shared<Job>()),
       calls_(parts.comm),
       save_clock_(clock_options(parts), parts.around.clock.monotonic_s()),
+      fingerprint_(config_fingerprint(parts.config)),
+      config_yaml_(resolved_yaml(parts.config)),
       saved_step_(parts.saved_step),
       last_fit_(kSaves_ahead) {
   double best_value = 0;
@@ -132,8 +134,8 @@ void Saver::open_snapshots() {
   part_facts_ = {.generation = parts_.around.generation,
                  .world_size = parts_.comm.world_size(),
                  .leaves = parts_.num_leaves,
-                 .config_fingerprint = config_fingerprint(parts_.config),
-                 .config_yaml = resolved_yaml(parts_.config)};
+                 .config_fingerprint = fingerprint_,
+                 .config_yaml = config_yaml_};
 }
 
 void Saver::snapshot(Trainer& trainer, std::int64_t steps_done) {
@@ -317,8 +319,8 @@ StateSource Saver::source_of(const Trainer& trainer) const {
 checkpoint::Draft Saver::draft_of(const StateFiles& files, std::int64_t steps_done) const {
   checkpoint::Draft draft;
   draft.manifest = position_of(steps_done);
-  draft.manifest.config_fingerprint = config_fingerprint(parts_.config);
-  draft.manifest.config_yaml = resolved_yaml(parts_.config);
+  draft.manifest.config_fingerprint = fingerprint_;
+  draft.manifest.config_yaml = config_yaml_;
   draft.model_header = files.headers[0];
   draft.num_bytes = files.num_bytes;
   for (const StateFiles::Piece& piece : files.pieces) draft.extents.push_back(piece.at);

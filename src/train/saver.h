@@ -117,6 +117,7 @@ class Saver {
   std::optional<MemorySnapshots> snapshots_;
   checkpoint::PartFacts part_facts_;  // what is the same in all snapshots
   std::optional<checkpoint::Best> best_;
+  std::string fingerprint_, config_yaml_;
   bool best_due_ = false;
   bool clock_due_ = false;
 
