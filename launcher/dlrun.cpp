@@ -10,6 +10,7 @@
 #include "launcher/failure.h"
 #include "launcher/rank_env.h"
 #include "launcher/supervise/dlrun_options.h"
+#include "launcher/supervise/drill.h"
 #include "launcher/supervise/job.h"
 
 namespace dlt::supervise {
@@ -31,6 +32,11 @@ Exit run(std::vector<std::string> words) {
     const JobSetup setup =
         prepare_job(*invocation.launch, launcher::process_env(), launcher::own_host());
     return run_job(setup, fs, clock);
+  }
+  if (invocation.drill) {
+    SystemFs fs;
+    SystemClock clock;
+    return run_drill(*invocation.drill, fs, clock);
   }
   if (invocation.batch) {
     print_batch_script(invocation);

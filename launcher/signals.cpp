@@ -36,6 +36,7 @@ const std::atomic<bool>& watch_stop_signals() {
   sigemptyset(&action.sa_mask);
   for (const int number : kStopSignals) sigaction(number, &action, nullptr);
   ::signal(SIGPIPE, SIG_IGN);
+  ::signal(SIGXFSZ, SIG_IGN);  // a write beyond the limit then fails like one on a full disk
   return stop_requested;
 }
 

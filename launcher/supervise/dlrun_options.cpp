@@ -2,6 +2,8 @@
 #include "launcher/supervise/dlrun_options.h"
 
 #include <algorithm>
+#include <iterator>
+#include <sstream>
 
 #include <CLI/CLI.hpp>
 
@@ -24,7 +26,8 @@ constexpr const char* kSummary =
     "  dlrun --hosts a:4,b:4 CFG      4 ranks on each of two hosts\n"
     "  dlrun CFG                      inside a Slurm allocation: as many as it has tasks\n"
     "  dlrun sbatch CFG --nodes 2 --ntasks-per-node 4 --time 4:00:00\n"
-    "                                 prints a batch script\n";
+    "                                 prints a batch script\n"
+    "  dlrun drill CFG                breaks a job again and again and compares the weights\n";
 
 /// Options that a job in the queue keeps, too.
 struct Common {
@@ -131,12 +134,67 @@ DlrunInvocation read_batch(std::vector<std::string> words) {
           .batch_overrides = common.overrides};
 }
 
+std::vector<Injection> read_faults(const std::string& text) {
+  std::vector<Injection> out;
+  std::istringstream words(text);
+  for (std::string word; std::getline(words, word, ',');) {
+    std::size_t i = 0;
+    while (i < std::size(kInjectionNames) && word != kInjectionNames[i]) ++i;
+    if (i == std::size(kInjectionNames)) {
+      throw Error(Exit::usage, cat("--faults: expected some of disk,kill,net,stop, got '",
+                                   printable(word), "'"));
+    }
+    out.push_back(static_cast<Injection>(i));
+  }
+  if (out.empty())
+    throw Error(Exit::usage, "--faults: expected some of disk,kill,net,stop, got nothing");
+  return out;
+}
+
+DlrunInvocation read_drill(std::vector<std::string> words) {
+  CLI::App app(
+      "Runs a job undisturbed, then again with faults at random moments, and compares the "
+      "weights.\n"
+      "Writes to the folders reference and faulted of run.dir with -drill behind its name.",
+      "dlrun drill");
+  app.get_formatter()->column_width(34);
+  Options options(app);
+  Common common;
+  DrillOptions out;
+  std::int64_t ranks = 2, seed = 7;
+  std::string faults = "kill,stop,disk,net";
+  options.integer("-n,--ranks", ranks, {.min = 1, .max = kMany}, "Number of ranks (default: 2)");
+  common.declare(options);
+  options.text("--faults", faults,
+               "Some of kill (SIGKILL of a rank), stop (SIGSTOP), disk (a rank cannot write for a "
+               "second), net (a rank's connection to dlrun is cut); default: all of them");
+  options.integer("--count", out.count, {.min = 1, .max = 1000000}, "Faults to make (default: 20)");
+  options.integer("--seed", seed, {.min = 0, .max = INT64_MAX},
+                  "Of the random moments (default: 7)");
+  if (std::string text = text_asked_for(app, words); !text.empty()) return {.text = text};
+  launcher::read_words(app, std::move(words));
+  out.config = common.config;
+  out.overrides = common.overrides;
+  out.faults = read_faults(faults);
+  out.seed = static_cast<std::uint64_t>(seed);
+  common.quiet = false;  // said anyway
+  out.dlrun_words = common.words();
+  out.dlrun_words.insert(out.dlrun_words.end(), {"-n", cat(ranks)});
+  DlrunInvocation invocation;
+  invocation.drill = out;
+  return invocation;
+}
+
 }  // namespace
 
 DlrunInvocation read_dlrun_command_line(std::vector<std::string> words) {
   if (words.empty()) {
     throw Error(Exit::usage, "expected a configuration file, got nothing",
                 "dlrun -n 4 CFG; dlrun --help says more");
+  }
+  if (words.front() == "drill") {
+    words.erase(words.begin());
+    return read_drill(std::move(words));
   }
   if (words.front() == "sbatch") {
     words.erase(words.begin());

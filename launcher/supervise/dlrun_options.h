@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "launcher/supervise/injection.h"
 #include "launcher/supervise/slurm.h"
 
 namespace dlt::supervise {
@@ -26,6 +27,16 @@ struct LaunchOptions {
   bool quiet = false;
 };
 
+/// What `dlrun drill CFG ...` is asked for.
+struct DrillOptions {
+  std::string config;
+  std::vector<std::string> overrides;
+  std::vector<std::string> dlrun_words;  // of each of its jobs
+  std::vector<Injection> faults;
+  std::int64_t count = 20;
+  std::uint64_t seed = 7;
+};
+
 /// What a command line asks for: a text to print and be done with, or one of the others.
 struct DlrunInvocation {
   std::string text;  // of --help or --version
@@ -33,6 +44,7 @@ struct DlrunInvocation {
   std::optional<BatchJob> batch;
   std::string batch_config;  // of batch, to be checked
   std::vector<std::string> batch_overrides;
+  std::optional<DrillOptions> drill;
 };
 
 /// Reads the words after the program's name; options may stand before or behind CFG.
