@@ -165,7 +165,9 @@ class Drill {
     while (!call.ended()) {
       const std::vector<RankProcess> ranks = ranks_below(call.pid());
       // Before there is a run to go on with, a rank that cannot write is a job that cannot start.
-      const bool early = injection == Injection::disk && !has_begun(call);
+      // One that is stopped has the start-up allowance, which is long.
+      const bool patient = injection == Injection::disk || injection == Injection::stop;
+      const bool early = patient && !has_begun(call);
       if (!ranks.empty() && !early) {
         const auto index = static_cast<std::size_t>(choice * static_cast<double>(ranks.size()));
         const RankProcess& rank = ranks[std::min(index, ranks.size() - 1)];

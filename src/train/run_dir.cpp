@@ -101,12 +101,13 @@ ResumeDecision decide_resume(const RunConfig& config, const ResumeOptions& optio
   return out;
 }
 
-void clear_run(const RunPaths& paths, Fs& fs) {
+void clear_run(const RunPaths& paths, Fs& fs, Events events) {
   for (const std::string& name : list_directory(paths.dir)) {
     const std::string path = paths.dir + "/" + name;
     if (name.starts_with("events.out.tfevents.") || path == paths.config ||
-        path == paths.manifest || path == paths.events || path == paths.checkpoints ||
-        path == paths.hashes || path == paths.logs || path == paths.summary) {
+        path == paths.manifest || path == paths.checkpoints || path == paths.hashes ||
+        path == paths.logs || path == paths.summary ||
+        (path == paths.events && events == Events::remove)) {
       fs.remove_tree(path);
     }
   }

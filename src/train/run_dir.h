@@ -60,7 +60,10 @@ struct RunPaths {
 /// YAML text of every key with its value.
 [[nodiscard]] std::string resolved_yaml(const RunConfig& config);
 
+/// Whether a run that starts anew goes on with the events of the one before.
+enum class Events : std::uint8_t { remove, keep };
+
 /// Removes what a run wrote (and nothing else that may lie in the folder).
-void clear_run(const RunPaths& paths, Fs& fs);
+void clear_run(const RunPaths& paths, Fs& fs, Events events = Events::remove);
 
 }  // namespace dlt::train

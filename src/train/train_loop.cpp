@@ -118,7 +118,9 @@ void TrainLoop::open_run_folder() {
   if (root()) {
     try {
       Fs& fs = job_->around_.fs;
-      if (job_->resume_.clear) clear_run(paths_, fs);
+      // A start anew after a fault: the supervisor has told of that one already.
+      const bool restarted = job_->around_.so_far.restarts > 0;
+      if (job_->resume_.clear) clear_run(paths_, fs, restarted ? Events::keep : Events::remove);
       fs.create_directories(paths_.checkpoints);
       fs.create_directories(paths_.logs);
       if (exists(paths_.summary)) fs.remove_tree(paths_.summary);
