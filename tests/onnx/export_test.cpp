@@ -2,8 +2,14 @@
 // The structure of the files; bench/check_onnx.py compares what onnxruntime computes with them.
 #include "onnx/export.h"
 
+#include <algorithm>
+#include <cstring>
 #include <map>
 #include <set>
+#include <string>
+#include <vector>
+
+#include <gmock/gmock.h>
 
 #include "base/text.h"
 #include "nn/nn_support.h"

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "onnx/proto.h"
 
+#include <string>
+
+#include <gtest/gtest.h>
+
 #include "onnx/walker.h"
 
 namespace dlt::onnx {

@@ -2,6 +2,12 @@
 #include "weights/match.h"
 
 #include <cstring>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <gmock/gmock.h>
 
 #include "support/temp_folder.h"
 

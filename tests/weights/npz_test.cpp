@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <random>
+#include <string>
+
+#include <gmock/gmock.h>
 
 #include "base/text.h"
 #include "support/temp_folder.h"

@@ -3,6 +3,11 @@
 
 #include <csignal>
 #include <cstring>
+#include <filesystem>
+#include <string>
+#include <utility>
+
+#include <gmock/gmock.h>
 
 #include "base/text.h"
 #include "support/faulty_fs.h"
