@@ -167,7 +167,7 @@ class Drill {
       // Before there is a run to go on with, a rank that cannot write is a job that cannot start.
       // One that is stopped has the start-up allowance, which is long.
       const bool patient = injection == Injection::disk || injection == Injection::stop;
-      const bool early = patient && !has_begun(call);
+      const bool early = patient && !is_training(call);
       if (!ranks.empty() && !early) {
         const auto index = static_cast<std::size_t>(choice * static_cast<double>(ranks.size()));
         const RankProcess& rank = ranks[std::min(index, ranks.size() - 1)];
@@ -178,11 +178,15 @@ class Drill {
     }
   }
 
-  [[nodiscard]] bool has_begun(const Call& call) const {
-    const std::vector<RunEvent> events = read_events(faulted_);
-    return std::any_of(events.begin(), events.end(), [&](const RunEvent& event) {
-      return event.kind == "step" && event.mono_s > call.start_s();
-    });
+  /// Whether the newest generation has made a step.
+  [[nodiscard]] bool is_training(const Call& call) const {
+    std::int64_t newest = 0, stepping = 0;
+    for (const RunEvent& event : read_events(faulted_)) {
+      if (event.mono_s < call.start_s()) continue;
+      newest = std::max(newest, event.generation);
+      if (event.kind == "step") stepping = std::max(stepping, event.generation);
+    }
+    return stepping > 0 && stepping == newest;
   }
 
   void follow(Call& call, Injection injection, const RankProcess& rank, double injected_s) {
