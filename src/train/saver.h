@@ -132,7 +132,7 @@ class Saver {
   int last_fit_ = 0;
   std::string own_problem_;  // of this rank's writing
   std::string problem_;      // of the last save, "" if it went well
-  Background writer_{10};    // last: it ends before what it uses
+  Background writer_{2};     // last: it ends before what it uses
 };
 
 }  // namespace dlt::train

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Snapshots in memory: a run that loses its processes and its checkpoints goes on from them.
 #include <filesystem>
+#include <limits>
 #include <random>
 #include <set>
 
@@ -202,6 +203,77 @@ TEST(MemorySnapshots, AreTakenAsOftenAsTheyCostLessThanAHundredthOfTheSteps) {
   EXPECT_EQ(train::MemorySnapshots::affordable_interval(0.004, 0.1), 4);
   EXPECT_EQ(train::MemorySnapshots::affordable_interval(0.01, 0.0003), 3334);
   EXPECT_EQ(train::MemorySnapshots::affordable_interval(0, 0), 1);
+}
+
+/// A state of one parameter, and snapshots of it by one rank.
+class SlotTest : public testing::Test {
+ protected:
+  SlotTest() {
+    files_.headers = {std::string(64, ' '), std::string(64, ' ')};
+    files_.num_bytes = {64 + 4, 64};
+    files_.pieces = {{.at = {.file = 0, .offset = 0, .num_bytes = 64},
+                      .data = reinterpret_cast<const std::byte*>(files_.headers[0].data())},
+                     {.at = {.file = 0, .offset = 64, .num_bytes = 4},
+                      .data = reinterpret_cast<const std::byte*>(&param_)},
+                     {.at = {.file = 1, .offset = 0, .num_bytes = 64},
+                      .data = reinterpret_cast<const std::byte*>(files_.headers[1].data())}};
+  }
+  bool take(std::int64_t step) {
+    return snapshots_.take(files_, {.step = step, .num_bytes = files_.num_bytes}, 0);
+  }
+  /// The others say of the last one that they have it, or not.
+  void hear(bool all_have_it) {
+    snapshots_.note({.snapshot_every = 1, .snapshot_failed = all_have_it ? 0 : 1}, 0.1);
+  }
+  /// Of the two slots; -1: nothing whole.
+  std::vector<std::int64_t> steps() {
+    std::vector<std::int64_t> out;
+    for (int slot = 0; slot < train::kNum_slots; ++slot) {
+      try {
+        out.push_back(checkpoint::read_part(train::slot_path(dir_, slot) + "/part-0").facts.step);
+      } catch (const Error&) {
+        out.push_back(-1);
+      }
+    }
+    return out;
+  }
+
+  TempFolder folder_;
+  std::string dir_ = folder_ / "memory";
+  float param_ = 1;
+  train::StateFiles files_;
+  SystemClock clock_;
+  train::MemorySnapshots snapshots_{{.memory_dir = dir_, .host_ranks = {0}}, clock_};
+};
+
+TEST_F(SlotTest, TheNewestWholeSnapshotIsNeverWrittenOver) {
+  hear(true);
+  ASSERT_TRUE(take(1));
+  hear(true);
+  ASSERT_TRUE(take(2));
+  EXPECT_EQ(steps(), (std::vector<std::int64_t>{1, 2}));
+  hear(false);  // a rank has no part of 2: 1 is still the newest whole one
+  ASSERT_TRUE(take(3));
+  EXPECT_EQ(steps(), (std::vector<std::int64_t>{1, 3}));
+  hear(true);
+  ASSERT_TRUE(take(4));
+  EXPECT_EQ(steps(), (std::vector<std::int64_t>{4, 3}));
+}
+
+TEST_F(SlotTest, AStateThatIsNotFiniteIsNotTaken) {
+  hear(true);
+  ASSERT_TRUE(take(1));
+  hear(true);
+  for (const float bad :
+       {std::numeric_limits<float>::quiet_NaN(), -std::numeric_limits<float>::infinity()}) {
+    param_ = bad;
+    EXPECT_FALSE(take(2));
+    ddp::SaveWord word;
+    snapshots_.say(word);
+    EXPECT_EQ(word.snapshot_failed, 1);
+    hear(false);
+    EXPECT_EQ(steps(), (std::vector<std::int64_t>{1, -1}));
+  }
 }
 
 TEST(MemoryPart, EveryFlippedBitIsFound) {
