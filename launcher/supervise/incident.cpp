@@ -49,11 +49,14 @@ void Supervisor::Impl::open_incident(bool silence) {
   for (RankView& view : ranks_) view.silent_s = now_s_ - view.moved_s;
   state_ = State::settling;
   due_s_ = now_s_ + (silence ? 0 : options_.settle_s);
-  const bool agreed = std::any_of(ranks_.begin(), ranks_.end(), [](const RankView& view) {
+  if (agreed_to_end() && !ranks_.front().gone() && !evidence_.job) due_s_ = now_s_ + kAgreedEnd_s;
+  if (silence) ask();
+}
+
+bool Supervisor::Impl::agreed_to_end() const {
+  return std::any_of(ranks_.begin(), ranks_.end(), [](const RankView& view) {
     return view.failed && never_retried(view.failed->exit);
   });
-  if (agreed && !evidence_.job) due_s_ = now_s_ + kAgreedEnd_s;
-  if (silence) ask();
 }
 
 void Supervisor::Impl::ask() {
@@ -167,6 +170,8 @@ void Supervisor::Impl::conclude_told(const Ending& how) {
     }
     act(Report{text + "  hint: try the command above by hand; hosts must be reachable without a "
                       "password and hold the same program\n"});
+  } else if (how.rank >= 0 && rank_view(how.rank).failed) {
+    // It has said itself what is wrong, in a message that is the only one.
   } else if (never_retried(how.exit) || how.exit == Exit::unavailable) {
     const std::string who = how.rank >= 0 ? cat("rank ", how.rank) : std::string("the job");
     act(Report{cat("dltrain: ", who, " ended with code ", code, " (", meaning(how.exit),

@@ -286,6 +286,9 @@ void Supervisor::Impl::on(const ProcessGone& event) {
   if (event.signal) view.signal = event.signal;
   if (event.exit_code) view.exit_code = event.exit_code;
   if (state_ == State::running && !view.bye) open_incident(false);
+  // Rank 0 speaks for all; the others only wait to be ended.
+  const bool spoken = event.rank == 0 && state_ == State::settling && agreed_to_end();
+  if (spoken) due_s_ = std::min(due_s_, now_s_ + options_.settle_s);
 }
 
 void Supervisor::Impl::on(const HostGone& event) {

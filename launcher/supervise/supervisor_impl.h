@@ -102,6 +102,7 @@ struct Supervisor::Impl {
   /// Sets overdue. Returns when the first rank will be overdue if nothing is heard of it: in the
   /// past if one is.
   double find_overdue(std::vector<RankView>& ranks) const;
+  [[nodiscard]] bool agreed_to_end() const;
   void open_incident(bool silence);
   void ask();
   void judge_if_answered();
