@@ -7,7 +7,6 @@
 #include <chrono>
 #include <cmath>
 #include <csignal>
-#include <deque>
 #include <optional>
 #include <utility>
 
@@ -40,9 +39,9 @@ constexpr double kSweep_s = 10;    // for hosts to get rid of a generation
 constexpr double kKill_s = 5;      // for this host's processes to end
 constexpr double kLook_s = 3;      // for an answer from another host after a fault
 constexpr double kStacks_s = 0.5;  // for ranks to write their stacks
-constexpr double kLock_s = 2;      // for another dlrun to go
+constexpr double kLock_s = 0.5;    // for another dlrun to go
+constexpr double kLinger_s = 1;    // for the starter to end once its ranks have
 constexpr double kGrace_s = 120;   // before the end of an allocation
-constexpr std::size_t kLastLines = 20;
 
 void print(std::string_view text) {
   while (!text.empty()) {
@@ -57,27 +56,6 @@ std::chrono::microseconds duration(double seconds) {
   return std::chrono::microseconds(static_cast<std::int64_t>(std::clamp(seconds, 0.0, most) * 1e6) +
                                    1);
 }
-
-/// The last lines of a text that comes in pieces.
-class LastLines {
- public:
-  void add(std::string_view text) {
-    for (const char c : text) {
-      if (c == '\n') {
-        lines_.push_back(printable(line_, 240));
-        line_.clear();
-        if (lines_.size() > kLastLines) lines_.pop_front();
-      } else if (line_.size() < 4096) {
-        line_ += c;
-      }
-    }
-  }
-  [[nodiscard]] std::vector<std::string> get() const { return {lines_.begin(), lines_.end()}; }
-
- private:
-  std::deque<std::string> lines_;
-  std::string line_;
-};
 
 SupervisorOptions supervisor_options(const JobSetup& setup) {
   const bool anew = setup.options.overwrite || setup.options.resume != "auto";
@@ -100,6 +78,7 @@ class Job {
         stacks_(context_),
         time_limit_(context_),
         kill_timer_(context_),
+        linger_(context_),
         token_(launcher::make_token()),
         server_(context_,
                 {.host = control_host(setup),
@@ -108,7 +87,11 @@ class Job {
                  .max_ranks = static_cast<std::int32_t>(setup.ranks)},
                 clock, server_events()),
         ranks_(context_, setup.reach,
-               [this](const ProcessGone& gone) { look_for_oom(), feed(gone); }),
+               [this](const ProcessGone& gone) {
+                 look_for_oom();
+                 hurry_starter(clock_.monotonic_s());
+                 feed(gone);
+               }),
         fresh_(read_generation(setup.config.run_dir) == 0 || setup.options.overwrite ||
                setup.options.resume != "auto"),
         supervisor_(supervisor_options(setup)) {}
@@ -140,6 +123,7 @@ class Job {
             [this](std::int32_t rank, std::int64_t generation) {
               if (generation == launch_.generation) ranks_.disconnected(rank);
               look_for_oom();
+              hurry_starter(clock_.monotonic_s());
               feed(Disconnected{.rank = rank, .generation = generation});
             },
         .refused = [](const std::string& text) { print(cat("dlrun: ", text, "\n")); }};
@@ -153,6 +137,8 @@ class Job {
         progressed_ = progressed_ || beat->mark.phase != observe::Phase::start;
       } else if (std::holds_alternative<launcher::Saved>(message)) {
         progressed_ = saved_ = true;
+      } else {
+        ranks_.said_last_words(rank, std::holds_alternative<launcher::Failed>(message));
       }
     }
     feed(Heard{.rank = rank, .generation = generation, .message = message});
@@ -202,8 +188,33 @@ class Job {
     tick_.async_wait([this](const Failure& failure) {
       if (failure || ended_) return;
       look_for_oom();
+      look_for_stop();
       perform(supervisor_.handle(clock_.monotonic_s(), Tick{}));
     });
+  }
+
+  /// mpirun sleeps through the whole of odls_base_sigkill_timeout, twice, when a rank ended with
+  /// another code than 0, though none is left: it is woken until it has passed on what the ranks
+  /// wrote and ends. Its daemons on other hosts sleep, too, so that it may have to be killed.
+  void hurry_starter(double since_s) {
+    if (starter_pid_ == 0 || ended_ || !ranks_.through(launch_.ranks)) return;
+    if (clock_.monotonic_s() > since_s + kLinger_s) {
+      kill(starter_pid_, SIGKILL);
+      return;
+    }
+    wake_threads(starter_pid_);
+    linger_.expires_after(duration(0.005));
+    linger_.async_wait([this, since_s](const Failure& failure) {
+      if (!failure) hurry_starter(since_s);
+    });
+  }
+
+  /// SIGTERM is blocked in mpirun, which would end the ranks within 2 s: it is a wish to stop, as
+  /// if it had been sent here.
+  void look_for_stop() {
+    if (starter_pid_ == 0 || starter_told_ || !signal_pending(starter_pid_, SIGTERM)) return;
+    starter_told_ = true;
+    feed(StopAsked{.signal = SIGTERM});
   }
 
   void act(const Report& report) { print(report.text); }
@@ -223,7 +234,7 @@ class Job {
     std::erase_if(launch_.hosts, [](const HostSlots& host) { return host.slots == 0; });
     killed_ = false;
     starter_pid_ = 0;
-    last_lines_ = {};
+    starter_told_ = false;
     ranks_.clear();
     oom_.forget_ranks();
     write_generation(fs_, setup_.config.run_dir, launch_.generation);
@@ -304,13 +315,11 @@ class Job {
                 plan.starter.path, "\n", map));
     }
     map_ = map;
+    const bool open_mpi = setup_.starter.kind == StarterKind::open_mpi;
     try {
       starter_pid_ = children_.start(
-          {.words = line.words, .env = line.env},
-          [this](std::string_view text) {
-            last_lines_.add(text);
-            print(text);
-          },
+          {.words = line.words, .env = line.env, .blocked_signal = open_mpi ? SIGTERM : 0},
+          [](std::string_view text) { print(text); },
           [this, generation = launch_.generation](ProcessEnd end) { ended(generation, end); });
     } catch (const Error& error) {
       return not_started(error.what());
@@ -336,11 +345,11 @@ class Job {
   void ended(std::int64_t generation, ProcessEnd end) {
     if (generation == launch_.generation) starter_pid_ = 0;
     look_for_oom();
+    // What it wrote has been passed on already.
     feed(JobEnded{.generation = generation,
                   .exit_code = end.exit_code,
                   .signal = end.signal,
-                  .last_lines = generation == launch_.generation ? last_lines_.get()
-                                                                 : std::vector<std::string>()});
+                  .last_lines = {}});
   }
 
   [[nodiscard]] Words rank_words() const {
@@ -485,7 +494,7 @@ class Job {
   asio::io_context context_;
   Children children_;
   asio::signal_set signals_;
-  asio::steady_timer tick_, stacks_, time_limit_, kill_timer_;
+  asio::steady_timer tick_, stacks_, time_limit_, kill_timer_, linger_;
   const std::string token_;
   launcher::ControlServer server_;
   RankTable ranks_;
@@ -495,9 +504,9 @@ class Job {
 
   Launch launch_;  // the newest
   bool killed_ = false;
-  pid_t starter_pid_ = 0;  // 0: it does not run
-  LastLines last_lines_;
-  std::string map_;  // as it was printed
+  pid_t starter_pid_ = 0;      // 0: it does not run
+  bool starter_told_ = false;  // to stop, by somebody
+  std::string map_;            // as it was printed
   bool progressed_ = false, saved_ = false;
   bool requeue_wanted_ = false;
   bool ended_ = false;
@@ -506,10 +515,11 @@ class Job {
 
 /// Removes a run's folder that dlrun made and in which no rank wrote anything.
 void remove_if_unused(const std::string& run_dir) {
+  constexpr std::array<const char*, 3> kOwn{"dlrun.lock", "events.jsonl", "generation"};
   for (const std::string& name : list_directory(run_dir)) {
-    if (name != "generation" && name != "dlrun.lock") return;
+    if (std::find(kOwn.begin(), kOwn.end(), name) == kOwn.end()) return;
   }
-  for (const char* name : {"/generation", "/dlrun.lock"}) ::unlink((run_dir + name).c_str());
+  for (const char* name : kOwn) ::unlink(cat(run_dir, "/", name).c_str());
   ::rmdir(run_dir.c_str());
 }
 

@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <charconv>
 #include <csignal>
+#include <cstdlib>
 #include <cstring>
 #include <fstream>
 #include <set>
@@ -15,6 +16,7 @@
 #include <fcntl.h>
 #include <linux/close_range.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -54,9 +56,10 @@ class Environment {
                          pid_t parent, int report_fd) {
   setsid();
   prctl(PR_SET_PDEATHSIG, SIGKILL);
-  sigset_t none;
-  sigemptyset(&none);
-  sigprocmask(SIG_SETMASK, &none, nullptr);
+  sigset_t blocked;
+  sigemptyset(&blocked);
+  if (options.blocked_signal != 0) sigaddset(&blocked, options.blocked_signal);
+  sigprocmask(SIG_SETMASK, &blocked, nullptr);
   for (const int number : {SIGTERM, SIGINT, SIGUSR1, SIGUSR2, SIGHUP, SIGCHLD, SIGPIPE, SIGQUIT})
     signal(number, SIG_DFL);
   const int null = open("/dev/null", O_RDWR | O_CLOEXEC);
@@ -141,6 +144,22 @@ std::vector<pid_t> descendants(pid_t root) {
     if (info.pid != root && info.state != 'Z' && found.contains(info.pid)) out.push_back(info.pid);
   }
   return out;
+}
+
+bool signal_pending(pid_t pid, int signal) {
+  std::ifstream file(cat("/proc/", pid, "/status"));
+  for (std::string line; std::getline(file, line);) {
+    if (!line.starts_with("ShdPnd:")) continue;
+    const auto set = std::strtoull(line.c_str() + 7, nullptr, 16);
+    return ((set >> static_cast<unsigned>(signal - 1)) & 1U) != 0;
+  }
+  return false;
+}
+
+void wake_threads(pid_t pid) {
+  for (const std::string& name : list_directory(cat("/proc/", pid, "/task"))) {
+    syscall(SYS_tgkill, pid, std::strtol(name.c_str(), nullptr, 10), SIGCHLD);
+  }
 }
 
 std::vector<pid_t> kill_descendants(const Spared& spared, double timeout_s) {

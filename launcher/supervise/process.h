@@ -15,6 +15,7 @@ struct SpawnOptions {
   Words words;                         // words[0] is a path, or looked for in PATH
   EnvChanges env;                      // beside this process's own
   int stdout_fd = -1, stderr_fd = -1;  // -1: this process's own
+  int blocked_signal = 0;              // that the program does not get; 0: none
 };
 
 /// Starts a program in a session of its own, with no input and no other open file. It is killed
@@ -34,6 +35,11 @@ struct ProcessInfo {
 [[nodiscard]] ProcessInfo process_info(pid_t pid);
 /// Children of root, their children and so on, without root; those that ended are left out.
 [[nodiscard]] std::vector<pid_t> descendants(pid_t root);
+
+/// Whether a signal waits for a process that blocks it.
+[[nodiscard]] bool signal_pending(pid_t pid, int signal);
+/// Cuts short what each thread of a process sleeps for: a signal that asks for nothing (SIGCHLD).
+void wake_threads(pid_t pid);
 
 /// What kill_descendants leaves alone.
 struct Spared {

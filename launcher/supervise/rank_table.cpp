@@ -17,7 +17,7 @@ struct RankTable::Impl : std::enable_shared_from_this<RankTable::Impl> {
   struct Entry {
     std::string host;
     std::int64_t pid = 0;
-    bool connected = false;
+    bool connected = false, ends = false, failed = false;
     std::unique_ptr<asio::posix::stream_descriptor> process;  // readable when it has ended
   };
   Impl(asio::io_context& io, const Reach& way, std::function<void(const ProcessGone&)> callback)
@@ -69,6 +69,20 @@ bool RankTable::connected(const launcher::Hello& hello) {
 void RankTable::disconnected(std::int32_t rank) {
   const auto it = impl_->ranks.find(rank);
   if (it != impl_->ranks.end()) it->second.connected = false;
+}
+
+void RankTable::said_last_words(std::int32_t rank, bool failed) {
+  const auto it = impl_->ranks.find(rank);
+  if (it == impl_->ranks.end()) return;
+  it->second.ends = true;
+  it->second.failed = failed;
+}
+
+bool RankTable::through(std::int32_t num_ranks) const {
+  const auto gone = [](const auto& it) { return it.second.ends && !it.second.connected; };
+  const auto root = impl_->ranks.find(0);
+  if (root != impl_->ranks.end() && root->second.failed && gone(*root)) return true;
+  return std::count_if(impl_->ranks.begin(), impl_->ranks.end(), gone) == num_ranks;
 }
 
 std::int32_t RankTable::num_connected() const {

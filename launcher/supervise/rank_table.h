@@ -33,6 +33,11 @@ class RankTable {
   /// Whether its process is on this machine.
   bool connected(const launcher::Hello& hello);
   void disconnected(std::int32_t rank);
+  /// It said that it ends, well or not.
+  void said_last_words(std::int32_t rank, bool failed);
+  /// So many ranks said that they end, and are not connected any more; or rank 0 did, which speaks
+  /// for all, and failed.
+  [[nodiscard]] bool through(std::int32_t num_ranks) const;
   [[nodiscard]] std::int32_t num_connected() const;
   /// Host -> rank -> process.
   using Pids = std::map<std::int32_t, std::int64_t>;

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <sstream>
+#include <string_view>
 #include <utility>
 
 #include <boost/asio/io_context.hpp>
@@ -104,6 +105,18 @@ JobConfig read_config(const LaunchOptions& options, const std::string& dltrain) 
   }
 }
 
+/// The address that Slurm knows a node by, which may be another than the system's; "" if none.
+std::string slurm_address(const JobSetup& setup, const std::string& node) {
+  if (!setup.slurm) return {};
+  const CommandResult shown = run_command({"scontrol", "--oneliner", "show", "node", node}, 10);
+  std::istringstream words(shown.good() ? shown.out : "");
+  constexpr std::string_view kKey = "NodeAddr=";
+  for (std::string word; words >> word;) {
+    if (word.starts_with(kKey)) return word.substr(kKey.size());
+  }
+  return {};
+}
+
 std::optional<double> time_left(const Allocation& allocation) {
   if (allocation.end_s) {
     SystemClock clock;
@@ -172,7 +185,8 @@ std::string control_host(const JobSetup& setup) {
   if (other == setup.hosts.end()) return setup.config.fault.control_host;
   asio::io_context context;
   // Where names of hosts are known to Slurm or to the rsh agent alone, this machine's own is tried.
-  for (const std::string& name : {other->name, setup.own_host}) {
+  for (const std::string& name : {other->name, slurm_address(setup, other->name), setup.own_host}) {
+    if (name.empty()) continue;
     boost::system::error_code failure;
     asio::ip::udp::resolver resolver(context);
     for (const auto& entry : resolver.resolve(name, "9", failure)) {

@@ -12,8 +12,9 @@
 namespace dlt::supervise {
 namespace {
 
-/// How long a rank may take to end after a SIGTERM from mpirun: dlrun itself ends it earlier.
-constexpr const char* kSigkillTimeout_s = "3600";
+/// How long ranks may take to save and end when somebody sends Open MPI's daemon on their host a
+/// SIGTERM, as Slurm does. On this machine there is none but mpirun, which does not get to see it.
+constexpr const char* kSigkillTimeout_s = "60";
 
 /// The first number in text from `at` on.
 int major_behind(const std::string& text, std::size_t at) {
@@ -78,11 +79,11 @@ CommandLine open_mpi(Builder b, const std::vector<std::string>& exported) {
   }
   if (plan.starter.major >= 5) {
     b.set("PRTE_MCA_prte_tmpdir_base", plan.scratch_dir);
-    b.set("PRTE_MCA_odls_base_sigkill_timeout", kSigkillTimeout_s);
+    if (plan.named_hosts) b.set("PRTE_MCA_odls_base_sigkill_timeout", kSigkillTimeout_s);
     b.set("OMPI_MCA_btl_sm_backing_directory", plan.scratch_dir);
   } else {
     b.set("OMPI_MCA_orte_tmpdir_base", plan.scratch_dir);
-    b.set("OMPI_MCA_odls_base_sigkill_timeout", kSigkillTimeout_s);
+    if (plan.named_hosts) b.set("OMPI_MCA_odls_base_sigkill_timeout", kSigkillTimeout_s);
     b.set("OMPI_MCA_btl_vader_backing_directory", plan.scratch_dir);
   }
   b.set("OMPI_MCA_osc_sm_backing_directory", plan.scratch_dir);
@@ -121,7 +122,7 @@ CommandLine srun(Builder b) {
   }
   if (!b.is_set("SLURM_CPU_BIND")) {
     if (plan.cores_per_rank > 0) {
-      b.say({"--cpus-per-task", cat(plan.cores_per_rank), "--cpu-bind", "cores"});
+      b.say({"--cpus-per-task", cat(plan.cores_per_rank)});
     } else {
       b.say({"--cpu-bind", "none"});
     }

@@ -18,9 +18,9 @@ void write_generation(Fs& fs, const std::string& run_dir, std::int64_t generatio
 /// errors  Error(Exit::peer_lost) if a later generation has started
 void require_newest_generation(const std::string& run_dir, std::int64_t generation);
 
-/// RUN/lock, held by the one process that writes the run's checkpoints and events, or RUN/dlrun.lock,
-/// held by the one dlrun that starts the run's ranks. The system releases it when the process ends,
-/// in whatever way.
+/// RUN/lock, held by the one process that writes the run's checkpoints and events, or
+/// RUN/dlrun.lock, held by the one dlrun that starts the run's ranks. The system releases it when
+/// the process ends, in whatever way.
 class RunLock {
  public:
   /// Waits up to timeout_s for another holder to go.
