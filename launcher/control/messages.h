@@ -14,14 +14,15 @@ namespace dlt::launcher {
 
 /// First message of a rank, and again after it connected anew.
 struct Hello {
-  std::int32_t rank = 0, world_size = 1, local_rank = 0;
+  std::int32_t rank = 0, world_size = 1, local_rank = 0;  // world_size 0: not known to the rank
   std::int64_t pid = 0;
   std::int64_t generation = 0;
   std::string host;  // as the rank sees it, at most 255 bytes
 };
 
-/// The newest mark of a rank; sent by the code that made it, at most once in fault.heartbeat_ms
-/// but always when the step changed.
+/// The newest mark of a rank; sent by the code that made it, at most once in fault.heartbeat_ms,
+/// or in 50 ms where the step changed. A mark held back is sent once by the client's thread if no
+/// other one follows, with the time at which it was made.
 struct Beat {
   observe::Mark mark;
   double mono_s = 0;                // the rank's monotonic clock

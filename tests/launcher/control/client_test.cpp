@@ -108,7 +108,7 @@ TEST(ControlClient, TellsTheTimeSpentInEachPhase) {
   rank.clock.offset_s = 30;
   rank.client.mark({.phase = Phase::update, .step = 5});
   ASSERT_TRUE(server.journal().wait_for("beat update 5"));
-  const auto& phase_s = server.beats().back().phase_s;
+  const auto phase_s = server.beats().back().phase_s;
   EXPECT_NEAR(phase_s[static_cast<std::size_t>(Phase::forward)], 10, 2);
   EXPECT_NEAR(phase_s[static_cast<std::size_t>(Phase::reduce)], 20, 2);
   EXPECT_LT(phase_s[static_cast<std::size_t>(Phase::update)], 2);
