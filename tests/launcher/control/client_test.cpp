@@ -258,6 +258,19 @@ TEST(ControlClient, TimeInWhichItStoodStillItselfDoesNotCount) {
   EXPECT_TRUE(rank.journal.lines().empty());
 }
 
+TEST(ControlClient, NorDoesItMakeDlrunLookGone) {
+  ServerThread server;
+  ClientOptions options = options_for(server.address());
+  options.gone_s = 0.5;
+  Rank rank(options);
+  server.stop();
+  const auto before = std::chrono::steady_clock::now();
+  std::this_thread::sleep_for(std::chrono::milliseconds(100));  // it has been refused by now
+  rank.clock.offset_s = 20;
+  ASSERT_TRUE(rank.journal.wait_for("81 control channel"));
+  EXPECT_GT(std::chrono::duration<double>(std::chrono::steady_clock::now() - before).count(), 0.4);
+}
+
 /// Takes connections in the system's queue and never answers.
 class DeafServer {
  public:
