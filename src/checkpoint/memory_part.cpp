@@ -17,6 +17,7 @@
 #include "base/error.h"
 #include "base/fs.h"
 #include "base/hash.h"
+#include "base/kill_point.h"
 #include "base/text.h"
 
 namespace dlt::checkpoint {
@@ -186,6 +187,7 @@ void PartWriter::write(const PartFacts& facts, std::span<const Stretch> stretche
               });
   }
   hash_upto(1);
+  DLT_KILL_POINT(snapshot_within);
   header.header_hash = hash_of(header);
   // All but the magic number first: should the process end here, the part is none.
   std::memcpy(data_ + sizeof header.magic,

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/fs.h"
+#include "base/kill_point.h"
 #include "base/private_dir.h"
 #include "base/text.h"
 
@@ -130,7 +131,9 @@ bool MemorySnapshots::take(const StateFiles& files, checkpoint::PartFacts facts,
       if (!writers_[static_cast<std::size_t>(slot)]) open_slot(slot);
       facts.sequence = ++sequence_;
       facts.rank = options_.rank;
+      DLT_KILL_POINT(snapshot_before);
       writers_[static_cast<std::size_t>(slot)]->write(facts, share);
+      DLT_KILL_POINT(snapshot_after);
       failed_ = false;
     } catch (const Error& error) {
       gave_up_ = true;

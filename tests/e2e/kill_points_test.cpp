@@ -13,9 +13,12 @@
 #include "base/fs.h"
 #include "base/text.h"
 #include "e2e/e2e.h"
+#include "launcher/control/control_support.h"
 
 namespace dlt::e2e {
 namespace {
+
+using launcher::test::ServerThread;
 
 const std::vector<std::string> kPoints{
 #define DLT_KILL_POINT_NAME(name) #name,
@@ -23,16 +26,33 @@ const std::vector<std::string> kPoints{
 #undef DLT_KILL_POINT_NAME
 };
 
+struct Start {
+  std::string run;
+  std::string plan;  // of kill points
+  std::string generation;
+};
+
+/// As if dlrun started it, so that there are snapshots in memory.
+ProgramOptions supervised(const ServerThread& server, const Start& start) {
+  return {.env = {{"DLTRAIN_KILL", start.plan},
+                  {"DLRUN_CONTROL", server.address()},
+                  {"DLRUN_TOKEN", launcher::test::kToken},
+                  {"DLRUN_GENERATION", start.generation},
+                  {"DLRUN_MEMORY", start.run + "-memory"}}};
+}
+
 class KillPoints : public testing::Test {
  protected:
   KillPoints() {
     test::write_file(config_, replaced(digits_yaml(), "RUN_DIR", run_) +
-                                  "checkpoint: {every_steps: 5, keep: 1}\n"
+                                  "checkpoint: {every_steps: 5, keep: 1, ram_every_steps: 1}\n"
                                   "comm: {bucket_mb: 0.001}\n");
   }
   /// Two ranks, with a plan for their kill points.
   ProgramResult train(const std::string& plan) {
-    return dltrain_ranks(2, {config_, "--quiet"}, {.env = {{"DLTRAIN_KILL", plan}}});
+    const ServerThread server;
+    return dltrain_ranks(2, {config_, "--quiet"},
+                         supervised(server, {.run = run_, .plan = plan, .generation = "1"}));
   }
 
   test::TempFolder folder_;
@@ -58,11 +78,15 @@ void kill_and_resume(const std::string& config, const std::string& run, const st
   anew.push_back("--overwrite");
   ProgramResult killed;
   for (const int at : {hit, 1}) {
-    killed = dltrain_ranks(2, anew, {.env = {{"DLTRAIN_KILL", cat(point, ":", at)}}});
+    const ServerThread server;
+    killed = dltrain_ranks(
+        2, anew, supervised(server, {.run = run, .plan = cat(point, ":", at), .generation = "1"}));
     if (killed.exit_code != 0) break;
   }
   EXPECT_EQ(killed.exit_code, 128 + SIGKILL) << point << "\n" << killed.err;
-  const ProgramResult resumed = dltrain(words);
+  const ServerThread server({.generation = 2});
+  const ProgramResult resumed =
+      dltrain(words, supervised(server, {.run = run, .plan = "", .generation = "2"}));
   EXPECT_EQ(resumed.exit_code, 0) << point << "\n" << resumed.err;
   EXPECT_EQ(summary_hash(run), undisturbed) << point;
 }
