@@ -20,7 +20,9 @@ struct ZipEntry {
 
 inline std::string little_endian(std::uint64_t number, int width) {
   std::string out;
-  for (int i = 0; i < width; ++i) out += static_cast<char>(number >> (8 * i) & 0xff);
+  for (int i = 0; i < width; ++i) {
+    out += static_cast<char>(i < 8 ? number >> (8 * i) & 0xff : 0);
+  }
   return out;
 }
 
