@@ -268,7 +268,8 @@ class Job {
       }
       if (!results[i].good()) return not_started(unprepared(host.name, results[i]));
       int count = usable_cores();
-      if (!own) std::from_chars(results[i].out.data(), &results[i].out.back(), count);
+      const std::string& told = results[i].out;
+      if (!own) std::from_chars(told.data(), told.data() + told.size(), count);
       cores.push_back({.ranks = host.slots, .cores = std::max(count, 1)});
     }
     start_ranks(cores);
@@ -279,15 +280,15 @@ class Job {
                             : !result.started ? result.out
                                               : cat("exit code ", result.end.exit_code);
     return is_own(setup_.reach, host)
-               ? cat("dlrun: ", setup_.memory_dir, " cannot be made ready: ", how)
-               : cat("dlrun: host ", host, " cannot be reached: ", how,
-                     "; try: ", trial_text(setup_.reach, host));
+               ? cat(setup_.memory_dir, ": cannot be made ready: ", how)
+               : cat("host ", host, ": cannot be reached: ", how,
+                     "\n  hint: this must work: ", trial_text(setup_.reach, host));
   }
 
   void not_started(const std::string& why) {
+    print(cat("dltrain: error: ", why, "\n"));
     feed(JobEnded{.generation = launch_.generation,
-                  .exit_code = static_cast<int>(Exit::unavailable),
-                  .last_lines = {why}});
+                  .exit_code = static_cast<int>(Exit::unavailable)});
   }
 
   void start_ranks(const std::vector<HostCores>& cores) {

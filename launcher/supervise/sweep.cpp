@@ -13,7 +13,8 @@ namespace dlt::supervise {
 namespace {
 
 /// Programs and variables are compared as a whole (-x, entries end with NUL): neither this script
-/// nor its grep is taken for one of the run's.
+/// nor its grep is taken for one of the run's, nor those of another host that shares the process
+/// table, which name folders with a slash at the end.
 constexpr const char* kKill = R"(
 n=0
 while
@@ -61,8 +62,8 @@ std::string scratch_dir_of(const std::string& memory_dir, std::int64_t generatio
 std::string prepare_script(const PrepareOptions& options) {
   return cat(
       head(options.memory_dir), options.mpich ? kSweepMpich : "",
-      options.wipe ? "rm -rf \"$d\"\n" : "rm -rf \"$d\"/mpi-*\n", "mkdir -p ",
-      scratch_dir_of(options.memory_dir, options.generation),
+      options.wipe ? "rm -rf \"$d\"\n" : "rm -rf \"$d\"/mpi-*/\n", "mkdir -p ",
+      scratch_dir_of(options.memory_dir, options.generation), "/",
       " || exit 1\n"
       "a=$(nproc) b=$(lscpu -p=core,socket 2>/dev/null | grep -v '^#' | sort -u | wc -l)\n"
       "if [ \"$b\" -gt 0 ] && [ \"$b\" -lt \"$a\" ]; then echo \"$b\"; else echo \"$a\"; fi\n");
@@ -73,7 +74,7 @@ std::string remove_script(const std::string& memory_dir) {
 }
 
 std::string sweep_script(const std::string& memory_dir, bool mpich) {
-  return cat(head(memory_dir), mpich ? kSweepMpich : "", "rm -rf \"$d\"/mpi-*\n");
+  return cat(head(memory_dir), mpich ? kSweepMpich : "", "rm -rf \"$d\"/mpi-*/\n");
 }
 
 }  // namespace dlt::supervise

@@ -93,7 +93,12 @@ TEST_F(Sweep, EndsTheRunsProcessesAndNoOthers) {
   const pid_t rank = start({{"DLRUN_MEMORY", memory_}}, {"sleep", "61"});
   const pid_t daemon = start({}, {"sh", "-c", "sleep 62; :", "-mca", memory_ + "/mpi-12"});
   const pid_t other = start({{"DLRUN_MEMORY", memory_ + "2"}}, {"sleep", "63"});
+  // What a script on another host does that shares the process table.
+  EXPECT_THAT(prepare_script({.memory_dir = memory_, .generation = 12}),
+              HasSubstr("mkdir -p " + memory_ + "/mpi-12/ "));
+  const pid_t script = start({}, {"sh", "-c", "sleep 64; :", "mkdir", memory_ + "/mpi-12/"});
   EXPECT_EQ(run(sweep_script(memory_, false)), 0);
+  EXPECT_NE(process_info(script).state, 'Z');
   EXPECT_EQ(process_info(rank).state, 'Z');
   EXPECT_EQ(process_info(daemon).state, 'Z');
   EXPECT_NE(process_info(other).state, 'Z');
