@@ -77,7 +77,8 @@ class Job:
 
     def __init__(self, args, folder, sets=(), resume=False):
         self.folder = pathlib.Path(folder)
-        words = [args.build / "dlrun", "-n", RANKS, args.config, "--set", f"run.dir={folder}"]
+        where = ["--hosts", args.hosts] if hasattr(args, "hosts") else ["-n", RANKS]
+        words = [args.build / "dlrun", *where, args.config, "--set", f"run.dir={folder}"]
         for one in sets:
             words += ["--set", one]
         if not resume:
