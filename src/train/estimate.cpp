@@ -9,6 +9,7 @@
 #include "base/cpu.h"
 #include "base/error.h"
 #include "base/text.h"
+#include "checkpoint/draft.h"
 #include "ddp/bucket_plan.h"
 #include "ddp/cost.h"
 #include "ddp/leaf_tree.h"
@@ -69,12 +70,10 @@ std::string cost_table(const Estimate& e) {
   row("compute", cat(grouped(e.flops_per_step), " FLOP a step"));
   row("communication", cat(mib(e.bytes_per_step), " sent by a rank each step, ",
                            counted(e.num_buckets, "bucket", "buckets")));
-  row("peak memory", cat(mib(e.peak_bytes()), " a rank (program ", mib(e.program_bytes), ", data ",
-                         mib(e.data_bytes), ", model ", mib(e.model_bytes), ", gradients ",
-                         mib(e.gradient_bytes), ", activations ", mib(e.activation_bytes), ")"));
-  if (e.saving_bytes > 0) {
-    row("while saving", cat("rank 0 collects ", mib(e.saving_bytes), " of optimiser state"));
-  }
+  row("peak memory",
+      cat(mib(e.peak_bytes()), " a rank (program ", mib(e.program_bytes), ", data ",
+          mib(e.data_bytes), ", model ", mib(e.model_bytes), ", gradients ", mib(e.gradient_bytes),
+          ", activations ", mib(e.activation_bytes), ", saving ", mib(e.saving_bytes), ")"));
   return out.str();
 }
 
@@ -129,7 +128,12 @@ std::string run_check(const Surroundings& around, const CheckOptions& options) {
   const std::int64_t state_bytes =
       shard ? shard->num_elements() * static_cast<std::int64_t>(sizeof(float)) : flat_bytes;
   e.model_bytes = flat_bytes * (1 + (config.averaging.active() ? 1 : 0)) + state_bytes * states;
-  if (shard) e.saving_bytes = flat_bytes * states;
+  // A rank's share of what all have, which is not cut finer than a block, and all it alone has.
+  const std::int64_t common =
+      flat_bytes * (1 + (config.averaging.active() ? 1 : 0)) + (shard ? 0 : flat_bytes * states);
+  e.saving_bytes =
+      common / std::clamp<std::int64_t>(common / checkpoint::kBlock_bytes, 1, options.ranks) +
+      (shard ? state_bytes * states : 0);
   for (const nn::CarriedSpec& spec : config.model->carried()) {
     e.model_bytes +=
         config.global_batch_size * spec.size * static_cast<std::int64_t>(sizeof(float));

@@ -28,9 +28,10 @@ struct Estimate {
   std::int64_t model_bytes = 0;       // parameters and optimiser state,
   std::int64_t gradient_bytes = 0;    // gradient buffers,
   std::int64_t activation_bytes = 0;  // arenas of training and evaluation
-  std::int64_t saving_bytes = 0;      // rank 0 holds as much more while it saves
+  std::int64_t saving_bytes = 0;      // the copy of its share of a checkpoint
   [[nodiscard]] std::int64_t peak_bytes() const {
-    return program_bytes + data_bytes + model_bytes + gradient_bytes + activation_bytes;
+    return program_bytes + data_bytes + model_bytes + gradient_bytes + activation_bytes +
+           saving_bytes;
   }
 };
 
