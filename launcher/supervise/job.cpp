@@ -18,6 +18,7 @@
 
 #include "base/generation.h"
 #include "base/text.h"
+#include "launcher/control/refusal.h"
 #include "launcher/control/server.h"
 #include "launcher/supervise/children.h"
 #include "launcher/supervise/findings.h"
@@ -63,7 +64,8 @@ SupervisorOptions supervisor_options(const JobSetup& setup) {
           .ranks = static_cast<std::int32_t>(setup.ranks),
           .hosts = setup.hosts,
           .saved_step = anew ? -1 : newest_checkpoint(setup.config.run_dir),
-          .first_generation = read_generation(setup.config.run_dir) + 1};
+          .first_generation = read_generation(setup.config.run_dir) + 1,
+          .answer_s = setup.named_hosts ? kLook_s + 1 : 1};
 }
 
 class Job {
@@ -121,12 +123,22 @@ class Job {
                           const launcher::FromRank& message) { heard(rank, generation, message); },
         .disconnected =
             [this](std::int32_t rank, std::int64_t generation) {
-              if (generation == launch_.generation) ranks_.disconnected(rank);
+              if (generation == launch_.generation) {
+                ranks_.disconnected(rank);
+                ask_whether_gone(rank);
+              }
               look_for_oom();
               hurry_starter(clock_.monotonic_s());
               feed(Disconnected{.rank = rank, .generation = generation});
             },
-        .refused = [](const std::string& text) { print(cat("dlrun: ", text, "\n")); }};
+        .refused =
+            [this](const std::string& text) {
+              // What a host does that is asked whether it can connect.
+              if (setup_.named_hosts &&
+                  text.find(launcher::text(launcher::Refusal::left)) != text.npos)
+                return;
+              print(cat("dlrun: ", text, "\n"));
+            }};
   }
 
   void heard(std::int32_t rank, std::int64_t generation, const launcher::FromRank& message) {
@@ -142,6 +154,24 @@ class Job {
       }
     }
     feed(Heard{.rank = rank, .generation = generation, .message = message});
+  }
+
+  /// "" for this machine.
+  [[nodiscard]] std::string way_back(const std::string& host) const {
+    return is_own(setup_.reach, host) ? "" : way_back_script(server_.address());
+  }
+
+  /// Of a process on another host only the host knows: its daemon of MPI's keeps quiet about a
+  /// death for as long as the ranks have to save (decision 59).
+  void ask_whether_gone(std::int32_t rank) {
+    const RankTable::Place place = ranks_.place(rank);
+    if (killed_ || !ranks_.missed(rank) || is_own(setup_.reach, place.host)) return;
+    const std::string script = cat("kill -0 ", place.pid, " 2> /dev/null || echo gone");
+    children_.run({on_host(setup_.reach, place.host, script)}, kLook_s,
+                  [this, rank, generation = launch_.generation](const auto& results) {
+                    if (!results.front().good() || results.front().out != "gone\n") return;
+                    feed(ProcessGone{.rank = rank, .generation = generation});
+                  });
   }
 
   void look_for_oom() {
@@ -246,7 +276,8 @@ class Job {
                   prepare_script({.memory_dir = setup_.memory_dir,
                                   .generation = launch_.generation,
                                   .wipe = fresh_ && !progressed_,
-                                  .mpich = setup_.starter.kind == StarterKind::hydra})));
+                                  .mpich = setup_.starter.kind == StarterKind::hydra}) +
+                      way_back(host.name)));
     }
     children_.run(commands, kPrepare_s,
                   [this, generation = launch_.generation](const auto& results) {
@@ -278,7 +309,9 @@ class Job {
   [[nodiscard]] std::string unprepared(const std::string& host, const CommandResult& result) const {
     const std::string how = result.timed_out  ? cat("no answer in ", kPrepare_s, " s")
                             : !result.started ? result.out
-                                              : cat("exit code ", result.end.exit_code);
+                            : result.end.exit_code == kNoWayBack
+                                ? cat("it cannot connect to dlrun at ", server_.address())
+                                : cat("exit code ", result.end.exit_code);
     return is_own(setup_.reach, host)
                ? cat(setup_.memory_dir, ": cannot be made ready: ", how)
                : cat("host ", host, ": cannot be reached: ", how,
@@ -440,7 +473,7 @@ class Job {
   void act(const CheckHosts& check) {
     std::vector<Words> commands;
     for (const std::string& host : check.hosts)
-      commands.push_back(on_host(setup_.reach, host, "true"));
+      commands.push_back(on_host(setup_.reach, host, way_back(host)));
     children_.run(commands, kLook_s, [this, hosts = check.hosts](const auto& results) {
       HostsChecked out;
       for (std::size_t i = 0; i < results.size(); ++i) {

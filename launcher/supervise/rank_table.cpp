@@ -71,6 +71,17 @@ void RankTable::disconnected(std::int32_t rank) {
   if (it != impl_->ranks.end()) it->second.connected = false;
 }
 
+bool RankTable::missed(std::int32_t rank) const {
+  const auto it = impl_->ranks.find(rank);
+  return it != impl_->ranks.end() && !it->second.connected && !it->second.ends;
+}
+
+RankTable::Place RankTable::place(std::int32_t rank) const {
+  const auto it = impl_->ranks.find(rank);
+  if (it == impl_->ranks.end()) return {};
+  return {.host = it->second.host, .pid = it->second.pid};
+}
+
 void RankTable::said_last_words(std::int32_t rank, bool failed) {
   const auto it = impl_->ranks.find(rank);
   if (it == impl_->ranks.end()) return;

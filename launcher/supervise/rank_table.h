@@ -33,6 +33,14 @@ class RankTable {
   /// Whether its process is on this machine.
   bool connected(const launcher::Hello& hello);
   void disconnected(std::int32_t rank);
+  /// Whether it went without a word.
+  [[nodiscard]] bool missed(std::int32_t rank) const;
+  /// Where it is or was; pid 0: it never said Hello.
+  struct Place {
+    std::string host;
+    std::int64_t pid = 0;
+  };
+  [[nodiscard]] Place place(std::int32_t rank) const;
   /// It said that it ends, well or not.
   void said_last_words(std::int32_t rank, bool failed);
   /// So many ranks said that they end, and are not connected any more; or rank 0 did, which speaks

@@ -54,6 +54,16 @@ Words on_host(const Reach& reach, const std::string& host, const std::string& sc
   return out;
 }
 
+std::string way_back_script(const std::string& address) {
+  const std::size_t colon = address.rfind(':');
+  std::string host = address.substr(0, colon);
+  if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
+  const std::string connect = cat("exec 3<>/dev/tcp/", host, "/", address.substr(colon + 1));
+  return cat("if command -v bash > /dev/null && command -v timeout > /dev/null; then\n",
+             "  timeout 2 bash -c ", shell_quoted(connect), " 2> /dev/null || exit ", kNoWayBack,
+             "\nfi\n");
+}
+
 std::string trial_text(const Reach& reach, const std::string& host) {
   return shell_quoted(on_host(reach, host, "true"));
 }

@@ -23,6 +23,11 @@ struct Reach {
 [[nodiscard]] bool is_own(const Reach& reach, const std::string& host);
 /// The command that runs script (of a POSIX shell) on host.
 [[nodiscard]] Words on_host(const Reach& reach, const std::string& host, const std::string& script);
+/// A script that ends with kNoWayBack if the host cannot connect to dlrun's control channel
+/// (HOST:PORT), which the ranks there are going to need; where there is no bash to try it with,
+/// with 0.
+inline constexpr int kNoWayBack = 68;
+[[nodiscard]] std::string way_back_script(const std::string& address);
 /// For a hint: what a user may try by hand.
 [[nodiscard]] std::string trial_text(const Reach& reach, const std::string& host);
 
