@@ -67,9 +67,11 @@ class Dlrun : public testing::Test {
     return run_program(all, options);
   }
   /// The hash that mpirun alone comes to.
-  std::string expected_hash() {
+  std::string expected_hash(const Words& words = {}) {
     const std::string other = folder_ / "reference";
-    const ProgramResult got = dltrain_ranks(2, {config_, "--quiet", "--set", "run.dir=" + other});
+    Words all{config_, "--quiet", "--set", "run.dir=" + other};
+    all.insert(all.end(), words.begin(), words.end());
+    const ProgramResult got = dltrain_ranks(2, all);
     EXPECT_EQ(got.exit_code, 0) << got.err;
     return summary_hash(other);
   }
@@ -148,20 +150,42 @@ TEST_F(Dlrun, LeavesNoProcessWhenItIsKilledAndGoesOnWhenItIsBack) {
   expect_nothing_left();
 }
 
+TEST_F(Dlrun, LeavesNoStoppedProcessWhenItIsKilled) {
+  std::jthread trouble([this] {
+    wait_for_step(50);
+    ::kill(process_called("dltrain"), SIGSTOP);
+    ::kill(process_called("dlrun"), SIGKILL);
+  });
+  EXPECT_EQ(dlrun({"--quiet"}).exit_code, 128 + SIGKILL);
+  for (int i = 0; i < 500 && !processes_with(config_).empty(); ++i)
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  for (const auto& [pid, name] : processes_with(config_)) {
+    ADD_FAILURE() << name << " " << pid << " is left";
+    ::kill(pid, SIGKILL);
+  }
+  (void)run_program({"sh", "-c", supervise::remove_script(supervise::memory_dir_of(run_))});
+}
+
 TEST_F(Dlrun, SavesAndSaysSoWhenItIsToldToStop) {
-  const std::string expected = expected_hash();
-  for (const int signal : {SIGTERM, SIGUSR1}) {
-    const int from = signal == SIGTERM ? 100 : 250;
+  const Words longer{"--set", "train.epochs=48"};
+  const std::string expected = expected_hash(longer);
+  struct Wish {
+    int signal;
+    const char* program;
+    int step;
+  };
+  for (const Wish& wish :
+       {Wish{SIGTERM, "dlrun", 100}, Wish{SIGUSR1, "dlrun", 170}, Wish{SIGTERM, "mpirun", 300}}) {
     std::jthread trouble([&, this] {
-      wait_for_step(from);
-      ::kill(process_called("dlrun"), signal);
+      wait_for_step(wish.step);
+      ::kill(process_called(wish.program), wish.signal);
     });
-    const ProgramResult got = dlrun({"--quiet"});
+    const ProgramResult got = dlrun(longer);
     EXPECT_EQ(got.exit_code, 75) << got.err;
     EXPECT_EQ(json_value(read_file(run_ + "/summary.json"), "status"), "preempted");
     expect_nothing_left();
   }
-  EXPECT_EQ(dlrun({"--quiet"}).exit_code, 0);
+  EXPECT_EQ(dlrun(longer).exit_code, 0);
   EXPECT_EQ(summary_hash(run_), expected);
 }
 
