@@ -28,7 +28,13 @@ def link(state):
     """The bridge is in the laboratory's own namespace, that of its first process."""
     subprocess.run(["nsenter", "-t", "1", "-n", "ip", "link", "set", f"to_{HOST}", state], check=True)
     down = pathlib.Path(LAB, f"{HOST}.down")
-    down.touch() if state == "down" else down.unlink(missing_ok=True)
+    if state == "down":
+        down.touch()
+        return
+    down.unlink(missing_ok=True)
+    # The kernel gives up on a neighbour that was silent for long, and takes a moment to ask again.
+    subprocess.run([f"{LAB}/on", "lab1", "ip", "neigh", "flush", "all"], check=False)
+    subprocess.run([f"{LAB}/on", HOST, "ip", "neigh", "flush", "all"], check=False)
 
 
 def rsh_that_needs_the_link():
@@ -96,6 +102,7 @@ def row_cut(args):
     time.sleep(30)
     link("up")
     tell(args, "a link cut for 30 s", job, when)
+    time.sleep(5)  # until Open MPI finds the host again
 
 
 def row_blink(args):
