@@ -236,7 +236,7 @@ void Network::save(const std::string& folder) const {
   checkpoint.epoch = impl_->epochs_done;
   checkpoint.config_fingerprint = dlt::train::config_fingerprint(impl_->config);
   checkpoint.config_yaml = dlt::config::to_yaml(impl_->config.resolved);
-  impl_->state->save(checkpoint, impl_->state->states());
+  impl_->state->save(checkpoint);
   dlt::SystemFs fs;
   dlt::checkpoint::Store(fs, folder, 1).commit(checkpoint);
 }

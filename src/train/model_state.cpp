@@ -135,6 +135,21 @@ void ModelState::complete_average(std::int64_t steps_done) {
   }
 }
 
+void ModelState::save(checkpoint::Checkpoint& checkpoint) const {
+  DLT_CHECK(!extras_.shard && extras_.carried.specs().empty(), "a state of one rank alone");
+  checkpoint.model = optim::unflatten(*layout_, "", params());
+  checkpoint.optimizer.clear();
+  if (optimizer_ == nullptr) return;
+  const std::vector<std::string> names = optimizer_->state_names();
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    checkpoint.optimizer.merge(optim::unflatten(*layout_, names[i], states_[i]));
+  }
+  if (extras_.averaging.active()) {
+    checkpoint.optimizer.merge(optim::unflatten(*layout_, extras_.averaging.name(), average()));
+  }
+  save_small(checkpoint.optimizer);
+}
+
 void ModelState::save_small(tensor::StateDict& to) const {
   numerics_.save(to);
   if (!extras_.plateau) return;

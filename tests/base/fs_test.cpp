@@ -201,6 +201,7 @@ TEST(WriteAtomically, SyncsTheFileBeforeTheRenameAndTheFolderAfter) {
                       std::span<const std::span<const std::byte>>) override {
       calls += "write " + path + "; ";
     }
+    void write_ranges_synced(const std::string&, std::span<const FileRange>) override {}
     void sync_directory(const std::string& path) override { calls += "sync " + path; }
     void rename(const std::string& from, const std::string& to) override {
       calls += "rename " + from + " " + to + "; ";

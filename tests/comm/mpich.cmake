@@ -23,7 +23,7 @@ target_link_libraries(dltrain_comm_mpich PRIVATE dltrain_flags)
 # taken from dltrain_comm's archive.
 add_executable(comm_mpich_test $<TARGET_OBJECTS:comm_mpi_test> $<TARGET_OBJECTS:dltrain_comm_mpich>)
 set_target_properties(comm_mpich_test PROPERTIES LINKER_LANGUAGE CXX)
-foreach(folder ddp comm tensor base)
+foreach(folder ddp comm tensor observe base)
   target_link_libraries(comm_mpich_test PRIVATE $<TARGET_FILE:dltrain_${folder}>)
   add_dependencies(comm_mpich_test dltrain_${folder})
 endforeach()
