@@ -50,8 +50,8 @@ class ModelState {
   /// errors  Error(Exit::data) if the checkpoint holds none
   void load_average(const checkpoint::Checkpoint& checkpoint, const std::string& name);
   [[nodiscard]] const optim::Optimizer* optimizer() const { return optimizer_; }
-  /// A checkpoint's tensors, of a rank that is alone: no shard, nothing carried or owed. They lie in
-  /// the buffers of this object. The average must be ready for use.
+  /// A checkpoint's tensors, of a rank that is alone: no shard, nothing carried or owed. They lie
+  /// in the buffers of this object. The average must be ready for use.
   void save(checkpoint::Checkpoint& checkpoint) const;
   /// What a checkpoint holds beside the buffers: the state of a schedule, and of the handling of
   /// bad numbers.

@@ -5,6 +5,8 @@
 #include <optional>
 #include <sstream>
 
+#include <unistd.h>
+
 #include "base/generation.h"
 #include "base/private_dir.h"
 #include "base/text.h"
@@ -49,24 +51,46 @@ namespace {
 /// its supervisor takes a moment.
 constexpr double kLock_wait_s = 1, kLock_wait_supervised_s = 10;
 
-/// The run's folder belongs to this job from here on. Collective.
-std::unique_ptr<RunLock> lock_run(const std::string& dir, const Surroundings& around,
-                                  comm::Communicator& comm) {
-  std::unique_ptr<RunLock> lock;
-  std::optional<Error> failure;
-  if (comm.rank() == 0) {
-    try {
-      around.fs.create_directories(dir);
-      lock = std::make_unique<RunLock>(
-          dir, around.generation > 0 ? kLock_wait_supervised_s : kLock_wait_s);
-      require_newest_generation(dir, around.generation);
-    } catch (const Error& error) {
-      failure = error;
+/// The run's folder, which belongs to this job from here on. One that the job had to make goes
+/// again with a job that puts nothing into it, because the ranks do not agree.
+class RunFolder {
+ public:
+  /// Collective. errors  as of RunLock and require_newest_generation(), on all ranks
+  RunFolder(const std::string& dir, const Surroundings& around, comm::Communicator& comm)
+      : dir_(dir) {
+    std::optional<Error> failure;
+    if (comm.rank() == 0) {
+      try {
+        made_ = !exists(dir);
+        around.fs.create_directories(dir);
+        lock_ = std::make_unique<RunLock>(
+            dir, around.generation > 0 ? kLock_wait_supervised_s : kLock_wait_s, kLock);
+        require_newest_generation(dir, around.generation);
+      } catch (const Error& error) {
+        failure = error;
+      }
     }
+    ddp::agree_on_failure(comm, around.host, failure);
   }
-  ddp::agree_on_failure(comm, around.host, failure);
-  return lock;
-}
+  ~RunFolder() {
+    if (!made_ || !lock_) return;
+    try {
+      if (list_directory(dir_) != std::vector<std::string>{kLock}) return;
+    } catch (const Error&) {  // then it stays
+      return;
+    }
+    ::unlink(cat(dir_, "/", kLock).c_str());
+    ::rmdir(dir_.c_str());
+  }
+  RunFolder(const RunFolder&) = delete;
+  RunFolder& operator=(const RunFolder&) = delete;
+
+ private:
+  static constexpr const char* kLock = "lock";
+  std::string dir_;
+  bool made_ = false;
+  std::unique_ptr<RunLock> lock_;
+};
 
 }  // namespace
 
@@ -98,7 +122,7 @@ void TrainJob::look_in_memory(comm::Communicator& comm) {
 }
 
 RunSummary TrainJob::run(comm::Communicator& comm, const std::atomic<bool>& stop) {
-  const std::unique_ptr<RunLock> lock = lock_run(config_.dir, around_, comm);
+  const RunFolder folder(config_.dir, around_, comm);
   look_in_memory(comm);
   TrainLoop loop(*this, comm, stop);
   return loop.run();
