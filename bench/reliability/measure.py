@@ -121,9 +121,11 @@ class Job:
         out = []
         for line in path.read_text().splitlines() if path.exists() else []:
             try:
-                out.append(json.loads(line))
+                event = json.loads(line)
             except json.JSONDecodeError:
-                pass  # a line that is just being written, or torn by the fault
+                continue  # a line that is just being written, or torn by the fault
+            if event["t_mono"] >= self.started:  # not an earlier job's in this folder
+                out.append(event)
         return out
 
     def hash(self):

@@ -201,16 +201,23 @@ class Drill {
     for (double now_s = injected_s; now_s < injected_s + wait_s; now_s = clock_->monotonic_s()) {
       if (call.ended() || (lasting && recovery && recovery->again_s)) break;
       clock_->sleep_s(lasting ? 0.02 : kLook_s);
-      if (lasting) recovery = recovery_from(read_events(faulted_), injected_s);
+      if (lasting) recovery = recovery_of(call, injected_s);
     }
     withdraw(injection, rank);
-    recovery = recovery_from(read_events(faulted_), injected_s);
+    recovery = recovery_of(call, injected_s);
     if (!recovery) return;
     ++results.restarted;
     results.detected_s.push_back(recovery->detected_s);
     if (recovery->again_s) results.again_s.push_back(*recovery->again_s);
     results.steps_lost += recovery->steps_lost;
     results.most_lost = std::max(results.most_lost, recovery->steps_lost);
+  }
+
+  /// What an earlier job left in the folder does not count.
+  [[nodiscard]] std::optional<Recovery> recovery_of(const Call& call, double injected_s) const {
+    std::vector<RunEvent> events = read_events(faulted_);
+    std::erase_if(events, [&](const RunEvent& event) { return event.mono_s < call.start_s(); });
+    return recovery_from(events, injected_s);
   }
 
   static std::string quantiles(std::vector<double> values) {

@@ -21,6 +21,7 @@
 #include "launcher/control/refusal.h"
 #include "launcher/control/server.h"
 #include "launcher/supervise/children.h"
+#include "launcher/supervise/early_deaths.h"
 #include "launcher/supervise/findings.h"
 #include "launcher/supervise/host_list.h"
 #include "launcher/supervise/newest_checkpoint.h"
@@ -180,6 +181,16 @@ class Job {
     }
   }
 
+  void look_for_early_deaths() {
+    const auto spoke = [this](std::int32_t rank) { return ranks_.place(rank).pid != 0; };
+    if (starter_pid_ == 0 || killed_ || early_.done(spoke)) return;
+    for (const std::int32_t rank :
+         early_.look(clock_.monotonic_s(), ranks_below(starter_pid_), spoke)) {
+      feed(ProcessGone{
+          .rank = rank, .generation = launch_.generation, .signal = {}, .exit_code = {}});
+    }
+  }
+
   void wait_for_signal() {
     signals_.async_wait([this](const Failure& failure, int number) {
       if (failure) return;
@@ -219,6 +230,7 @@ class Job {
       if (failure || ended_) return;
       look_for_oom();
       look_for_stop();
+      look_for_early_deaths();
       perform(supervisor_.handle(clock_.monotonic_s(), Tick{}));
     });
   }
@@ -266,6 +278,9 @@ class Job {
     starter_pid_ = 0;
     starter_told_ = false;
     ranks_.clear();
+    const bool all_here =
+        launch_.hosts.size() == 1 && is_own(setup_.reach, launch_.hosts.front().name);
+    early_.begin(all_here ? launch_.ranks : 0);
     oom_.forget_ranks();
     write_generation(fs_, setup_.config.run_dir, launch_.generation);
     server_.set_generation(launch_.generation);
@@ -533,6 +548,7 @@ class Job {
   launcher::ControlServer server_;
   RankTable ranks_;
   OomWatch oom_;
+  EarlyDeaths early_;
   const bool fresh_;  // what an earlier run left is of no use
   Supervisor supervisor_;
 
