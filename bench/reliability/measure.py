@@ -9,6 +9,7 @@
   launcher   dlrun killed; every process killed; dlrun stopped for 20 s and continued
   disk       the run's file system is full; then has room again (a small tmpfs: needs root)
   restarts   one job killed 50 times; what it leaves behind
+  clock      the system's clock jumps an hour ahead, then two back (libfaketime, apt-get install faketime)
   overhead   throughput with and without what is on by default (heartbeats, rings, snapshots)
 
 Every trial must end with the weights hash of an undisturbed run. Times are seconds from the fault: `detected` to dlrun's
@@ -267,9 +268,8 @@ def row_disk(args):
     with tempfile.TemporaryDirectory() as mount:
         subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400m", "none", mount], check=True)
         try:
-            job = Job(args, f"{mount}/run", ["checkpoint.every_steps=10"])
+            job = Job(args, f"{mount}/run", ["checkpoint.every_steps=5"])
             job.wait_for_step(11)
-            time.sleep(0.5)
             filler = pathlib.Path(mount) / "filler"
             with open(filler, "wb") as out:
                 try:
@@ -277,7 +277,7 @@ def row_disk(args):
                         out.write(bytes(1 << 20))
                 except OSError:
                     pass
-            job.wait_for_step(35)
+            time.sleep(1)  # events.jsonl has no room for steps, either
             filler.unlink()
             good = judge(args, job, "disk full")
             full = [e for e in job.events() if e["ev"] == "fault" and e["kind"] == "disk_full"]
@@ -319,6 +319,32 @@ def row_restarts(args):
     print(f"one job killed {killed} times: {'reference hash' if good else 'FAILED'}; left in /dev/shm {shared}, temporary "
           f"{temporary}; descriptors of dlrun {descriptors[0] if descriptors else 0} at first, "
           f"{descriptors[-1] if descriptors else 0} at last", flush=True)
+
+
+def row_clock(args):
+    library = next(pathlib.Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
+    if library is None:
+        print("clock set: no libfaketime: apt-get install faketime")
+        return
+    shift = args.folder / "shift"
+    shift.write_text("+0\n")
+    faked = {"LD_PRELOAD": str(library), "FAKETIME_TIMESTAMP_FILE": str(shift), "FAKETIME_NO_CACHE": "1",
+             "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+    os.environ.update(faked)
+    try:
+        job = Job(args, args.folder / "clock", ["fault.hang_timeout_s=5"])
+    finally:
+        for name in faked:
+            del os.environ[name]
+    for step, text in ((10, "+3600\n"), (30, "-3600\n")):
+        job.wait_for_step(step)
+        shift.write_text(text)
+    good = judge(args, job, "clock set")
+    walls = [e["t_wall"] for e in job.events() if e["ev"] == "step"]
+    jumps = [round(b - a) for a, b in zip(walls, walls[1:]) if abs(b - a) > 1000]
+    restarts = sum(e["ev"] in ("fault", "restart") for e in job.events())
+    print(f"clock set (jumps of {jumps} s): {'reference hash' if good else 'FAILED'}, {restarts} faults or restarts",
+          flush=True)
 
 
 def row_overhead(args):

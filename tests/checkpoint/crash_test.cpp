@@ -2,6 +2,9 @@
 // Every commit breaks at every call it makes, in every way; then the run goes on.
 #include <functional>
 
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
 #include "checkpoint/samples.h"
 #include "checkpoint/store.h"
 #include "support/faulty_fs.h"

@@ -3,6 +3,9 @@
 
 #include <random>
 
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
 #include "base/hash.h"
 #include "checkpoint/folders.h"
 #include "support/temp_folder.h"

@@ -2,6 +2,9 @@
 #include <map>
 #include <random>
 
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
 #include "base/fs.h"
 #include "checkpoint/samples.h"
 #include "checkpoint/store.h"

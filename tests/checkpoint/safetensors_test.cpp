@@ -3,6 +3,9 @@
 
 #include <random>
 
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
 #include "base/fs.h"
 #include "checkpoint/samples.h"
 #include "support/temp_folder.h"

@@ -2,6 +2,9 @@
 // Checkpoints that several processes write, each with an Fs of its own that may break.
 #include <thread>
 
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
 #include "checkpoint/safetensors.h"
 #include "checkpoint/samples.h"
 #include "checkpoint/store.h"
