@@ -2,6 +2,7 @@
 // hashes.jsonl: the same on any ranks and over interruptions, and what tells two runs apart.
 #include "train/hash_chain.h"
 
+#include <cmath>
 #include <filesystem>
 #include <fstream>
 
