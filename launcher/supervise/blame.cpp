@@ -259,7 +259,9 @@ void take_findings(Evidence& evidence) {
       if (event->kind != observe::RingEventKind::mark) continue;
       const double moved_s = evidence.read_s - std::max(0.0, found.read_mono_s - event->mono_s);
       view.silent_s = std::min(view.silent_s, std::max(0.0, evidence.noticed_s - moved_s));
-      if (moved_s >= view.moved_s || view.marks == 0) {
+      // The same clock as the beats': those may have been read late, by a dlrun that stood still.
+      const bool newer = event->mono_s >= view.rank_clock_s;
+      if (newer || moved_s >= view.moved_s || view.marks == 0) {
         view.mark = event->mark;
         view.moved_s = std::max(view.moved_s, moved_s);
         view.marks = std::max<std::int64_t>(view.marks, 1);

@@ -96,7 +96,7 @@ void Supervisor::Impl::judge() {
     resume();
     return;
   }
-  if (const auto how = ending(ranks_, evidence_.job, history_)) {
+  if (const auto how = ending(evidence_.ranks, evidence_.job, history_)) {
     conclude_told(*how);
     return;
   }
