@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 #include <array>
-#include <charconv>
-#include <cstring>
 #include <optional>
 #include <string_view>
-#include <utility>
 
 #include "base/error.h"
 #include "base/text.h"
+#include "data/npy_header.h"
 #include "data/writer.h"
 #include "import/import.h"
 #include "import/parts.h"
@@ -19,155 +17,19 @@ namespace {
 
 constexpr std::int64_t kMaxHeader_bytes = 1 << 20;
 
-/// What the header of an .npy file says.
-struct NpyHeader {
-  std::string descr;
-  bool fortran_order = false;
-  std::vector<std::int64_t> shape;
-};
-
-/// Reads the header, a Python dictionary of three known keys:
-/// {'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), }
-/// source: numpy/lib/format.py
-class HeaderParser {
- public:
-  HeaderParser(const std::string& path, std::string_view text, std::int64_t first_byte)
-      : path_(path), text_(text), first_byte_(first_byte) {}
-
-  NpyHeader parse() {
-    NpyHeader out;
-    bool has_descr = false, has_order = false, has_shape = false;
-    expect('{');
-    while (!take('}')) {
-      const std::string key = quoted();
-      expect(':');
-      if (key == "descr" && !has_descr) {
-        skip_blanks();
-        if (at_ < text_.size() && text_[at_] == '[') {
-          throw Error(Exit::data, cat(path_, ": is a table of records, expected plain numbers"));
-        }
-        out.descr = quoted();
-        has_descr = true;
-      } else if (key == "fortran_order" && !has_order) {
-        out.fortran_order = boolean();
-        has_order = true;
-      } else if (key == "shape" && !has_shape) {
-        out.shape = tuple();
-        has_shape = true;
-      } else {
-        refuse(cat("unexpected key '", printable(key), "'"));
-      }
-      if (!take(',')) {
-        expect('}');
-        break;
-      }
-    }
-    if (!has_descr || !has_order || !has_shape) {
-      refuse("one of 'descr', 'fortran_order', 'shape' is missing");
-    }
-    return out;
-  }
-
- private:
-  [[noreturn]] void refuse(const std::string& what) const {
-    throw Error(Exit::data, cat(path_, ": byte ", first_byte_ + static_cast<std::int64_t>(at_),
-                                ": damaged npy header: ", what));
-  }
-  void skip_blanks() {
-    while (at_ < text_.size() && (text_[at_] == ' ' || text_[at_] == '\n')) ++at_;
-  }
-  bool take(char c) {
-    skip_blanks();
-    if (at_ >= text_.size() || text_[at_] != c) return false;
-    ++at_;
-    return true;
-  }
-  void expect(char c) {
-    if (!take(c)) refuse(cat("expected '", c, "'"));
-  }
-  std::string quoted() {
-    skip_blanks();
-    const char quote = at_ < text_.size() ? text_[at_] : '\0';
-    if (quote != '\'' && quote != '"') refuse("expected a quoted word");
-    const std::size_t end = text_.find(quote, at_ + 1);
-    if (end == std::string_view::npos) refuse("a quote is never closed");
-    const std::string word(text_.substr(at_ + 1, end - at_ - 1));
-    at_ = end + 1;
-    return word;
-  }
-  bool boolean() {
-    skip_blanks();
-    for (const auto& [word, value] :
-         {std::pair{std::string_view("True"), true}, std::pair{std::string_view("False"), false}}) {
-      if (text_.substr(at_, word.size()) == word) {
-        at_ += word.size();
-        return value;
-      }
-    }
-    refuse("expected True or False");
-  }
-  std::vector<std::int64_t> tuple() {
-    std::vector<std::int64_t> out;
-    expect('(');
-    while (!take(')')) {
-      skip_blanks();
-      std::int64_t size = 0;
-      const char* const end = text_.data() + text_.size();
-      const auto [stop, error] = std::from_chars(text_.data() + at_, end, size);
-      if (error != std::errc{} || size < 0) refuse("expected a size");
-      at_ = static_cast<std::size_t>(stop - text_.data());
-      out.push_back(size);
-      if (!take(',')) {
-        expect(')');
-        break;
-      }
-    }
-    return out;
-  }
-
-  const std::string& path_;
-  std::string_view text_;
-  std::int64_t first_byte_;
-  std::size_t at_ = 0;
-};
-
+/// Truth values are kept as the bytes they are.
 std::optional<DType> npy_type(std::string_view descr) {
-  if (descr.size() != 3) return {};
-  const bool one_byte = descr[2] == '1';
-  if (descr[0] != '<' && !(one_byte && (descr[0] == '|' || descr[0] == '>'))) return {};
-  const std::string_view code = descr.substr(1);
-  constexpr std::array<std::pair<std::string_view, DType>, 12> kTypes = {{
-      {"b1", DType::u8},
-      {"u1", DType::u8},
-      {"i1", DType::i8},
-      {"u2", DType::u16},
-      {"i2", DType::i16},
-      {"u4", DType::u32},
-      {"i4", DType::i32},
-      {"u8", DType::u64},
-      {"i8", DType::i64},
-      {"f2", DType::f16},
-      {"f4", DType::f32},
-      {"f8", DType::f64},
-  }};
-  for (const auto& [text, dtype] : kTypes) {
-    if (code == text) return dtype;
-  }
-  return {};
+  const std::optional<DType> dtype = data::npy_dtype(descr);
+  return dtype == DType::boolean ? DType::u8 : dtype;
 }
 
-NpyHeader read_header(SourceFile& file) {
+data::NpyDictionary read_header(SourceFile& file) {
   const std::string& path = file.path();
-  std::array<char, 8> magic{};
-  const std::int64_t got = file.read_some(reinterpret_cast<std::byte*>(magic.data()), 8);
-  if (got < 8 || std::memcmp(magic.data(), "\x93NUMPY", 6) != 0) {
-    throw Error(Exit::data, cat(path, ": not an .npy file (its magic bytes are missing)"));
-  }
-  const int major = static_cast<unsigned char>(magic[6]);
-  if (major < 1 || major > 3) {
-    throw Error(Exit::data, cat(path, ": npy version ", major, ", expected 1 to 3"));
-  }
-  const auto length = file.read_exactly(major == 1 ? 2 : 4, "the header's length");
+  std::array<char, data::kNpyStart_bytes> start{};
+  const std::int64_t got = file.read_some(reinterpret_cast<std::byte*>(start.data()), start.size());
+  const std::size_t width =
+      data::npy_length_bytes(path, {start.data(), static_cast<std::size_t>(got)});
+  const auto length = file.read_exactly(static_cast<std::int64_t>(width), "the header's length");
   std::int64_t header_bytes = 0;
   for (std::size_t i = length.size(); i-- > 0;) {
     header_bytes = header_bytes * 256 + std::to_integer<std::int64_t>(length[i]);
@@ -179,12 +41,12 @@ NpyHeader read_header(SourceFile& file) {
   const std::int64_t first_byte = file.position();
   const auto bytes = file.read_exactly(header_bytes, "the header");
   const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-  return HeaderParser(path, text, first_byte).parse();
+  return data::read_npy_dictionary(path, text, first_byte);
 }
 
 Rows read_npy(const std::string& path) {
   SourceFile file(path);
-  const NpyHeader header = read_header(file);
+  const data::NpyDictionary header = read_header(file);
   const std::optional<DType> dtype = npy_type(header.descr);
   if (!dtype) {
     throw Error(Exit::data,
