@@ -11,18 +11,20 @@ constexpr double kAll_started_s = 1;
 
 }  // namespace
 
-void EarlyDeaths::begin(std::int32_t all_here) {
-  all_here_ = all_here;
+void EarlyDeaths::begin(std::int32_t here, std::int32_t ranks) {
+  here_ = here;
+  ranks_ = ranks;
   first_seen_s_ = -1;
   seen_.clear();
   told_.clear();
 }
 
 bool EarlyDeaths::done(const std::function<bool(std::int32_t)>& spoke) const {
-  for (std::int32_t rank = 0; rank < all_here_; ++rank) {
+  if (!all_here()) return std::count_if(seen_.begin(), seen_.end(), spoke) >= here_;
+  for (std::int32_t rank = 0; rank < ranks_; ++rank) {
     if (!spoke(rank)) return false;
   }
-  return all_here_ > 0;
+  return true;
 }
 
 std::vector<std::int32_t> EarlyDeaths::look(double now_s, const std::vector<RankProcess>& there,
@@ -38,8 +40,9 @@ std::vector<std::int32_t> EarlyDeaths::look(double now_s, const std::vector<Rank
     if (!spoke(rank) && !is_there(rank) && told_.insert(rank).second) gone.push_back(rank);
   };
   for (const std::int32_t rank : seen_) miss(rank);
-  if (first_seen_s_ >= 0 && now_s >= first_seen_s_ + kAll_started_s) {
-    for (std::int32_t rank = 0; rank < all_here_; ++rank) miss(rank);
+  // Which ranks other machines have, nobody here knows.
+  if (all_here() && first_seen_s_ >= 0 && now_s >= first_seen_s_ + kAll_started_s) {
+    for (std::int32_t rank = 0; rank < ranks_; ++rank) miss(rank);
   }
   return gone;
 }

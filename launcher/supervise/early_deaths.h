@@ -7,7 +7,7 @@
 #include <set>
 #include <vector>
 
-#include "launcher/supervise/injection.h"
+#include "launcher/supervise/rank_processes.h"
 
 namespace dlt::supervise {
 
@@ -15,8 +15,8 @@ namespace dlt::supervise {
 /// the others for ever. Pure; a rank is told once.
 class EarlyDeaths {
  public:
-  /// A new generation. all_here: its ranks if all are on this machine, else 0.
-  void begin(std::int32_t all_here);
+  /// A new generation of so many ranks, here of which are on this machine.
+  void begin(std::int32_t here, std::int32_t ranks);
   /// Whether there is anybody left to look for. spoke: whether a rank has said Hello.
   [[nodiscard]] bool done(const std::function<bool(std::int32_t)>& spoke) const;
   /// The rank processes that are there now. Returns the ranks that are gone: those that were seen
@@ -25,7 +25,9 @@ class EarlyDeaths {
                                                const std::function<bool(std::int32_t)>& spoke);
 
  private:
-  std::int32_t all_here_ = 0;
+  [[nodiscard]] bool all_here() const { return here_ == ranks_; }
+
+  std::int32_t here_ = 0, ranks_ = 0;
   double first_seen_s_ = -1;
   std::set<std::int32_t> seen_, told_;
 };

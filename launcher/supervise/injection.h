@@ -2,9 +2,8 @@
 #pragma once
 
 #include <cstdint>
-#include <vector>
 
-#include <sys/types.h>
+#include "launcher/supervise/rank_processes.h"
 
 namespace dlt::supervise {
 
@@ -17,15 +16,6 @@ enum class Injection : std::uint8_t {
 };
 inline constexpr const char* kInjectionNames[] = {"disk", "kill", "net", "stop"};
 [[nodiscard]] const char* name(Injection injection);
-
-struct RankProcess {
-  std::int32_t rank = 0;
-  pid_t pid = 0;
-  int control_port = 0;  // of its dlrun
-};
-/// The ranks below a dlrun on this machine, by rank. Those of which nothing can be read are left
-/// out.
-[[nodiscard]] std::vector<RankProcess> ranks_below(pid_t dlrun);
 
 /// Does it to a rank that dlrun below this process runs. False if the rank is gone, or what it
 /// takes is not there (yet).

@@ -278,9 +278,11 @@ class Job {
     starter_pid_ = 0;
     starter_told_ = false;
     ranks_.clear();
-    const bool all_here =
-        launch_.hosts.size() == 1 && is_own(setup_.reach, launch_.hosts.front().name);
-    early_.begin(all_here ? launch_.ranks : 0);
+    std::int32_t here = 0;
+    for (const HostSlots& host : launch_.hosts) {
+      if (is_own(setup_.reach, host.name)) here += host.slots;
+    }
+    early_.begin(std::min(here, launch_.ranks), launch_.ranks);
     oom_.forget_ranks();
     write_generation(fs_, setup_.config.run_dir, launch_.generation);
     server_.set_generation(launch_.generation);
@@ -565,12 +567,8 @@ class Job {
 
 /// Removes a run's folder that dlrun made and in which no rank wrote anything.
 void remove_if_unused(const std::string& run_dir) {
-  constexpr std::array<const char*, 3> kOwn{"dlrun.lock", "events.jsonl", "generation"};
-  for (const std::string& name : list_directory(run_dir)) {
-    if (std::find(kOwn.begin(), kOwn.end(), name) == kOwn.end()) return;
-  }
-  for (const char* name : kOwn) ::unlink(cat(run_dir, "/", name).c_str());
-  ::rmdir(run_dir.c_str());
+  constexpr std::array<std::string_view, 3> kOwn{"dlrun.lock", "events.jsonl", "generation"};
+  remove_if_only(run_dir, kOwn);
 }
 
 }  // namespace

@@ -262,6 +262,17 @@ std::vector<std::string> list_directory(const std::string& path) {
   return names;
 }
 
+void remove_if_only(const std::string& path, std::span<const std::string_view> names) noexcept {
+  try {
+    for (const std::string& name : list_directory(path)) {
+      if (std::find(names.begin(), names.end(), name) == names.end()) return;
+    }
+    for (const std::string_view name : names) ::unlink(cat(path, "/", name).c_str());
+    ::rmdir(path.c_str());
+  } catch (const std::exception&) {  // then it stays
+  }
+}
+
 bool exists(const std::string& path) {
   struct stat status {};
   return ::stat(path.c_str(), &status) == 0;

@@ -74,6 +74,9 @@ struct BlockOptions {
 void read_blocks(const std::string& path, const BlockOptions& options,
                  const std::function<void(std::int64_t, std::span<const std::byte>)>& use);
 
+/// Removes a folder, and these files in it, unless it holds anything else. Whatever fails is left.
+void remove_if_only(const std::string& path, std::span<const std::string_view> names) noexcept;
+
 /// Names in a folder, sorted, without "." and "..". Empty if there is no such folder.
 [[nodiscard]] std::vector<std::string> list_directory(const std::string& path);
 [[nodiscard]] bool exists(const std::string& path);

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "train/session.h"
 
+#include <array>
 #include <iomanip>
 #include <optional>
 #include <sstream>
-
-#include <unistd.h>
 
 #include "base/generation.h"
 #include "base/private_dir.h"
@@ -73,14 +72,8 @@ class RunFolder {
     ddp::agree_on_failure(comm, around.host, failure);
   }
   ~RunFolder() {
-    if (!made_ || !lock_) return;
-    try {
-      if (list_directory(dir_) != std::vector<std::string>{kLock}) return;
-    } catch (const Error&) {  // then it stays
-      return;
-    }
-    ::unlink(cat(dir_, "/", kLock).c_str());
-    ::rmdir(dir_.c_str());
+    constexpr std::array<std::string_view, 1> kOwn{kLock};
+    if (made_ && lock_) remove_if_only(dir_, kOwn);
   }
   RunFolder(const RunFolder&) = delete;
   RunFolder& operator=(const RunFolder&) = delete;

@@ -187,6 +187,20 @@ TEST_F(FsTest, AFileTooLargeForMemoryIsAnErrorNotACrash) {
             "65: " + path("sparse") + ": larger than the 1099511627776 bytes allowed here");
 }
 
+TEST_F(FsTest, AFolderGoesOnlyIfNothingElseIsInIt) {
+  constexpr std::array<std::string_view, 2> names{"lock", "generation"};
+  for (const bool other : {true, false}) {
+    const std::string folder = path(other ? "used" : "unused");
+    fs_.create_directories(folder);
+    write_atomically(fs_, folder + "/lock", "");
+    if (other) write_atomically(fs_, folder + "/data", "");
+    remove_if_only(folder, names);
+    EXPECT_EQ(exists(folder), other);
+    EXPECT_EQ(exists(folder + "/lock"), other);
+  }
+  remove_if_only(path("none"), names);
+}
+
 TEST_F(FsTest, AtomicWritesReplaceTheWholeFile) {
   write_atomically(fs_, path("x"), "old");
   write_atomically(fs_, path("x"), "new text");
