@@ -3,7 +3,7 @@
 
 #include <algorithm>
 #include <exception>
-#include <map>
+#include <span>
 #include <thread>
 #include <utility>
 
@@ -133,12 +133,6 @@ ReadBack read_back_model(const std::string& path, const Draft& draft) {
 }
 
 }  // namespace
-
-bool continues(const Stretch& next, const Stretch& before) {
-  return next.at.file == before.at.file &&
-         next.at.offset == before.at.offset + before.at.num_bytes &&
-         next.data == before.data + before.at.num_bytes;
-}
 
 Metadata file_metadata(std::int64_t step) {
   return {{"format", "dltrain"}, {"step", std::to_string(step)}};

@@ -5,7 +5,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
-#include <span>
 #include <string>
 #include <vector>
 
@@ -31,9 +30,6 @@ struct Stretch {
   Extent at;
   const std::byte* data = nullptr;
 };
-
-/// Of the same file, and behind the other in file and memory alike.
-[[nodiscard]] bool continues(const Stretch& next, const Stretch& before);
 
 /// A file is checked in blocks of so many bytes; no share of it begins or ends within one, unless
 /// at the edge of an extent of the draft.

@@ -53,7 +53,7 @@ std::uint64_t hash_of(const Header& header) {
   return xxh3({reinterpret_cast<const std::byte*>(&header), offsetof(Header, header_hash)});
 }
 
-/// Goes through data that lies in `extents` one behind the other, in pieces.
+/// Goes through so many bytes in pieces: use(where one begins, its size).
 template <typename Use>
 void in_pieces(std::size_t size, Use use) {
   for (std::size_t at = 0; at < size; at += kHashed_bytes) {

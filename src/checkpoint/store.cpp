@@ -9,7 +9,6 @@
 
 #include "base/clock.h"
 #include "base/error.h"
-#include "base/hash.h"
 #include "base/text.h"
 #include "checkpoint/best.h"
 #include "checkpoint/folders.h"

@@ -2,7 +2,6 @@
 #include "train/hash_log.h"
 
 #include <algorithm>
-#include <array>
 #include <charconv>
 #include <string_view>
 

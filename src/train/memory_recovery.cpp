@@ -10,7 +10,6 @@
 
 #include "base/error.h"
 #include "base/fs.h"
-#include "base/hash.h"
 #include "base/text.h"
 #include "checkpoint/memory_part.h"
 #include "checkpoint/safetensors.h"
