@@ -38,9 +38,12 @@ std::int64_t kind_of_problem(const std::string& text) {
   return full ? kDisk_full : kInput_output;
 }
 
+checkpoint::RetentionRule retention_rule(const RunConfig& config) {
+  return {.keep = config.checkpoint.keep, .keep_every = config.checkpoint.keep_every};
+}
+
 checkpoint::StoreOptions store_options(const SaverParts& parts) {
-  const CheckpointOptions& options = parts.config.checkpoint;
-  return {.retention = {.keep = options.keep, .keep_every = options.keep_every},
+  return {.retention = retention_rule(parts.config),
           .generation = parts.around.generation,
           .fence = [dir = parts.config.dir, generation = parts.around.generation] {
             require_newest_generation(dir, generation);
@@ -69,12 +72,12 @@ struct Message {
 
 struct Saver::Job {
   std::int64_t step = 0;
-  bool root = false;
   ShareCopy share;
   std::uint64_t checksum = 0;
-  checkpoint::Draft draft;                 // rank 0
-  checkpoint::CommitResult result;         // rank 0
-  std::optional<checkpoint::Best> best{};  // this checkpoint is the best one so far
+  // Of rank 0, all but the draft once it is published.
+  checkpoint::Draft draft;
+  checkpoint::CommitResult result;
+  std::vector<std::int64_t> there;  // steps of the run's checkpoints
   std::uint64_t free_bytes = 0;
 };
 
@@ -261,9 +264,9 @@ void Saver::end_published() {
 /// Before it happens, and once for each loss of room.
 void Saver::warn_of_space(const Job& job) {
   if (save_interval_ <= 0 || job.free_bytes == 0) return;
-  checkpoint::RetentionRule rule = store_options(parts_).retention;
+  checkpoint::RetentionRule rule = retention_rule(parts_.config);
   if (best_) rule.best = best_->step;
-  const int fit = checkpoint::saves_that_fit({.there = store_->steps(),
+  const int fit = checkpoint::saves_that_fit({.there = job.there,
                                               .every_steps = save_interval_,
                                               .checkpoint_bytes = job.result.num_bytes,
                                               .free_bytes = job.free_bytes,
@@ -324,6 +327,7 @@ checkpoint::Draft Saver::draft_of(const StateFiles& files, std::int64_t steps_do
   draft.model_header = files.headers[0];
   draft.num_bytes = files.num_bytes;
   for (const StateFiles::Piece& piece : files.pieces) draft.extents.push_back(piece.at);
+  if (best_due_) draft.best = best_;
   return draft;
 }
 
@@ -356,10 +360,7 @@ std::vector<checkpoint::Stretch> Saver::own_share(const StateFiles& files) const
 void Saver::start_writing(const StateFiles& files, std::int64_t steps_done) {
   Job& job = *job_;
   job.step = steps_done;
-  job.root = root();
   job.checksum = 0;
-  job.best.reset();
-  if (best_due_) job.best = best_;
   job.share.take(own_share(files));
   DLT_KILL_POINT(share_after_copy);
   if (root()) job.draft = draft_of(files, steps_done);
@@ -377,8 +378,9 @@ void Saver::start_writing(const StateFiles& files, std::int64_t steps_done) {
     collected_ = true;
     return;
   }
-  writer_.start([store = store_, shared = job_, total = files.num_bytes[0] + files.num_bytes[1]] {
-    if (shared->root) store->begin(shared->step, total);
+  writer_.start([store = store_, shared = job_, is_root = root(),
+                 total = files.num_bytes[0] + files.num_bytes[1]] {
+    if (is_root) store->begin(shared->step, total);
     store->write_share(shared->step, shared->share.stretches());
     for (const auto& stretch : shared->share.stretches()) {
       shared->checksum += checkpoint::checksum(stretch);
@@ -390,11 +392,11 @@ void Saver::start_writing(const StateFiles& files, std::int64_t steps_done) {
 void Saver::start_publishing(std::uint64_t checksum) {
   collected_ = false;
   job_->draft.checksum = checksum;
-  job_->draft.best = job_->best;
   writer_.start([store = store_, shared = job_] {
     DLT_KILL_POINT(publish_before);
     shared->result = store->publish(shared->draft);
     DLT_KILL_POINT(publish_after);
+    shared->there = store->steps();
     shared->free_bytes = store->free_bytes();
   });
 }
