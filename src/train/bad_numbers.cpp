@@ -2,7 +2,6 @@
 // What a run does about steps with bad numbers: the part of TrainLoop that warns, skips, goes back
 // or halts.
 #include <algorithm>
-#include <cmath>
 
 #include "base/error.h"
 #include "base/text.h"
@@ -182,12 +181,7 @@ void TrainLoop::require_initial_weights() {
   std::optional<Error> failure;
   try {
     if (config.init && !job_->init_) {
-      job_->init_ = load_initial_weights(*config.init, *config.model);
-      const std::string before = began_with(paths_.manifest);
-      if (!before.empty() && before != job_->init_->hash) {
-        throw Error(Exit::data, cat(printable(config.init->from, 200),
-                                    ": expected the weights that the run began with, got others"));
-      }
+      job_->init_ = load_initial_weights_again(*config.init, *config.model, paths_.manifest);
     }
   } catch (const Error& error) {
     failure = error;

@@ -212,4 +212,19 @@ std::int64_t total_steps(const RunConfig& config, std::int64_t num_rows) {
   return config.steps ? *config.steps : *config.epochs * steps_per_epoch(config, num_rows);
 }
 
+bool evaluation_due(const RunConfig& config, std::int64_t per_epoch, std::int64_t steps_done) {
+  return config.eval_every_epochs > 0 && steps_done > 0 &&
+         steps_done % (per_epoch * config.eval_every_epochs) == 0;
+}
+
+void observe_plateau(const RunConfig& config, ModelState& state, const MetricValues& values,
+                     std::int64_t steps_done) {
+  const optim::ScheduleConfig& schedule = config.schedule;
+  if (schedule.kind != optim::ScheduleKind::reduce_on_plateau) return;
+  for (const auto& [name, value] : values) {
+    if (name != schedule.plateau.monitor) continue;
+    state.plateau().observe(schedule.plateau, value, steps_done);
+  }
+}
+
 }  // namespace dlt::train

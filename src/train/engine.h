@@ -9,6 +9,7 @@
 #include "autodiff/executor.h"
 #include "comm/communicator.h"
 #include "data/dataset.h"
+#include "train/leaf_runner.h"
 #include "train/model_state.h"
 #include "train/run_config.h"
 
@@ -77,5 +78,12 @@ void divide_leaves(const RunConfig& config, int world_size, int rank, std::int64
 /// Optimiser steps of the whole run: train.steps, or epochs over these rows.
 [[nodiscard]] std::int64_t total_steps(const RunConfig& config, std::int64_t num_rows);
 [[nodiscard]] std::int64_t steps_per_epoch(const RunConfig& config, std::int64_t num_rows);
+
+/// Whether the config asks for an evaluation after this many steps.
+[[nodiscard]] bool evaluation_due(const RunConfig& config, std::int64_t per_epoch,
+                                  std::int64_t steps_done);
+/// Tells a schedule that waits for a plateau of an evaluation's values.
+void observe_plateau(const RunConfig& config, ModelState& state, const MetricValues& values,
+                     std::int64_t steps_done);
 
 }  // namespace dlt::train

@@ -2,7 +2,6 @@
 #include "train/initial_weights.h"
 
 #include <algorithm>
-#include <utility>
 
 #include "base/error.h"
 #include "base/fs.h"
@@ -128,6 +127,18 @@ std::string began_with(const std::string& manifest_path) {
   const std::string text = read_file(manifest_path), key = "\"init_weights_hash\": \"";
   const std::size_t at = text.find(key);
   return at == std::string::npos ? "" : text.substr(at + key.size(), 64);
+}
+
+InitialWeights load_initial_weights_again(const InitialWeightsOptions& options,
+                                          const nn::Model& model,
+                                          const std::string& manifest_path) {
+  InitialWeights out = load_initial_weights(options, model);
+  const std::string before = began_with(manifest_path);
+  if (!before.empty() && before != out.hash) {
+    throw Error(Exit::data, cat(printable(options.from, 200),
+                                ": expected the weights that the run began with, got others"));
+  }
+  return out;
 }
 
 void apply(const InitialWeights& weights, const tensor::FlatLayout& layout, float* flat) {

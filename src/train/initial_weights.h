@@ -39,6 +39,12 @@ struct InitialWeights {
 /// What the manifest of a run says of the weights that it began with (their hash), "" if nothing.
 [[nodiscard]] std::string began_with(const std::string& manifest_path);
 
+/// For a run that has begun already.
+/// errors  as load_initial_weights(); Error(Exit::data) if the manifest tells of others
+[[nodiscard]] InitialWeights load_initial_weights_again(const InitialWeightsOptions& options,
+                                                        const nn::Model& model,
+                                                        const std::string& manifest_path);
+
 /// Puts what was loaded in place of what the flat buffer holds; other parameters stay.
 void apply(const InitialWeights& weights, const tensor::FlatLayout& layout, float* flat);
 

@@ -42,6 +42,11 @@ struct SumLayout {
   void for_metrics(const double* sums, F use) const;
 };
 
+/// Weighted mean of the loss in sums of any layout; 0 without weight.
+[[nodiscard]] inline double mean_loss(std::span<const double> sums) {
+  return sums[1] > 0 ? sums[0] / sums[1] : 0;
+}
+
 /// Runs leaves of one program for one worker thread: binds the leaf, executes, adds up loss and
 /// metrics.
 class LeafRunner {

@@ -11,6 +11,7 @@
 #include "base/kill_point.h"
 #include "base/private_dir.h"
 #include "base/text.h"
+#include "data/convert.h"
 
 namespace dlt::train {
 namespace {
@@ -28,8 +29,8 @@ bool any_bad(const StateFiles& files, const std::vector<checkpoint::Stretch>& sh
   const auto header = static_cast<std::int64_t>(files.headers[0].size());
   return std::any_of(share.begin(), share.end(), [&](const checkpoint::Stretch& stretch) {
     if (stretch.at.file != 0 || stretch.at.offset < header) return false;
-    return any_nonfinite({reinterpret_cast<const float*>(stretch.data),
-                          static_cast<std::size_t>(stretch.at.num_bytes) / sizeof(float)});
+    const auto count = stretch.at.num_bytes / static_cast<std::int64_t>(sizeof(float));
+    return data::find_non_finite(reinterpret_cast<const float*>(stretch.data), count) >= 0;
   });
 }
 

@@ -2,7 +2,6 @@
 #include "train/model_state.h"
 
 #include <algorithm>
-#include <bit>
 #include <cstring>
 #include <utility>
 
@@ -10,6 +9,7 @@
 #include "base/hash.h"
 #include "base/text.h"
 #include "checkpoint/safetensors.h"
+#include "data/convert.h"
 
 namespace dlt::train {
 namespace {
@@ -31,15 +31,6 @@ tensor::StateDict part_of(const tensor::StateDict& state, const std::string& nam
 }
 
 }  // namespace
-
-bool any_nonfinite(std::span<const float> values) {
-  constexpr std::uint32_t kExponent = 0x7f800000;
-  std::uint32_t found = 0;
-  for (const float value : values) {  // without branches, so that it is as fast as memory
-    found |= (std::bit_cast<std::uint32_t>(value) & kExponent) == kExponent ? 1U : 0U;
-  }
-  return found != 0;
-}
 
 ModelState::ModelState(const tensor::FlatLayout& layout, const optim::Optimizer* optimizer,
                        tensor::Backend& backend, StateExtras extras)
@@ -169,8 +160,7 @@ std::uint64_t ModelState::replica_hash() const {
 
 std::string ModelState::first_nonfinite() const {
   for (const auto& entry : layout_->entries) {
-    const float* values = params() + entry.offset;
-    if (any_nonfinite({values, static_cast<std::size_t>(entry.numel)})) return entry.name;
+    if (data::find_non_finite(params() + entry.offset, entry.numel) >= 0) return entry.name;
   }
   return "";
 }

@@ -3,7 +3,6 @@
 
 #include <cstdint>
 #include <optional>
-#include <span>
 #include <string>
 #include <vector>
 
@@ -29,9 +28,6 @@ struct StateExtras {
   CarriedState carried = {};                 // of recurrent layers
   std::optional<optim::Shard> shard = {};    // of the optimiser's state; none: this rank has all
 };
-
-/// Whether there is a NaN or an infinity among them.
-[[nodiscard]] bool any_nonfinite(std::span<const float> values);
 
 /// Parameters and optimiser state of one rank, in flat buffers; with the step, all that a run needs
 /// to go on.

@@ -2,7 +2,6 @@
 #include "train/replay.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
 #include <iomanip>
 #include <sstream>
@@ -91,12 +90,14 @@ void ReplayJob::read_state() {
   const checkpoint::Store store(around_.fs, RunPaths(options_.run).checkpoints, 1);
   std::vector<std::int64_t> steps = store.steps();
   std::reverse(steps.begin(), steps.end());
+  if (!steps.empty()) newest_ = store.path_of(steps.front());
   for (const std::int64_t step : steps) {
-    if (newest_.empty()) newest_ = store.path_of(step);
-    if (step >= options_.step || checkpoint_) continue;
+    if (step >= options_.step) continue;
     try {
       checkpoint_ = checkpoint::load(store.path_of(step));
       num_leaves_ = checkpoint_->leaves;
+      if (step == steps.front()) newest_.clear();
+      return;
     } catch (const Error&) {
       continue;  // an older one will do
     }
@@ -174,12 +175,8 @@ struct ReplayJob::Replay {
   }
 
   void begin_with_weights() {
-    const InitialWeights init = load_initial_weights(*config.init, *config.model);
-    const std::string before = began_with(RunPaths(job.options_.run).manifest);
-    if (!before.empty() && before != init.hash) {
-      throw Error(Exit::data, cat(printable(config.init->from, 200),
-                                  ": expected the weights that the run began with, got others"));
-    }
+    const InitialWeights init = load_initial_weights_again(*config.init, *config.model,
+                                                           RunPaths(job.options_.run).manifest);
     apply(init, program->layout(), state.params());
   }
 
@@ -210,14 +207,9 @@ struct ReplayJob::Replay {
   }
 
   void follow_plateau() {
-    const bool due = config.eval_every_epochs > 0 && step > 0 &&
-                     step % (per_epoch * config.eval_every_epochs) == 0;
-    if (!evaluator || !due) return;
+    if (!evaluator || !evaluation_due(config, per_epoch, step)) return;
     state.complete_average(step);
-    for (const auto& [name, value] : evaluator->evaluate()) {
-      if (name != config.schedule.plateau.monitor) continue;
-      state.plateau().observe(config.schedule.plateau, value, step);
-    }
+    observe_plateau(config, state, evaluator->evaluate(), step);
   }
 
   /// Makes the next step; false if there is no sense in another one.
@@ -290,13 +282,11 @@ struct ReplayJob::Replay {
       std::fill(row.begin(), row.end(), std::int64_t{-1});
       std::copy(held.begin(), held.end(), row.begin());
       if (leaf >= kMost_leaves) continue;
-      out << "  leaf " << std::left << std::setw(7) << leaf << "loss "
-          << (sums[1] > 0 ? sums[0] / sums[1] : 0.0) << "  weight " << sums[1] << "  "
-          << rows_text(held) << "\n";
+      out << "  leaf " << std::left << std::setw(7) << leaf << "loss " << mean_loss(sums)
+          << "  weight " << sums[1] << "  " << rows_text(held) << "\n";
     }
     std::ostringstream head;
-    head << "  step        " << step << "  loss "
-         << (report.sums[1] > 0 ? report.sums[0] / report.sums[1] : 0.0) << "  grad_norm "
+    head << "  step        " << step << "  loss " << mean_loss(report.sums) << "  grad_norm "
          << report.grad_norm << "  lr " << report.learning_rate << "\n";
     step_text = head.str() + out.str();
     if (job.options_.dump.empty()) return;

@@ -42,7 +42,8 @@ class ReplayJob {
   Surroundings around_;
   ReplayOptions options_;
   std::optional<checkpoint::Checkpoint> checkpoint_;
-  std::string newest_;  // the run's newest checkpoint, which knows all steps that were skipped
+  std::string newest_;  // the run's newest checkpoint, which knows all steps that were skipped; ""
+                        // if that is checkpoint_, or there is none
   RunConfig config_;
   std::unique_ptr<data::Dataset> data_, eval_data_;
   std::int64_t num_leaves_ = 0, world_size_ = 1, total_steps_ = 0;

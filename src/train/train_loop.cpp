@@ -2,7 +2,6 @@
 #include "train/train_loop.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include "base/error.h"
 #include "base/kill_point.h"
@@ -340,8 +339,9 @@ void TrainLoop::note_step(const Trainer& trainer, const StepReport& report, doub
   interval_samples_ += report.samples;
   if (report.step % trainer.sampler().steps_per_epoch() == 0)
     std::fill(epoch_sums_.begin(), epoch_sums_.end(), 0.0);
-  const bool counts = report.trouble == Trouble::none || report.trouble == Trouble::spike;
-  for (std::size_t i = 0; i < epoch_sums_.size() && counts; ++i) epoch_sums_[i] += report.sums[i];
+  for (std::size_t i = 0; i < epoch_sums_.size() && report.finite; ++i) {
+    epoch_sums_[i] += report.sums[i];
+  }
   const bool log_due = step_ % config.log_every_steps == 0;
   if (!log_due && step_ != end_step()) return;
   const double speed = static_cast<double>(interval_samples_) / std::max(interval_s_, 1e-9);
@@ -407,17 +407,12 @@ bool TrainLoop::equal_ranks_due(std::int64_t steps_done) const {
 bool TrainLoop::evaluation_due(std::int64_t steps_done) const {
   const RunConfig& config = job_->config_;
   const std::int64_t per_epoch = steps_per_epoch(config, job_->train_data_->num_rows());
-  return evaluator_ != nullptr && config.eval_every_epochs > 0 && steps_done > 0 &&
-         steps_done % (per_epoch * config.eval_every_epochs) == 0;
+  return evaluator_ != nullptr && train::evaluation_due(config, per_epoch, steps_done);
 }
 
 void TrainLoop::evaluate_as_scheduled(Trainer& trainer) {
   evaluate(trainer);
-  const optim::ScheduleConfig& schedule = job_->config_.schedule;
-  if (schedule.kind != optim::ScheduleKind::reduce_on_plateau) return;
-  for (const auto& [name, value] : last_eval_) {
-    if (name == schedule.plateau.monitor) state_->plateau().observe(schedule.plateau, value, step_);
-  }
+  observe_plateau(job_->config_, *state_, last_eval_, step_);
 }
 
 void TrainLoop::evaluate(Trainer& trainer) {

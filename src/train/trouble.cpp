@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "base/text.h"
+#include "data/convert.h"
 
 namespace dlt::train {
 namespace {
@@ -26,7 +27,7 @@ Finding look(const TrainerParts& parts, Trainer& trainer) {
   for (int leaf = leaves.begin; leaf < leaves.end && out.bad_loss == 0; ++leaf) {
     const std::span<const double> sums = trainer.leaf_sums(leaf);
     const bool bad = !std::isfinite(sums[0]);
-    const double loss = sums[1] > 0 ? sums[0] / sums[1] : 0;
+    const double loss = mean_loss(sums);
     if (!bad && out.leaf >= 0 && !(loss > out.loss)) continue;
     out.loss = loss;
     out.leaf = leaf;
@@ -35,9 +36,7 @@ Finding look(const TrainerParts& parts, Trainer& trainer) {
   const auto& entries = parts.program.layout().entries;
   for (std::size_t i = 0; i < entries.size(); ++i) {
     const float* values = trainer.reduced_gradients() + entries[i].offset;
-    if (std::all_of(values, values + entries[i].numel, [](float v) { return std::isfinite(v); })) {
-      continue;
-    }
+    if (data::find_non_finite(values, entries[i].numel) < 0) continue;
     out.entry = static_cast<std::int64_t>(i);
     break;
   }
@@ -89,7 +88,7 @@ TroubleReport describe_trouble(const TrainerParts& parts, Trainer& trainer,
                                const StepReport& report) {
   TroubleReport out{.step = report.step + 1,
                     .trouble = report.trouble,
-                    .loss = report.sums[1] > 0 ? report.sums[0] / report.sums[1] : 0,
+                    .loss = mean_loss(report.sums),
                     .zscore = report.zscore};
   if (report.trouble == Trouble::listed) return out;
   const Finding mine = look(parts, trainer);
@@ -126,14 +125,13 @@ void find_bad_number(const TrainerParts& parts, const data::Dataset& dataset, Mo
   // Numbers and texts of the lowest leaf, hence rank, that has a bad one.
   struct Found {
     std::int64_t leaf = std::numeric_limits<std::int64_t>::max();
-    std::int64_t element = 0, backward = 0, rank = 0;
+    std::int64_t element = 0, backward = 0;
     double value = 0;
     tensor::Shape shape;
   } mine;
   const std::optional<BadNumber> bad = watch.first_bad();
   if (bad) {
-    mine = {bad->leaf,         bad->element, bad->backward ? 1 : 0,
-            parts.comm.rank(), bad->value,   bad->shape};
+    mine = {bad->leaf, bad->element, bad->backward ? 1 : 0, bad->value, bad->shape};
   }
   std::vector<Found> all(static_cast<std::size_t>(parts.comm.world_size()));
   parts.comm.allgather(&mine, all.data(), sizeof mine);
@@ -153,7 +151,7 @@ void find_bad_number(const TrainerParts& parts, const data::Dataset& dataset, Mo
                             .shape = first->shape,
                             .value = first->value};
   report.leaf = report.number->leaf;
-  report.rank = static_cast<int>(first->rank);
+  report.rank = static_cast<int>(rank);
   report.rows = leaf_rows(trainer.sampler(), report.step - 1, report.leaf);
 }
 
