@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "base/hmac.h"
 #include "base/text.h"
 
 namespace dlt::launcher {
@@ -52,10 +53,6 @@ std::optional<int> integer(const Lookup& lookup, const char* variable, int max) 
                 "unset it, or start dltrain by mpirun or srun");
   }
   return value;
-}
-
-bool is_token(const std::string& text) {
-  return text.size() == 64 && text.find_first_not_of("0123456789abcdef") == std::string::npos;
 }
 
 std::vector<std::int64_t> steps_of(const std::string& text) {
@@ -106,7 +103,7 @@ std::optional<Supervision> read_supervision(const Lookup& lookup) {
   out.generation = integer(lookup, "DLRUN_GENERATION", INT_MAX).value_or(1);
   out.skip_steps = steps_of(text("DLRUN_SKIP_STEPS"));
   out.so_far = read_so_far(lookup);
-  if (!is_token(out.token)) {
+  if (!from_hex(out.token)) {
     throw Error(Exit::denied, "environment: DLRUN_TOKEN: expected 64 hex digits",
                 "dlrun sets it; unset DLRUN_CONTROL to train without dlrun");
   }

@@ -28,10 +28,7 @@ class DataCheck final : public Command {
     context.out << result.text;
     if (result.num_bad == 0) return Exit::ok;
     context.out.flush();
-    std::string text = result.first_bad[0];
-    for (std::size_t i = 1; i < result.first_bad.size(); ++i) {
-      text += cat("\n  ", result.first_bad[i]);
-    }
+    std::string text = join(result.first_bad, "\n  ");
     const auto named = static_cast<std::int64_t>(result.first_bad.size());
     if (result.num_bad > named) text += cat("\n  and ", result.num_bad - named, " more");
     throw Error(Exit::data, text, "mend the file, or set data.on_bad: skip");

@@ -2,7 +2,6 @@
 #include "launcher/control/frame.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 
 #include "base/text.h"
@@ -12,15 +11,6 @@ namespace dlt::launcher {
 namespace {
 
 enum class Type : std::uint8_t { hello = 1, beat, saved, failed, bye, alive = 17, stop };
-
-constexpr std::array kExits{Exit::ok,          Exit::usage,    Exit::data,     Exit::missing,
-                            Exit::unavailable, Exit::internal, Exit::io,       Exit::preempted,
-                            Exit::denied,      Exit::config,   Exit::numerics, Exit::peer_lost,
-                            Exit::budget};
-
-std::span<const std::byte> as_bytes(std::string_view text) {
-  return std::as_bytes(std::span(text));
-}
 
 /// The first bytes of a text, without a part of a character at their end.
 std::string_view cut(std::string_view text, std::size_t max_bytes) {
@@ -88,11 +78,9 @@ bool take_enum(ByteReader& in, E last, E& out) {
 }
 
 bool take_exit(ByteReader& in, Exit& out) {
-  out = static_cast<Exit>(in.take<std::uint8_t>());
-  for (const Exit exit : kExits) {
-    if (exit == out) return true;
-  }
-  return false;
+  const std::optional<Exit> exit = exit_of(in.take<std::uint8_t>());
+  out = exit.value_or(Exit::ok);
+  return exit.has_value();
 }
 
 template <typename T>
@@ -198,7 +186,8 @@ std::optional<FromLauncher> decode(Type type, std::string_view payload, const Fr
 
 // ---- writing ------------------------------------------------------------------------------------
 
-std::string FrameWriter::frame(const FromRank& message) {
+template <typename Message>
+std::string FrameWriter::seal_message(const Message& message) {
   return std::visit(
       [&](const auto& m) {
         std::string payload;
@@ -208,15 +197,9 @@ std::string FrameWriter::frame(const FromRank& message) {
       message);
 }
 
-std::string FrameWriter::frame(const FromLauncher& message) {
-  return std::visit(
-      [&](const auto& m) {
-        std::string payload;
-        put_payload(payload, m);
-        return seal(static_cast<std::uint8_t>(type_of(m)), payload);
-      },
-      message);
-}
+std::string FrameWriter::frame(const FromRank& message) { return seal_message(message); }
+
+std::string FrameWriter::frame(const FromLauncher& message) { return seal_message(message); }
 
 std::string FrameWriter::seal(std::uint8_t type, std::string_view payload) {
   DLT_CHECK(payload.size() <= kMax_payload_bytes, "a message fits a frame");

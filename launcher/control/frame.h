@@ -33,6 +33,8 @@ class FrameWriter {
   [[nodiscard]] std::string frame(const FromLauncher& message);
 
  private:
+  template <typename Message>
+  [[nodiscard]] std::string seal_message(const Message& message);
   [[nodiscard]] std::string seal(std::uint8_t type, std::string_view payload);
 
   Bytes32 key_;

@@ -15,10 +15,6 @@ std::string text_of(const Bytes32& bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
-std::span<const std::byte> as_bytes(std::string_view text) {
-  return std::as_bytes(std::span(text));
-}
-
 /// Whatever is proved or derived is bound to its purpose and to both ends' nonces.
 Bytes32 derive(const Bytes32& token, std::string_view purpose, const std::string& transcript) {
   std::string message(purpose);

@@ -25,6 +25,8 @@ struct LaunchOptions {
   std::string bind = "auto";     // none
   bool requeue = false;
   bool quiet = false;
+  /// What an earlier run left is of no use.
+  [[nodiscard]] bool starts_anew() const { return overwrite || resume != "auto"; }
 };
 
 /// What `dlrun drill CFG ...` is asked for.

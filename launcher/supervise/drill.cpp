@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>
-#include <functional>
 #include <map>
 #include <optional>
 
@@ -21,6 +20,7 @@ namespace dlt::supervise {
 namespace {
 
 constexpr double kLook_s = 0.002;   // between two looks at a job that runs
+constexpr double kRead_s = 0.02;    // between two looks at its events, which cost more
 constexpr double kLongest_s = 600;  // a job without an end has failed
 constexpr double kDisk_s = 1;       // for which a rank can write nothing
 constexpr double kRecovery_s = 60;  // for a fault's consequence to be seen
@@ -167,22 +167,21 @@ class Drill {
       // Before there is a run to go on with, a rank that cannot write is a job that cannot start.
       // One that is stopped has the start-up allowance, which is long.
       const bool patient = injection == Injection::disk || injection == Injection::stop;
-      const bool early = patient && !is_training(call);
+      const bool early = !ranks.empty() && patient && !is_training(call);
       if (!ranks.empty() && !early) {
         const auto index = static_cast<std::size_t>(choice * static_cast<double>(ranks.size()));
         const RankProcess& rank = ranks[std::min(index, ranks.size() - 1)];
         const double now_s = clock_->monotonic_s();
         if (inject(injection, rank)) return follow(call, injection, rank, now_s);
       }
-      clock_->sleep_s(kLook_s);
+      clock_->sleep_s(early ? kRead_s : kLook_s);
     }
   }
 
   /// Whether the newest generation has made a step.
   [[nodiscard]] bool is_training(const Call& call) const {
     std::int64_t newest = 0, stepping = 0;
-    for (const RunEvent& event : read_events(faulted_)) {
-      if (event.mono_s < call.start_s()) continue;
+    for (const RunEvent& event : events_of(call)) {
       newest = std::max(newest, event.generation);
       if (event.kind == "step") stepping = std::max(stepping, event.generation);
     }
@@ -200,11 +199,11 @@ class Drill {
     std::optional<Recovery> recovery;
     for (double now_s = injected_s; now_s < injected_s + wait_s; now_s = clock_->monotonic_s()) {
       if (call.ended() || (lasting && recovery && recovery->again_s)) break;
-      clock_->sleep_s(lasting ? 0.02 : kLook_s);
-      if (lasting) recovery = recovery_of(call, injected_s);
+      clock_->sleep_s(lasting ? kRead_s : kLook_s);
+      if (lasting) recovery = recovery_from(events_of(call), injected_s);
     }
     withdraw(injection, rank);
-    recovery = recovery_of(call, injected_s);
+    recovery = recovery_from(events_of(call), injected_s);
     if (!recovery) return;
     ++results.restarted;
     results.detected_s.push_back(recovery->detected_s);
@@ -214,10 +213,10 @@ class Drill {
   }
 
   /// What an earlier job left in the folder does not count.
-  [[nodiscard]] std::optional<Recovery> recovery_of(const Call& call, double injected_s) const {
+  [[nodiscard]] std::vector<RunEvent> events_of(const Call& call) const {
     std::vector<RunEvent> events = read_events(faulted_);
     std::erase_if(events, [&](const RunEvent& event) { return event.mono_s < call.start_s(); });
-    return recovery_from(events, injected_s);
+    return events;
   }
 
   static std::string quantiles(std::vector<double> values) {

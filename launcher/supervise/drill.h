@@ -1,15 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <cstdint>
-#include <string>
-#include <vector>
-
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/fs.h"
 #include "launcher/supervise/dlrun_options.h"
-#include "launcher/supervise/injection.h"
 
 namespace dlt::supervise {
 

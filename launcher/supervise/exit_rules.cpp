@@ -2,22 +2,9 @@
 #include "launcher/supervise/exit_rules.h"
 
 #include <algorithm>
-#include <array>
 
 namespace dlt::supervise {
 namespace {
-
-constexpr std::array kKnown{Exit::ok,          Exit::usage,    Exit::data,     Exit::missing,
-                            Exit::unavailable, Exit::internal, Exit::io,       Exit::preempted,
-                            Exit::denied,      Exit::config,   Exit::numerics, Exit::peer_lost,
-                            Exit::budget};
-
-std::optional<Exit> known(int code) {
-  for (const Exit exit : kKnown) {
-    if (static_cast<int>(exit) == code) return exit;
-  }
-  return std::nullopt;
-}
 
 bool final(Exit exit, const History& history) {
   return never_retried(exit) || exit == Exit::io ||
@@ -37,7 +24,7 @@ std::optional<Ending> first_final(const std::vector<RankView>& ranks, const Hist
     };
     if (view.failed) take(view.failed->exit, view.failed_at_s);
     if (view.bye) take(*view.bye, view.gone_at_s);
-    const auto code = view.exit_code ? known(*view.exit_code) : std::nullopt;
+    const auto code = view.exit_code ? exit_of(*view.exit_code) : std::nullopt;
     if (code) take(*code, view.gone_at_s);
   }
   return first;
@@ -48,7 +35,7 @@ std::optional<Ending> never_started(const JobEnded& job) {
   constexpr int kKilledUpTo = 128 + 64;  // somebody killed a rank; what is above is mpirun's own
   const bool killed = job.exit_code > 128 && job.exit_code <= kKilledUpTo;
   if (job.signal != 0 || killed) return std::nullopt;
-  const Exit exit = known(job.exit_code).value_or(Exit::unavailable);
+  const Exit exit = exit_of(job.exit_code).value_or(Exit::unavailable);
   if (exit == Exit::peer_lost || exit == Exit::budget) return std::nullopt;
   return Ending{.exit = exit == Exit::ok ? Exit::internal : exit, .starter = true};
 }
@@ -87,7 +74,7 @@ std::optional<Ending> ending(const std::vector<RankView>& ranks, const std::opti
   }
   if (std::all_of(ranks.begin(), ranks.end(), said(Exit::ok))) return Ending{};
   if (!job || job->signal != 0) return std::nullopt;
-  const auto code = known(job->exit_code);
+  const auto code = exit_of(job->exit_code);
   if (code && (final(*code, history) || code == Exit::preempted)) return Ending{.exit = *code};
   if (!history.ever_spoke) return never_started(*job);
   // A farewell may be lost with the connection of a process that ends.

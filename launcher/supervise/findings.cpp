@@ -65,7 +65,7 @@ std::string findings_script(const std::string& memory_dir,
   return out;
 }
 
-std::vector<RankFinding> parse_findings(std::string_view text, const std::string& folder) {
+std::vector<RankFinding> parse_findings(std::string_view text) {
   std::vector<RankFinding> out;
   while (!text.empty()) {
     const std::size_t end = text.find('\n');
@@ -82,17 +82,13 @@ std::vector<RankFinding> parse_findings(std::string_view text, const std::string
     if (state.size() == 1) found.process_state = state.front();
     if (state == "gone") found.process_state = 'X';
     if (size > 0) {
-      const std::string path = cat(folder, "/ring-of-another-host-", getpid());
-      std::ofstream copy(path, std::ios::binary | std::ios::trunc);
-      copy.write(text.data(), size);
-      copy.close();
+      const std::string bytes(text.substr(0, static_cast<std::size_t>(size)));
       try {
-        found.ring = observe::read_ring(path);
+        found.ring = observe::parse_ring("a rank of another host", bytes);
       } catch (const Error&) {
         found.ring.reset();
       }
-      unlink(path.c_str());
-      text.remove_prefix(static_cast<std::size_t>(size));
+      text.remove_prefix(bytes.size());
     }
     out.push_back(std::move(found));
   }

@@ -24,10 +24,9 @@ namespace dlt::supervise {
                                     const Clock& clock);
 
 /// A script for another host that prints the same of these ranks, and what it printed as findings;
-/// a text that makes no sense gives fewer findings. folder: of dlrun's own, for a copy of a ring.
+/// a text that makes no sense gives fewer findings.
 [[nodiscard]] std::string findings_script(const std::string& memory_dir,
                                           const std::map<std::int32_t, std::int64_t>& pids);
-[[nodiscard]] std::vector<RankFinding> parse_findings(std::string_view text,
-                                                      const std::string& folder);
+[[nodiscard]] std::vector<RankFinding> parse_findings(std::string_view text);
 
 }  // namespace dlt::supervise

@@ -59,13 +59,12 @@ std::chrono::microseconds duration(double seconds) {
                                    1);
 }
 
-SupervisorOptions supervisor_options(const JobSetup& setup) {
-  const bool anew = setup.options.overwrite || setup.options.resume != "auto";
+SupervisorOptions supervisor_options(const JobSetup& setup, std::int64_t last_generation) {
   return {.fault = setup.config.fault,
           .ranks = static_cast<std::int32_t>(setup.ranks),
           .hosts = setup.hosts,
-          .saved_step = anew ? -1 : newest_checkpoint(setup.config.run_dir),
-          .first_generation = read_generation(setup.config.run_dir) + 1,
+          .saved_step = setup.options.starts_anew() ? -1 : newest_checkpoint(setup.config.run_dir),
+          .first_generation = last_generation + 1,
           .answer_s = setup.named_hosts ? kLook_s + 1 : 1};
 }
 
@@ -95,9 +94,8 @@ class Job {
                  hurry_starter(clock_.monotonic_s());
                  feed(gone);
                }),
-        fresh_(read_generation(setup.config.run_dir) == 0 || setup.options.overwrite ||
-               setup.options.resume != "auto"),
-        supervisor_(supervisor_options(setup)) {}
+        last_generation_(read_generation(setup.config.run_dir)),
+        supervisor_(supervisor_options(setup, last_generation_)) {}
 
   Exit run() {
     ::signal(SIGPIPE, SIG_IGN);
@@ -273,7 +271,6 @@ class Job {
 
   void act(const Launch& launch) {
     launch_ = launch;
-    std::erase_if(launch_.hosts, [](const HostSlots& host) { return host.slots == 0; });
     killed_ = false;
     starter_pid_ = 0;
     starter_told_ = false;
@@ -286,13 +283,14 @@ class Job {
     oom_.forget_ranks();
     write_generation(fs_, setup_.config.run_dir, launch_.generation);
     server_.set_generation(launch_.generation);
+    const bool fresh = last_generation_ == 0 || setup_.options.starts_anew();
     std::vector<Words> commands;
     for (const HostSlots& host : launch_.hosts) {
       commands.push_back(
           on_host(setup_.reach, host.name,
                   prepare_script({.memory_dir = setup_.memory_dir,
                                   .generation = launch_.generation,
-                                  .wipe = fresh_ && !progressed_,
+                                  .wipe = fresh && !progressed_,
                                   .mpich = setup_.starter.kind == StarterKind::hydra}) +
                       way_back(host.name)));
     }
@@ -347,7 +345,6 @@ class Job {
         .starter = setup_.starter,
         .hosts = launch_.hosts,
         .named_hosts = setup_.named_hosts,
-        .slurm = setup_.slurm.has_value(),
         .cores_per_rank = bind ? cores_to_bind(cores, setup_.config.threads) : 0,
         .oversubscribed =
             std::any_of(cores.begin(), cores.end(),
@@ -514,8 +511,7 @@ class Job {
     }
     children_.run(commands, kLook_s, [this, found](const auto& results) mutable {
       for (const CommandResult& result : results) {
-        for (RankFinding& one : parse_findings(result.out, setup_.memory_dir))
-          found.ranks.push_back(std::move(one));
+        for (RankFinding& one : parse_findings(result.out)) found.ranks.push_back(std::move(one));
       }
       for (RankFinding& one : found.ranks)
         one.log_lines = last_log_lines(setup_.config.run_dir, one.rank);
@@ -551,7 +547,7 @@ class Job {
   RankTable ranks_;
   OomWatch oom_;
   EarlyDeaths early_;
-  const bool fresh_;  // what an earlier run left is of no use
+  const std::int64_t last_generation_;  // of earlier calls for this run; 0: there was none
   Supervisor supervisor_;
 
   Launch launch_;  // the newest

@@ -2,6 +2,8 @@
 // A supervisor's generations: how they start, how they are told to stop, how they end.
 #include <algorithm>
 #include <limits>
+#include <set>
+#include <string_view>
 
 #include "base/text.h"
 #include "launcher/supervise/supervisor_impl.h"
@@ -201,15 +203,15 @@ void Supervisor::Impl::note_restart(std::int64_t from_step) {
 void Supervisor::Impl::note_commit() {
   // Each host needs its part; ranks that never said so have none to say.
   std::int64_t all = std::numeric_limits<std::int64_t>::max();
-  for (const HostSlots& host : placement_) {
-    bool there = false;
-    for (const RankView& view : ranks_) {
-      if (view.host != host.name || view.memory_step < 0) continue;
-      there = true;
-      all = std::min(all, view.memory_step);
-    }
-    if (!there) all = -1;
+  std::set<std::string_view> hosts;
+  for (const RankView& view : ranks_) {
+    if (view.memory_step < 0) continue;
+    hosts.insert(view.host);
+    all = std::min(all, view.memory_step);
   }
+  const bool everywhere = std::all_of(placement_.begin(), placement_.end(),
+                                      [&](const auto& host) { return hosts.contains(host.name); });
+  if (!everywhere) all = -1;
   memory_step_ = std::max(memory_step_, all);
   progress_.committed_step = std::max({progress_.committed_step, memory_step_, disk_step_});
 }

@@ -88,6 +88,22 @@ std::vector<ProcessInfo> all_processes() {
   return out;
 }
 
+/// Those that are below root; of them, what has ended is left out.
+std::vector<pid_t> descendants_among(const std::vector<ProcessInfo>& all, pid_t root) {
+  std::set<pid_t> found{root};
+  for (std::size_t before = 0; before != found.size();) {
+    before = found.size();
+    for (const ProcessInfo& info : all) {
+      if (found.contains(info.parent)) found.insert(info.pid);
+    }
+  }
+  std::vector<pid_t> out;
+  for (const ProcessInfo& info : all) {
+    if (info.pid != root && info.state != 'Z' && found.contains(info.pid)) out.push_back(info.pid);
+  }
+  return out;
+}
+
 }  // namespace
 
 pid_t spawn(const SpawnOptions& options) {
@@ -130,21 +146,7 @@ ProcessInfo process_info(pid_t pid) {
   return out;
 }
 
-std::vector<pid_t> descendants(pid_t root) {
-  const std::vector<ProcessInfo> all = all_processes();
-  std::set<pid_t> found{root};
-  for (std::size_t before = 0; before != found.size();) {
-    before = found.size();
-    for (const ProcessInfo& info : all) {
-      if (found.contains(info.parent)) found.insert(info.pid);
-    }
-  }
-  std::vector<pid_t> out;
-  for (const ProcessInfo& info : all) {
-    if (info.pid != root && info.state != 'Z' && found.contains(info.pid)) out.push_back(info.pid);
-  }
-  return out;
-}
+std::vector<pid_t> descendants(pid_t root) { return descendants_among(all_processes(), root); }
 
 bool signal_pending(pid_t pid, int signal) {
   std::ifstream file(cat("/proc/", pid, "/status"));
@@ -167,11 +169,12 @@ std::vector<pid_t> kill_descendants(const Spared& spared, double timeout_s) {
   const double deadline_s = clock.monotonic_s() + timeout_s;
   while (true) {
     std::set<pid_t> safe(spared.alive.begin(), spared.alive.end());
+    const std::vector<ProcessInfo> all = all_processes();
     for (const pid_t pid : spared.alive) {
-      for (const pid_t child : descendants(pid)) safe.insert(child);
+      for (const pid_t child : descendants_among(all, pid)) safe.insert(child);
     }
     std::vector<pid_t> left;
-    for (const pid_t pid : descendants(getpid())) {
+    for (const pid_t pid : descendants_among(all, getpid())) {
       if (safe.contains(pid)) continue;
       kill(pid, SIGKILL);
       left.push_back(pid);

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <limits>
 #include <optional>
@@ -29,7 +28,6 @@ struct RankView {
   double moved_s = 0;       // when its newest mark came, or the launch
   double silent_s = 0;      // since then, when a fault was noticed
   bool overdue = false;     // it is silent for longer than is allowed, and nobody else is to blame
-  std::array<float, observe::kPhaseNames.size()> phase_s{};
 
   std::optional<launcher::Failed> failed;  // its own last words
   double failed_at_s = kNever;
@@ -39,8 +37,7 @@ struct RankView {
   std::optional<int> signal;
   std::optional<int> exit_code;
 
-  std::int64_t memory_step = -1;  // of its newest saved state of each kind; -1: none
-  std::int64_t disk_step = -1;
+  std::int64_t memory_step = -1;  // of its newest snapshot; -1: none
 
   [[nodiscard]] bool gone() const { return gone_at_s != kNever; }
   /// It waits for others: whoever they wait for is to blame, not they.

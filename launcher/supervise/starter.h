@@ -33,7 +33,6 @@ struct StartPlan {
   StarterProgram starter;
   std::vector<HostSlots> hosts;  // ranks on each; the first ranks on the first host
   bool named_hosts = false;      // false: this machine alone, without a name
-  bool slurm = false;            // inside an allocation
   int cores_per_rank = 0;        // to bind to; 0: no binding
   bool oversubscribed = false;   // more ranks than cores somewhere
   std::string rsh;               // how to reach hosts, where the user says so; ""; the default

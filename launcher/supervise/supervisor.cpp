@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "launcher/supervise/host_list.h"
 #include "launcher/supervise/supervisor_impl.h"
 
 namespace dlt::supervise {
@@ -18,8 +19,7 @@ SupervisorOptions checked(SupervisorOptions options) {
   if (options.ranks < 1) {
     throw Error(Exit::usage, cat("dlrun: ranks: expected at least 1, got ", options.ranks));
   }
-  std::int64_t room = 0;
-  for (const HostSlots& host : options.hosts) room += host.slots;
+  const std::int64_t room = total_slots(options.hosts);
   const std::int64_t least =
       std::min<std::int64_t>(options.fault.min_ranks, std::int64_t{options.ranks});
   if (room < least) {
@@ -88,46 +88,14 @@ std::vector<Action> Supervisor::handle(double now_s, const Event& event) {
 }
 
 double Supervisor::next_deadline_s() const { return impl_->pauses_.promised_s(); }
-double Supervisor::stood_still_s() const { return impl_->pauses_.total_s(); }
 
 Status Supervisor::status() const {
   const Impl& impl = *impl_;
-  Status out{.generation = impl.generation_,
-             .ranks = static_cast<std::int32_t>(impl.ranks_.size()),
-             .step = std::max<std::int64_t>(0, impl.progress_.furthest_step),
-             .committed_step = std::max<std::int64_t>(0, impl.progress_.committed_step),
-             .restarts = impl.restarts_,
-             .steps_lost = impl.steps_lost_,
-             .elapsed_s = impl.now_s_ - impl.started_s_,
-             .stepping_s = impl.stepping_s_,
-             .restarts_without_progress = impl.policy_.without_progress()};
-  switch (impl.state_) {
-    case Impl::State::idle:
-      out.state = "not started";
-      break;
-    case Impl::State::running:
-      out.state = impl.stopping_ || impl.growing_           ? "stopping"
-                  : impl.steps_began_s_ == RankView::kNever ? "starting"
-                                                            : "running";
-      break;
-    case Impl::State::settling:
-    case Impl::State::asking:
-      out.state = "looking into a fault";
-      break;
-    case Impl::State::sweeping:
-      out.state = "ending a generation";
-      break;
-    case Impl::State::backing_off:
-      out.state = "waiting before a restart";
-      break;
-    case Impl::State::seeking:
-      out.state = "waiting for hosts";
-      break;
-    case Impl::State::ended:
-      out.state = "ended";
-      break;
-  }
-  return out;
+  return {.step = std::max<std::int64_t>(0, impl.progress_.furthest_step),
+          .restarts = impl.restarts_,
+          .steps_lost = impl.steps_lost_,
+          .elapsed_s = impl.now_s_ - impl.started_s_,
+          .stepping_s = impl.stepping_s_};
 }
 
 double Supervisor::Impl::next_due_s() const {
@@ -227,7 +195,6 @@ void Supervisor::Impl::hear(std::int32_t rank, const launcher::Beat& beat) {
   view.mark = beat.mark;
   view.rank_clock_s = beat.mono_s;
   view.moved_s = now_s_;
-  view.phase_s = beat.phase_s;
   if (beat.mark.phase == Phase::start) return;
   if (steps_began_s_ == RankView::kNever) {
     steps_began_s_ = now_s_;
@@ -245,12 +212,12 @@ void Supervisor::Impl::hear(std::int32_t rank, const launcher::Beat& beat) {
 }
 
 void Supervisor::Impl::hear(std::int32_t rank, const launcher::Saved& saved) {
-  RankView& view = rank_view(rank);
   if (saved.where == observe::SavedIn::disk) {
-    view.disk_step = std::max(view.disk_step, saved.step);
     if (rank == 0) disk_step_ = std::max(disk_step_, saved.step);
   } else {
+    RankView& view = rank_view(rank);
     view.memory_step = std::max(view.memory_step, saved.step);
+    if (saved.step <= memory_step_) return;
   }
   note_commit();
   if (saved.where == observe::SavedIn::disk) grow_if_possible();
@@ -334,9 +301,8 @@ void Supervisor::Impl::on(const StopAsked& event) {
   if (stopping_) return;
   const double told_s = event.grace_s;
   const double grace_s = told_s > 0 ? told_s - std::min(2.0, 0.1 * told_s) : options_.stop_grace_s;
-  stopping_ = Stopping{.stop = {.reason = event.reason, .grace_s = told_s},
-                       .deadline_s = now_s_ + grace_s,
-                       .signal = event.signal};
+  stopping_ =
+      Stopping{.stop = {.reason = event.reason, .grace_s = told_s}, .deadline_s = now_s_ + grace_s};
   next_look_s_ = now_s_;
   const bool limit = event.reason == launcher::Stop::Reason::time_limit;
   log("preempt", {{"reason", std::string(limit ? "time_limit" : "signal")},

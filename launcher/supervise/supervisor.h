@@ -32,18 +32,13 @@ struct SupervisorOptions {
   double growth_check_s = 30;         // between two looks for hosts that may be back
 };
 
-/// What a dashboard shows.
+/// How far the job is, for those that are started again.
 struct Status {
-  std::int64_t generation = 0;
-  std::int32_t ranks = 0;
-  std::int64_t step = 0;            // the furthest rank's
-  std::int64_t committed_step = 0;  // that a restart would go on from, as far as is known
-  std::int64_t restarts = 0;        // in all
-  std::int64_t steps_lost = 0;      // made again after them
-  double elapsed_s = 0;             // since the first start ...
-  double stepping_s = 0;            // ... of which so much in generations that made steps
-  std::int64_t restarts_without_progress = 0;
-  const char* state = "";  // "starting", "running", "stopping", "waiting for hosts", ...
+  std::int64_t step = 0;        // the furthest rank's
+  std::int64_t restarts = 0;    // in all
+  std::int64_t steps_lost = 0;  // made again after them
+  double elapsed_s = 0;         // since the first start ...
+  double stepping_s = 0;        // ... of which so much in generations that made steps
 };
 
 /// Decides what becomes of a job: pure logic without a clock, threads, input or output. One history
@@ -67,9 +62,6 @@ class Supervisor {
   [[nodiscard]] std::vector<Action> handle(double now_s, const Event& event);
   /// Infinite once it has ended.
   [[nodiscard]] double next_deadline_s() const;
-  /// How long dlrun stood still, all together: the growth between two looks belongs into
-  /// launcher::Alive::silent_s.
-  [[nodiscard]] double stood_still_s() const;
   [[nodiscard]] Status status() const;
 
  private:

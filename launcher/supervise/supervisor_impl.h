@@ -43,7 +43,6 @@ struct Supervisor::Impl {
   struct Stopping {
     launcher::Stop stop;
     double deadline_s = 0;
-    int signal = 0;
   };
 
   /// To be told once the new generation's first step is known.

@@ -2,7 +2,6 @@
 #include "launcher/supervise/verdict.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstdio>
 #include <cstring>
 #include <iomanip>

@@ -18,8 +18,8 @@ constexpr double kLongest_wait_s = 1e6;  // what the system's clock can add to n
 }  // namespace
 
 struct Background::Impl {
-  mutable std::mutex mutex;
-  mutable std::condition_variable changed;
+  std::mutex mutex;
+  std::condition_variable changed;
   std::function<void()> task;
   bool busy = false;
   bool stop = false;

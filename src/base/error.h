@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -25,6 +26,9 @@ enum class Exit : std::uint8_t {
   peer_lost = 81,    // a peer was lost or hung (worth a retry)
   budget = 82,       // restart budget spent
 };
+
+/// The code of that number, none for a number that is no code of ours.
+[[nodiscard]] std::optional<Exit> exit_of(int code);
 
 /// The one exception type. what() reads "WHERE: what, expected, got"; hint() may be empty.
 /// A message that ends with a newline is complete (config diagnostics): it is printed as it is, any

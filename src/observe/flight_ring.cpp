@@ -7,9 +7,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
-#include <bit>
 #include <cerrno>
-#include <cmath>
 #include <cstring>
 #include <new>
 #include <optional>
@@ -331,17 +329,20 @@ std::optional<RingEvent> FlightRing::newest_mark() const noexcept {
 }
 
 RingContents read_ring(const std::string& path) {
-  const std::string bytes = read_file(path, {.max_bytes = kFile_bytes, .nofollow = true});
+  return parse_ring(path, read_file(path, {.max_bytes = kFile_bytes, .nofollow = true}));
+}
+
+RingContents parse_ring(const std::string& source, const std::string& bytes) {
   if (bytes.size() != kFile_bytes || at<std::uint64_t>(bytes, offsetof(Header, magic)) != kMagic ||
       at<std::int32_t>(bytes, offsetof(Header, num_events)) != FlightRing::kNum_events) {
-    throw Error(Exit::data, cat(path, ": expected a flight ring of this version"));
+    throw Error(Exit::data, cat(source, ": expected a flight ring of this version"));
   }
   RingContents out;
   out.owner.rank = at<std::int32_t>(bytes, offsetof(Header, rank));
   out.owner.pid = at<std::int64_t>(bytes, offsetof(Header, pid));
   out.owner.generation = at<std::int64_t>(bytes, offsetof(Header, generation));
   if (out.owner.rank < 0 || out.owner.pid < 0 || out.owner.generation < 0) {
-    throw Error(Exit::data, cat(path, ": expected the ring of a rank"));
+    throw Error(Exit::data, cat(source, ": expected the ring of a rank"));
   }
   const std::string_view host(bytes.data() + offsetof(Header, host), sizeof(Header::host));
   out.owner.host = printable(host.substr(0, host.find('\0')), host.size());

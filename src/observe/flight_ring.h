@@ -78,5 +78,7 @@ struct RingContents {
 /// Reads the ring of a rank that may be dead, alive or hostile. errors  Error(Exit::missing) if
 /// there is no such file; Error(Exit::data) if it is no ring
 [[nodiscard]] RingContents read_ring(const std::string& path);
+/// The same of the bytes of such a file; source is what messages call it.
+[[nodiscard]] RingContents parse_ring(const std::string& source, const std::string& bytes);
 
 }  // namespace dlt::observe

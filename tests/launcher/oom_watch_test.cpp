@@ -37,17 +37,15 @@ TEST(OomWatch, FindsTheFileOfAProcesssGroup) {
 }
 
 TEST(Findings, OfAnotherHostAreReadFromText) {
-  test::TempFolder folder;
-  const auto got =
-      parse_findings("rank 3 T 123.5 5\nxyz\n\nrank 4 gone 123.6 0\nrubbish", folder.path());
+  const auto got = parse_findings("rank 3 T 123.5 5\nxyz\n\nrank 4 gone 123.6 0\nrubbish");
   ASSERT_EQ(got.size(), 2U);
   EXPECT_EQ(got[0].rank, 3);
   EXPECT_EQ(got[0].process_state, 'T');
   EXPECT_DOUBLE_EQ(got[0].read_mono_s, 123.5);
   EXPECT_FALSE(got[0].ring) << "five bytes are no ring";
   EXPECT_EQ(got[1].process_state, 'X');
-  EXPECT_TRUE(parse_findings("rank 3 R 1 99999999999\nxyz", folder.path()).empty());
-  EXPECT_TRUE(parse_findings("rank 3 R 1 -1\n", folder.path()).empty());
+  EXPECT_TRUE(parse_findings("rank 3 R 1 99999999999\nxyz").empty());
+  EXPECT_TRUE(parse_findings("rank 3 R 1 -1\n").empty());
 }
 
 }  // namespace
