@@ -123,7 +123,7 @@ class Export final : public Command {
                                                   .producer_version = program_version(),
                                                   .metadata = {metadata.begin(), metadata.end()}});
     const auto piece = std::as_bytes(std::span(bytes));
-    weights::write_whole(fs, output_, {&piece, 1});
+    write_atomically(fs, output_, {&piece, 1});
   }
 
   std::string checkpoint_, format_, output_, average_;

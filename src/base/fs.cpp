@@ -92,6 +92,18 @@ std::string parent_of(const std::string& path) {
   return parent.empty() ? "." : parent;
 }
 
+void write_and_rename(Fs& fs, const std::string& temporary, const std::string& path,
+                      std::span<const std::span<const std::byte>> pieces) {
+  try {
+    fs.write_synced(temporary, pieces);
+    fs.rename(temporary, path);
+    fs.sync_directory(parent_of(path));
+  } catch (const Error&) {
+    ::unlink(temporary.c_str());  // should that fail as well: the first failure says more
+    throw;
+  }
+}
+
 bool is_directory(const std::string& path) {
   struct stat status {};
   return ::stat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode);
@@ -176,11 +188,13 @@ std::uint64_t SystemFs::free_bytes(const std::string& path) {
 }
 
 void write_atomically(Fs& fs, const std::string& path, std::string_view text) {
-  const std::string temporary = path + ".tmp";
   const std::span<const std::byte> piece = std::as_bytes(std::span(text));
-  fs.write_synced(temporary, {&piece, 1});
-  fs.rename(temporary, path);
-  fs.sync_directory(parent_of(path));
+  write_and_rename(fs, path + ".tmp", path, {&piece, 1});
+}
+
+void write_atomically(Fs& fs, const std::string& path,
+                      std::span<const std::span<const std::byte>> pieces) {
+  write_and_rename(fs, cat(path, ".", ::getpid(), ".tmp"), path, pieces);
 }
 
 std::string read_file(const std::string& path, const ReadOptions& options) {

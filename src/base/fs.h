@@ -52,8 +52,12 @@ class SystemFs final : public Fs {
 };
 
 /// Write to path.tmp, fsync, rename over path, fsync the folder: readers see the old or the new
-/// text.
+/// text. What was written of a file that could not be finished is removed.
 void write_atomically(Fs& fs, const std::string& path, std::string_view text);
+/// The same in pieces, by way of path.PID.tmp: for a path anywhere, with other people's files
+/// beside it.
+void write_atomically(Fs& fs, const std::string& path,
+                      std::span<const std::span<const std::byte>> pieces);
 
 /// Whole regular file, at most max_bytes. errors  Exit::missing if there is none or it cannot be
 /// opened, Exit::data if it is larger or not a regular file (symlinks to regular files are followed

@@ -2,7 +2,7 @@
 #include <algorithm>
 #include <array>
 #include <filesystem>
-#include <optional>
+#include <string_view>
 #include <utility>
 
 #include "base/error.h"

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/fs.h"
+#include "base/proto_wire.h"
 #include "base/text.h"
 #include "observe/crc32c.h"
 #include "observe/log_file.h"
@@ -19,29 +20,6 @@ namespace {
 constexpr double kFlush_s = 2.0;
 constexpr std::size_t kFlush_bytes = 64 << 10;
 
-template <typename Word>
-void append_little_endian(std::string& out, Word value) {
-  for (std::size_t i = 0; i < sizeof value; ++i)
-    out += static_cast<char>((value >> (8 * i)) & 0xffu);
-}
-
-void append_varint(std::string& out, std::uint64_t value) {
-  for (; value >= 0x80; value >>= 7) out += static_cast<char>((value & 0x7fu) | 0x80u);
-  out += static_cast<char>(value);
-}
-
-enum class Wire : std::uint8_t { varint = 0, bits64 = 1, bytes = 2, bits32 = 5 };
-
-void append_tag(std::string& out, unsigned field, Wire wire) {
-  append_varint(out, (field << 3) | static_cast<unsigned>(wire));
-}
-
-void append_bytes(std::string& out, unsigned field, std::string_view bytes) {
-  append_tag(out, field, Wire::bytes);
-  append_varint(out, bytes.size());
-  out += bytes;
-}
-
 std::uint32_t masked_crc(std::string_view bytes) {
   return std::rotr(crc32c(bytes), 15) + 0xa282ead8u;
 }
@@ -49,10 +27,10 @@ std::uint32_t masked_crc(std::string_view bytes) {
 /// Length, its checksum, bytes, their checksum.
 void append_record(std::string& out, std::string_view bytes) {
   const std::size_t start = out.size();
-  append_little_endian(out, std::uint64_t{bytes.size()});
-  append_little_endian(out, masked_crc(std::string_view(out).substr(start, 8)));
+  append_little_endian(out, bytes.size(), 8);
+  append_little_endian(out, masked_crc(std::string_view(out).substr(start, 8)), 4);
   out += bytes;
-  append_little_endian(out, masked_crc(bytes));
+  append_little_endian(out, masked_crc(bytes), 4);
 }
 
 std::string host_name() {
@@ -87,7 +65,7 @@ struct TensorBoardLog::Impl {
   void start_event() {
     event.clear();
     append_tag(event, 1, Wire::bits64);
-    append_little_endian(event, std::bit_cast<std::uint64_t>(clock->wall_s()));
+    append_little_endian(event, std::bit_cast<std::uint64_t>(clock->wall_s()), 8);
   }
 
   void flush() {
@@ -115,7 +93,7 @@ void TensorBoardLog::scalar(std::string_view tag, std::int64_t step, double valu
     impl_->value.clear();
     append_bytes(impl_->value, 1, tag);
     append_tag(impl_->value, 2, Wire::bits32);
-    append_little_endian(impl_->value, std::bit_cast<std::uint32_t>(static_cast<float>(value)));
+    append_little_endian(impl_->value, std::bit_cast<std::uint32_t>(static_cast<float>(value)), 4);
     impl_->summary.clear();
     append_bytes(impl_->summary, 1, impl_->value);
     impl_->start_event();

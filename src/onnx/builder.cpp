@@ -174,6 +174,14 @@ std::string Builder::slice(const std::string& x, std::int64_t axis, std::int64_t
   return add("Slice", {x, integers({begin}), integers({end}), integers({axis})});
 }
 
+std::string Builder::differs(std::vector<std::string> both) {
+  return add("Not", {add("Equal", std::move(both))});
+}
+
+std::string Builder::to_float(const std::string& x) {
+  return add("Cast", {x}, {{"to", data_type(DType::f32)}});
+}
+
 std::string Builder::activate(const std::string& x, const tensor::Attrs& attrs) {
   const std::string word = attrs.word("activation", "none");
   if (word == "none") return x;

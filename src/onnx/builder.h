@@ -57,6 +57,9 @@ class Builder {
   std::string transpose(const std::string& x, const std::vector<std::int64_t>& axes);
   /// [begin, end) of one axis.
   std::string slice(const std::string& x, std::int64_t axis, std::int64_t begin, std::int64_t end);
+  /// Whether two values differ, element by element. A list: what makes them is written in order.
+  std::string differs(std::vector<std::string> both);
+  std::string to_float(const std::string& x);
   /// none, relu, leaky_relu, tanh, sigmoid, softplus, as attribute activation names them.
   std::string activate(const std::string& x, const tensor::Attrs& attrs);
 

@@ -2,8 +2,6 @@
 // ONNX has images with the channels in front, and conv weights as [out, in, height, width].
 #include <array>
 
-#include "base/error.h"
-#include "base/text.h"
 #include "onnx/builder.h"
 
 namespace dlt::onnx {
@@ -92,8 +90,7 @@ constexpr std::int64_t kNo = 0;
 
 /// 1 where the mask [B, T] counts, as [B, T, 1] of numbers.
 std::string counted_places(Builder& b, ValueId mask) {
-  const std::string zero = b.add("Equal", {b.name(mask), b.scalar(0)});
-  const std::string ones = b.add("Cast", {b.add("Not", {zero})}, {{"to", std::int64_t{1}}});
+  const std::string ones = b.to_float(b.differs({b.name(mask), b.scalar(0)}));
   return b.add("Unsqueeze", {ones, b.integers({2})});
 }
 

@@ -4,7 +4,6 @@
 #include <array>
 #include <cmath>
 
-#include "base/error.h"
 #include "onnx/builder.h"
 
 namespace dlt::onnx {
@@ -122,15 +121,8 @@ void reshape(Builder& b, const Node& node) {
 }
 
 void concat(Builder& b, const Node& node) {
-  const bool first = stays_first(b, node);
-  Names inputs;
-  for (const ValueId id : node.inputs) inputs.push_back(first ? b.channels_first(id) : b.name(id));
-  const std::string y = b.add("Concat", inputs, {{"axis", std::int64_t{first ? 1 : -1}}});
-  if (first) {
-    b.set_channels_first(node.outputs[0], y);
-  } else {
-    b.set(node.outputs[0], y);
-  }
+  const std::int64_t axis = stays_first(b, node) ? 1 : -1;
+  elementwise(b, node, [&](const Names& x) { return b.add("Concat", x, {{"axis", axis}}); });
 }
 
 void slice(Builder& b, const Node& node) {

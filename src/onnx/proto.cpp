@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "onnx/proto.h"
 
-#include <cstring>
+#include <bit>
 
 #include "base/error.h"
+#include "base/proto_wire.h"
 #include "base/text.h"
 
 namespace dlt::onnx {
@@ -12,43 +13,10 @@ namespace {
 constexpr std::int64_t kIrVersion = 8, kOperatorSet = 17;
 constexpr std::size_t kMaxModel_bytes = 0x7fffffff;
 
-/// TensorProto.DataType
-std::int64_t data_type(DType dtype) {
-  switch (dtype) {
-    case DType::f32:
-      return 1;
-    case DType::u8:
-      return 2;
-    case DType::i8:
-      return 3;
-    case DType::u16:
-      return 4;
-    case DType::i16:
-      return 5;
-    case DType::i32:
-      return 6;
-    case DType::i64:
-      return 7;
-    case DType::boolean:
-      return 9;
-    case DType::f16:
-      return 10;
-    case DType::f64:
-      return 11;
-    case DType::u32:
-      return 12;
-    case DType::u64:
-      return 13;
-    case DType::bf16:
-      return 16;
-  }
-  throw Error(Exit::internal, "unknown dtype");
-}
-
 std::string encode(const std::string& name, const Attribute& attribute) {
   ProtoWriter out;
   out.bytes(1, name);
-  constexpr int kType = 20;
+  constexpr unsigned kType = 20;
   if (const auto* integer = std::get_if<std::int64_t>(&attribute)) {
     out.integer(3, *integer);
     out.integer(kType, 2);
@@ -116,33 +84,56 @@ std::string encode(const ValueDef& value) {
 
 }  // namespace
 
-void ProtoWriter::varint(std::uint64_t value) {
-  for (; value >= 0x80; value >>= 7) text_ += static_cast<char>((value & 0x7f) | 0x80);
-  text_ += static_cast<char>(value);
+void ProtoWriter::integer(unsigned field, std::int64_t value) {
+  append_tag(text_, field, Wire::varint);
+  append_varint(text_, static_cast<std::uint64_t>(value));
 }
 
-void ProtoWriter::integer(int field, std::int64_t value) {
-  varint(static_cast<std::uint64_t>(field) << 3);
-  varint(static_cast<std::uint64_t>(value));
+void ProtoWriter::number(unsigned field, float value) {
+  append_tag(text_, field, Wire::bits32);
+  append_little_endian(text_, std::bit_cast<std::uint32_t>(value), 4);
 }
 
-void ProtoWriter::number(int field, float value) {
-  varint(static_cast<std::uint64_t>(field) << 3 | 5);
-  char raw[4];
-  std::memcpy(raw, &value, 4);
-  text_.append(raw, 4);
+void ProtoWriter::bytes(unsigned field, std::string_view value) {
+  append_bytes(text_, field, value);
 }
 
-void ProtoWriter::bytes(int field, std::string_view value) {
-  varint(static_cast<std::uint64_t>(field) << 3 | 2);
-  varint(value.size());
-  text_ += value;
+void ProtoWriter::integers(unsigned field, const std::vector<std::int64_t>& values) {
+  std::string packed;
+  for (const std::int64_t value : values) append_varint(packed, static_cast<std::uint64_t>(value));
+  append_bytes(text_, field, packed);
 }
 
-void ProtoWriter::integers(int field, const std::vector<std::int64_t>& values) {
-  ProtoWriter packed;
-  for (const std::int64_t value : values) packed.varint(static_cast<std::uint64_t>(value));
-  bytes(field, packed.text_);
+std::int64_t data_type(DType dtype) {
+  switch (dtype) {
+    case DType::f32:
+      return 1;
+    case DType::u8:
+      return 2;
+    case DType::i8:
+      return 3;
+    case DType::u16:
+      return 4;
+    case DType::i16:
+      return 5;
+    case DType::i32:
+      return 6;
+    case DType::i64:
+      return 7;
+    case DType::boolean:
+      return 9;
+    case DType::f16:
+      return 10;
+    case DType::f64:
+      return 11;
+    case DType::u32:
+      return 12;
+    case DType::u64:
+      return 13;
+    case DType::bf16:
+      return 16;
+  }
+  throw Error(Exit::internal, "unknown dtype");
 }
 
 Subgraph encode_body(const std::string& name, const std::vector<NodeDef>& nodes,

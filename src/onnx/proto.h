@@ -14,18 +14,17 @@
 
 namespace dlt::onnx {
 
-/// Protobuf's wire format, appended field by field.
+/// A message, field by field.
 class ProtoWriter {
  public:
-  void integer(int field, std::int64_t value);
-  void number(int field, float value);
-  void bytes(int field, std::string_view value);
+  void integer(unsigned field, std::int64_t value);
+  void number(unsigned field, float value);
+  void bytes(unsigned field, std::string_view value);
   /// A list of integers, packed.
-  void integers(int field, const std::vector<std::int64_t>& values);
+  void integers(unsigned field, const std::vector<std::int64_t>& values);
   [[nodiscard]] const std::string& text() const { return text_; }
 
  private:
-  void varint(std::uint64_t value);
   std::string text_;
 };
 
@@ -58,6 +57,9 @@ struct ModelDef {
   std::vector<std::pair<std::string, std::string>> metadata;
   std::string name, producer_version;
 };
+
+/// TensorProto.DataType
+[[nodiscard]] std::int64_t data_type(DType dtype);
 
 /// A body reads names of the graph around it.
 [[nodiscard]] Subgraph encode_body(const std::string& name, const std::vector<NodeDef>& nodes,

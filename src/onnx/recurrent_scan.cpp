@@ -3,7 +3,6 @@
 // mask for.
 #include <array>
 
-#include "base/text.h"
 #include "onnx/builder.h"
 #include "onnx/recurrent.h"
 
@@ -76,8 +75,8 @@ void write_scan(Builder& b, const Node& node, const ScanForm& form) {
   Names outer(num_states, zero);
   outer.push_back(sums);
   if (masked) {
-    const std::string hidden = b.add("Equal", {b.name(node.inputs.back()), b.scalar(0)});
-    outer.push_back(b.add("Unsqueeze", {b.add("Not", {hidden}), b.integers({2})}));
+    const std::string counts = b.differs({b.name(node.inputs.back()), b.scalar(0)});
+    outer.push_back(b.add("Unsqueeze", {counts, b.integers({2})}));
   }
   Step step{.node = node,
             .units = units,

@@ -3,7 +3,6 @@
 #include <array>
 #include <cmath>
 
-#include "base/text.h"
 #include "onnx/builder.h"
 
 namespace dlt::onnx {
@@ -15,22 +14,18 @@ using tensor::Shape;
 using tensor::Tensor;
 using Sizes = std::vector<std::int64_t>;
 
-constexpr std::int64_t kFloat = 1;  // TensorProto.DataType
-
 void embedding(Builder& b, const Node& node) {
   b.set(node.outputs[0], b.add("Gather", {b.name(node.inputs[1]), b.name(node.inputs[0])}));
 }
 
 void token_mask(Builder& b, const Node& node) {
   const std::string zero = b.constant("no_token", Tensor(Shape{}, DType::i32));
-  const std::string same = b.add("Equal", {b.name(node.inputs[0]), zero});
-  b.set(node.outputs[0], b.add("Cast", {b.add("Not", {same})}, {{"to", kFloat}}));
+  b.set(node.outputs[0], b.to_float(b.differs({b.name(node.inputs[0]), zero})));
 }
 
 void time_mask(Builder& b, const Node& node) {
-  const std::string same =
-      b.add("Equal", {b.name(node.inputs[0]), b.scalar(node.attrs.number("value", 0))});
-  const std::string other = b.add("Cast", {b.add("Not", {same})}, {{"to", kFloat}});
+  const std::string other =
+      b.to_float(b.differs({b.name(node.inputs[0]), b.scalar(node.attrs.number("value", 0))}));
   b.set(node.outputs[0],
         b.add("ReduceMax", {other}, {{"axes", Sizes{-1}}, {"keepdims", std::int64_t{0}}}));
 }
@@ -119,8 +114,8 @@ std::string visible(Builder& b, const Node& node, std::int64_t length) {
     out = b.constant("causal", triangle);
   }
   if (node.inputs.size() > 1) {
-    const std::string hidden = b.add("Equal", {b.name(node.inputs[1]), b.scalar(0)});
-    const std::string seen = b.add("Unsqueeze", {b.add("Not", {hidden}), b.integers({1, 2})});
+    const std::string counts = b.differs({b.name(node.inputs[1]), b.scalar(0)});
+    const std::string seen = b.add("Unsqueeze", {counts, b.integers({1, 2})});
     out = out.empty() ? seen : b.add("And", {out, seen});
   }
   return out;

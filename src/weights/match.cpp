@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "weights/match.h"
 
-#include <array>
 #include <map>
-#include <optional>
 
 #include "base/error.h"
 #include "base/text.h"
@@ -14,41 +12,25 @@ namespace {
 using tensor::Shape;
 using tensor::Tensor;
 
-/// f32 numbers of a tensor; none if it holds something else than numbers with a fraction.
-std::optional<Tensor> to_f32(const Tensor& from) {
+bool has_fractions(DType dtype) {
+  return dtype == DType::f32 || dtype == DType::f64 || dtype == DType::f16 || dtype == DType::bf16;
+}
+
+/// f32 numbers of a tensor that has_fractions().
+Tensor to_f32(const Tensor& from) {
+  if (from.dtype() == DType::f32) return from;
+  DLT_CHECK(has_fractions(from.dtype()), "numbers with a fraction");
   Tensor out(from.shape(), DType::f32);
   const auto to = out.as<float>();
   const auto convert = [&](auto numbers, auto rule) {
     for (std::size_t i = 0; i < to.size(); ++i) to[i] = rule(numbers[i]);
   };
-  switch (from.dtype()) {
-    case DType::f32:
-      return from;
-    case DType::f64:
-      convert(from.as<double>(), [](double x) { return static_cast<float>(x); });
-      return out;
-    case DType::f16:
-      convert(from.as<std::uint16_t>(), f16_to_f32);
-      return out;
-    case DType::bf16:
-      convert(from.as<std::uint16_t>(), bf16_to_f32);
-      return out;
-    case DType::i8:
-    case DType::u8:
-    case DType::i16:
-    case DType::u16:
-    case DType::i32:
-    case DType::u32:
-    case DType::i64:
-    case DType::u64:
-    case DType::boolean:
-      return std::nullopt;
+  if (from.dtype() == DType::f64) {
+    convert(from.as<double>(), [](double x) { return static_cast<float>(x); });
+  } else {
+    convert(from.as<std::uint16_t>(), from.dtype() == DType::f16 ? f16_to_f32 : bf16_to_f32);
   }
-  return std::nullopt;
-}
-
-bool has_fractions(DType dtype) {
-  return dtype == DType::f32 || dtype == DType::f64 || dtype == DType::f16 || dtype == DType::bf16;
+  return out;
 }
 
 /// The axes of the file's tensor in the order in which the model has them; empty: the same.
@@ -136,7 +118,7 @@ Match match_by_name(const WeightsFile& file, const std::vector<Wanted>& wanted,
                                has_fractions(type.dtype) ? "" : " of floats", ", got ", type.text(),
                                axes.empty() ? "" : " in PyTorch's layout"));
     } else {
-      const Tensor numbers = *to_f32(file.load(found->second));
+      const Tensor numbers = to_f32(file.load(found->second));
       out.tensors.emplace(one.name, axes.empty() ? numbers : permuted(numbers, axes));
     }
     in_file.erase(found);

@@ -3,7 +3,6 @@
 // source  PKWARE APPNOTE.TXT 6.3, sections 4.3.7, 4.3.12 and 4.3.16
 #include <algorithm>
 #include <cstring>
-#include <limits>
 #include <string_view>
 #include <utility>
 #include <vector>

@@ -3,8 +3,6 @@
 
 #include <filesystem>
 #include <fstream>
-#include <string_view>
-#include <utility>
 
 #include "base/error.h"
 #include "base/fs.h"

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // source  PKWARE APPNOTE.TXT 6.3, sections 4.3.7, 4.3.12 and 4.3.16
 #include <deque>
+#include <span>
+#include <string_view>
 #include <vector>
 
 #include <zlib.h>
 
 #include "base/error.h"
+#include "base/proto_wire.h"
 #include "base/text.h"
 #include "weights/npy_header.h"
 #include "weights/write.h"
@@ -16,10 +19,6 @@ namespace {
 constexpr std::uint64_t kMaxArchive_bytes = 0xfffffffe;  // ZIP without ZIP64
 constexpr std::size_t kMaxEntries = 0xfffe;
 
-void put(std::string& out, std::uint64_t number, int width) {
-  for (int i = 0; i < width; ++i) out += static_cast<char>(number >> (8 * i) & 0xff);
-}
-
 std::span<const std::byte> bytes_of(const std::string& text) {
   return std::as_bytes(std::span(text));
 }
@@ -28,16 +27,16 @@ std::span<const std::byte> bytes_of(const std::string& text) {
 /// that equal tensors make equal files.
 std::string common_fields(std::uint32_t crc, std::uint64_t num_bytes, std::size_t name_bytes) {
   std::string out;
-  put(out, 20, 2);       // version needed: 2.0
-  put(out, 1 << 11, 2);  // names are UTF-8
-  put(out, 0, 2);        // stored
-  put(out, 0, 2);        // time
-  put(out, 0x21, 2);     // date
-  put(out, crc, 4);
-  put(out, num_bytes, 4);
-  put(out, num_bytes, 4);
-  put(out, name_bytes, 2);
-  put(out, 0, 2);  // extra field
+  append_little_endian(out, 20, 2);       // version needed: 2.0
+  append_little_endian(out, 1 << 11, 2);  // names are UTF-8
+  append_little_endian(out, 0, 2);        // stored
+  append_little_endian(out, 0, 2);        // time
+  append_little_endian(out, 0x21, 2);     // date
+  append_little_endian(out, crc, 4);
+  append_little_endian(out, num_bytes, 4);
+  append_little_endian(out, num_bytes, 4);
+  append_little_endian(out, name_bytes, 2);
+  append_little_endian(out, 0, 2);  // extra field
   return out;
 }
 
@@ -68,11 +67,11 @@ void write_npz(Fs& fs, const std::string& path, const tensor::StateDict& state,
     const std::string fields =
         common_fields(static_cast<std::uint32_t>(crc), num_bytes, entry.size());
     directory += cat("PK\x01\x02", std::string_view("\x14\x03", 2), fields);
-    put(directory, 0, 2);  // comment
-    put(directory, 0, 2);  // disk
-    put(directory, 0, 2);  // internal attributes
-    put(directory, 0100644ULL << 16, 4);
-    put(directory, at, 4);
+    append_little_endian(directory, 0, 2);  // comment
+    append_little_endian(directory, 0, 2);  // disk
+    append_little_endian(directory, 0, 2);  // internal attributes
+    append_little_endian(directory, 0100644ULL << 16, 4);
+    append_little_endian(directory, at, 4);
     directory += entry;
     texts.push_back(cat("PK\x03\x04", fields, entry, header));
     pieces.push_back(bytes_of(texts.back()));
@@ -84,15 +83,15 @@ void write_npz(Fs& fs, const std::string& path, const tensor::StateDict& state,
   const std::size_t directory_bytes = directory.size();
   if (at + directory_bytes > kMaxArchive_bytes) too_large(path);
   directory += "PK\x05\x06";
-  put(directory, 0, 4);  // this disk, the directory's disk
-  put(directory, state.size(), 2);
-  put(directory, state.size(), 2);
-  put(directory, directory_bytes, 4);
-  put(directory, at, 4);
-  put(directory, comment.size(), 2);
+  append_little_endian(directory, 0, 4);  // this disk, the directory's disk
+  append_little_endian(directory, state.size(), 2);
+  append_little_endian(directory, state.size(), 2);
+  append_little_endian(directory, directory_bytes, 4);
+  append_little_endian(directory, at, 4);
+  append_little_endian(directory, comment.size(), 2);
   directory += comment;
   pieces.push_back(bytes_of(directory));
-  write_whole(fs, path, pieces);
+  write_atomically(fs, path, pieces);
 }
 
 }  // namespace dlt::weights
