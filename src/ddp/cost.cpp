@@ -12,17 +12,22 @@ namespace dlt::ddp {
 
 namespace {
 
-/// Of the buffers of workers with a leaf each where reduced buckets are given back: those that may
-/// be under way at once, and the rank's slices.
+/// Of the buffers of workers with a leaf each where reduced buckets are given back: the rank's
+/// slices, which the first buffer keeps, and the rest of the buckets that may be under way at once.
 std::int64_t kept_bytes(const ReducerOptions& options, int rank, int num_buffers) {
   constexpr std::size_t kUnder_way = kBuckets_ahead + 1;
+  const std::size_t num_buckets = options.buckets.size();
   std::int64_t most = 0;
-  for (std::size_t b = 0; b < options.buckets.size(); ++b) {
-    const std::size_t last = std::min(b + kUnder_way, options.buckets.size()) - 1;
-    most = std::max(most, options.buckets[last].end - options.buckets[b].begin);
+  for (std::size_t first = 0; first < num_buckets; ++first) {
+    std::int64_t beside_slices = 0;
+    for (std::size_t b = first; b < std::min(first + kUnder_way, num_buckets); ++b) {
+      const Bucket slice = options.shards->slice(b, rank);
+      beside_slices += (options.buckets[b].end - options.buckets[b].begin) * num_buffers -
+                       (slice.end - slice.begin);
+    }
+    most = std::max(most, beside_slices);
   }
-  return (most * num_buffers + options.shards->elements(rank)) *
-         static_cast<std::int64_t>(sizeof(float));
+  return (options.shards->elements(rank) + most) * static_cast<std::int64_t>(sizeof(float));
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 
 #include <gtest/gtest.h>
 
+#include "ddp/local_sums.h"
 #include "support/reducer_case.h"
 #include "support/run_ranks.h"
 
@@ -113,6 +114,27 @@ TEST(Cost, OfShardsIsWhatIsHeldAndSent) {
       EXPECT_EQ(cost.sent_bytes, sent_bytes) << ranks << " ranks";
     });
   }
+}
+
+TEST(Cost, OfReleasedBucketsIsTheSlicesAndTheRestOfThreeBuckets) {
+  const std::int64_t block = tensor::kBlockElements;
+  const ReducerCase c{.num_leaves = 2, .param_elements = 2 * block, .bucket_elements = 2 * block};
+  ReducerOptions options = c.options();
+  tensor::FlatLayout layout;
+  for (int i = 0; i < c.num_params; ++i) {
+    layout.append("p" + std::to_string(i), tensor::Shape{c.param_elements});
+  }
+  ASSERT_GT(options.buckets.size(), 3U);
+  options.shards = ShardPlan(layout, options.buckets, 2);
+  options.shared_memory = false;
+  const Cost whole = planned_cost(options, {{0, 1}}, 1);
+  options.release = true;
+  const Cost released = planned_cost(options, {{0, 1}}, 1);
+  // Each half a bucket: what a rank keeps, and what goes once a bucket is reduced.
+  const auto half_bytes = block * static_cast<std::int64_t>(sizeof(float));
+  const auto num_buckets = static_cast<std::int64_t>(options.buckets.size());
+  EXPECT_EQ(whole.buffer_bytes - released.buffer_bytes,
+            buffer_stride_bytes(options.total) - (num_buckets + 3) * half_bytes);
 }
 
 TEST(Cost, OfCompressionsIsExact) {
