@@ -39,7 +39,7 @@ set(foreign_rules
   "^yaml-cpp/"                 "^src/config/.*\\.cpp$"
   "^(oneapi/dnnl/|dnnl)"       "^src/backend/cpu/.*\\.cpp$"
   "^omp\\.h$"                  "^src/backend/cpu/.*\\.cpp$"
-  "^(cuda|cublas|cudnn)"       "^src/backend/cuda/.*\\.(cpp|cu)$"
+  "^(cuda|cublas|cudnn|nvml)"  "^src/backend/cuda/"
   "^CLI/"                      "^launcher/.*\\.cpp$"
   "^boost/"                    "^launcher/.*\\.cpp$"
   "^zlib\\.h$"                 "^src/(import|weights)/.*\\.cpp$"

@@ -8,6 +8,7 @@
 #include "launcher/commands.h"
 #include "launcher/version.h"
 #include "tensor/backend.h"
+#include "tensor/gpus.h"
 
 namespace dlt::launcher {
 namespace {
@@ -35,6 +36,7 @@ class Info final : public Command {
       context.out << std::left << std::setw(11) << name << text << "\n";
     };
     const auto backend = tensor::make_cpu_backend();
+    const tensor::Gpus gpus;
     const RankEnv& ranks = context.ranks;
     row("program", program_version());
     row("built", cat(build_description(), ", build id ", program_hash()));
@@ -42,7 +44,10 @@ class Info final : public Command {
     row("host", ranks.host);
     row("cpu", cpu_text());
     row("cores", cat(allowed_cores().size(), " of ", online_cores(), " for this process"));
-    row("devices", std::string(backend->name()));
+    row("devices",
+        gpus.list().empty() ? std::string(backend->name()) : cat(backend->name(), ", cuda"));
+    if (gpus.list().empty()) row("gpus", cat("none: ", gpus.why_not()));
+    for (const tensor::GpuInfo& gpu : gpus.list()) row("gpu", describe(gpu));
     row("backend", cat(backend->name(), ": ", backend->description(), ", ",
                        backend->kernels().size(), " kernels"));
     row("comm", "self, mpi");

@@ -53,7 +53,7 @@ enum class Pointwise : std::uint8_t {
 struct OpDef {
   std::string_view name;
   Infer infer = nullptr;
-  tensor::KernelFactory host = nullptr;
+  tensor::HostKernelFactory host = nullptr;
   Vjp vjp = nullptr;      // null: not differentiable
   Flops flops = nullptr;  // null: one per output element
   /// Its operands are rounded as attribute precision says: f32, bf16 or bf16_emulated (see

@@ -80,12 +80,12 @@ void binary_host(const tensor::KernelArgs& args, const tensor::Attrs& attrs) {
 }
 
 template <double (*kFunction)(double, double), Parameter kParameter = no_parameter>
-inline constexpr tensor::KernelFactory unary_kernel =
+inline constexpr tensor::HostKernelFactory unary_kernel =
     host_kernel<unary_host<float, kFunction, kParameter>,
                 unary_host<double, kFunction, kParameter>>;
 
 template <double (*kFunction)(double, double, double), Parameter kParameter = no_parameter>
-inline constexpr tensor::KernelFactory binary_kernel =
+inline constexpr tensor::HostKernelFactory binary_kernel =
     host_kernel<binary_host<float, kFunction, kParameter>,
                 binary_host<double, kFunction, kParameter>>;
 

@@ -133,7 +133,7 @@ Ids scale_vjp(Graph& graph, const Node& node, Grads grads) {
   return {graph.add_one("scale", {grads[0]}, {{"factor", node.attrs.number("factor", 1.0)}})};
 }
 
-OpDef elementwise(std::string_view name, autodiff::Infer infer, tensor::KernelFactory host,
+OpDef elementwise(std::string_view name, autodiff::Infer infer, tensor::HostKernelFactory host,
                   autodiff::Vjp vjp) {
   return {.name = name,
           .infer = infer,
@@ -144,7 +144,7 @@ OpDef elementwise(std::string_view name, autodiff::Infer infer, tensor::KernelFa
           .pointwise = autodiff::Pointwise::each};
 }
 
-OpDef no_vjp(std::string_view name, autodiff::Infer infer, tensor::KernelFactory host) {
+OpDef no_vjp(std::string_view name, autodiff::Infer infer, tensor::HostKernelFactory host) {
   return {.name = name,
           .infer = infer,
           .host = host,

@@ -1,15 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "tensor/kernel.h"
+#include "tensor/queue.h"
 #include "tensor/storage.h"
 
 namespace dlt::tensor {
+
+enum class EventKind : std::uint8_t { order, timing };
+
+struct DeviceMemory {
+  std::int64_t free_bytes = 0;
+  std::int64_t total_bytes = 0;
+};
 
 /// A device: its memory and its kernels. Names of kernels are the op names of src/ops/ops.def.
 class Backend {
@@ -26,7 +35,23 @@ class Backend {
   /// To be called once by each thread that will make or run kernels, before it does (keeps
   /// libraries with thread pools of their own to one thread).
   virtual void enter_thread() const = 0;
+
+  // A device with memory of its own has more than that; the defaults are those of host memory.
+
+  /// Whether memory of allocate() is the host's, and kernels run on the calling thread.
+  [[nodiscard]] virtual bool in_host_memory() const { return true; }
+  /// Host memory that the device copies from and to beside the host. Zeroed.
+  [[nodiscard]] virtual Storage allocate_staging(std::int64_t num_bytes) {
+    return Storage::allocate(num_bytes);
+  }
+  /// Null in host memory.
+  [[nodiscard]] virtual std::unique_ptr<Queue> make_queue() { return nullptr; }
+  [[nodiscard]] virtual std::unique_ptr<Event> make_event(EventKind /*kind*/) { return nullptr; }
+  [[nodiscard]] virtual DeviceMemory memory() const { return {}; }
 };
+
+/// Copies and waits: for what is not in a hurry. In host memory a plain copy.
+void copy_now(Backend& backend, void* to, const void* from, std::int64_t num_bytes);
 
 /// Host memory; the widest instructions this CPU has, or those named: "auto", "avx2", "avx512".
 [[nodiscard]] std::unique_ptr<Backend> make_cpu_backend(std::string_view isa = "auto");

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <span>
@@ -48,6 +49,15 @@ struct View {
   [[nodiscard]] std::int64_t numel() const { return type.shape.numel(); }
 };
 
+class Queue;
+
+/// What a captured run reads of its RunContext: in device memory, so that a replay sees new values.
+struct DeviceRun {
+  std::uint64_t seed = 0;
+  std::uint64_t epoch = 0;
+  const std::int64_t* sample_ids = nullptr;  // in device memory
+};
+
 /// What changes from run to run without being a tensor.
 struct RunContext {
   std::uint64_t seed = 0;
@@ -56,6 +66,9 @@ struct RunContext {
       sample_ids;  // data-set row of each sample of the leaf; key of randomness
   std::span<const double>
       scalars;  // optimiser kernels: learning rate and the like, in a documented order
+  // Of a device with memory of its own, else null:
+  Queue* queue = nullptr;             // takes the kernel's work
+  const DeviceRun* device = nullptr;  // seed, epoch and sample ids once more
 };
 
 struct KernelArgs {
@@ -76,7 +89,8 @@ struct KernelSpec {
 };
 
 /// One operation on fixed shapes and dtypes. run() is const, allocates nothing and may be called
-/// from several threads at once with different memory.
+/// from several threads at once with different memory. On a device with memory of its own all
+/// views, scratch and kept are the device's, and run() only puts work into the queue.
 class Kernel {
  public:
   virtual ~Kernel() = default;
@@ -87,8 +101,11 @@ class Kernel {
   virtual void run(const KernelArgs& args) const = 0;
 };
 
-/// Makes a kernel for a spec, or returns null if it cannot serve these dtypes or shapes.
-using KernelFactory = std::unique_ptr<Kernel> (*)(const KernelSpec& spec);
+/// Makes a kernel for a spec, or returns null if it cannot serve these dtypes or shapes. A device's
+/// factories belong to the device and must not outlive it.
+using KernelFactory = std::function<std::unique_ptr<Kernel>(const KernelSpec& spec)>;
+/// The same for kernels in host memory, which belong to nobody.
+using HostKernelFactory = std::unique_ptr<Kernel> (*)(const KernelSpec& spec);
 
 /// Wraps a plain function of the run arguments and attributes.
 using KernelFunction = void (*)(const KernelArgs& args, const Attrs& attrs);

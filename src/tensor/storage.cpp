@@ -6,6 +6,7 @@
 #include <cstring>
 #include <limits>
 #include <new>
+#include <utility>
 
 #include <sys/mman.h>
 
@@ -73,6 +74,16 @@ Storage Storage::borrow(void* data, std::int64_t num_bytes) {
   DLT_CHECK(num_bytes >= 0, cat(num_bytes, " bytes"));
   Storage storage;
   storage.data_ = std::shared_ptr<std::byte>(static_cast<std::byte*>(data), [](std::byte*) {});
+  storage.size_bytes_ = num_bytes;
+  return storage;
+}
+
+Storage Storage::adopt(void* data, std::int64_t num_bytes, std::function<void(void*)> release) {
+  DLT_CHECK(num_bytes >= 0, cat(num_bytes, " bytes"));
+  Storage storage;
+  storage.data_ = std::shared_ptr<std::byte>(
+      static_cast<std::byte*>(data),
+      [give_back = std::move(release)](std::byte* memory) { give_back(memory); });
   storage.size_bytes_ = num_bytes;
   return storage;
 }

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 
 namespace dlt::tensor {
@@ -17,6 +18,8 @@ class Storage {
   static Storage allocate(std::int64_t num_bytes);
   /// Memory that somebody else owns and keeps alive.
   static Storage borrow(void* data, std::int64_t num_bytes);
+  /// Memory of another kind, given back by `release` with its last copy; not zeroed here.
+  static Storage adopt(void* data, std::int64_t num_bytes, std::function<void(void*)> release);
   [[nodiscard]] std::byte* data() const { return data_.get(); }
   [[nodiscard]] std::int64_t size_bytes() const { return size_bytes_; }
 

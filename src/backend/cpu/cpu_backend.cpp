@@ -78,7 +78,7 @@ std::unique_ptr<tensor::Kernel> make_for(const KernelSpec& spec) {
 
 struct Entry {
   std::string_view name;
-  KernelFactory factory;
+  tensor::HostKernelFactory factory;
 };
 
 #define DLT_KERNEL(name, form) Entry{#name, make_kernel<avx2::run_##name, prepare::form>},

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "backend/cuda/device_libraries.h"
+
+#include <cublasLt.h>
+#include <cuda_runtime_api.h>
+#include <cudnn.h>
+
+#include "backend/cuda/check.h"
+#include "base/error.h"
+#include "base/text.h"
+
+namespace dlt::cuda {
+namespace {
+
+/// 13000 is 13.0, 12040 is 12.4.
+std::string cuda_version(int number) { return cat(number / 1000, ".", number % 1000 / 10); }
+
+/// 130002 is 13.0.2, 91900 is 9.19.0.
+std::string library_version(std::size_t number) {
+  return cat(number / 10000, ".", number / 100 % 100, ".", number % 100);
+}
+
+}  // namespace
+
+DeviceLibraries::DeviceLibraries(int device) : device_(device) {
+  DLT_CUDA(cudaSetDevice(device));
+  cudaDeviceProp properties{};
+  DLT_CUDA(cudaGetDeviceProperties(&properties, device));
+  num_multiprocessors_ = properties.multiProcessorCount;
+  architecture_ = properties.major * 10 + properties.minor;
+  if (architecture_ < 80) {
+    throw Error(Exit::unavailable,
+                cat("cuda: GPU ", device, " (", properties.name, ") has compute capability ",
+                    properties.major, ".", properties.minor, ", expected 8.0 or newer"));
+  }
+  int driver = 0, runtime = 0;
+  DLT_CUDA(cudaDriverGetVersion(&driver));
+  DLT_CUDA(cudaRuntimeGetVersion(&runtime));
+  description_ =
+      cat(properties.name, ", sm_", architecture_, ", driver ", cuda_version(driver), ", runtime ",
+          cuda_version(runtime), ", cuBLASLt ", library_version(cublasLtGetVersion()), ", cuDNN ",
+          library_version(cudnnGetVersion()));
+  if (const cublasStatus_t status = cublasLtCreate(&cublas_); status != CUBLAS_STATUS_SUCCESS) {
+    throw Error(Exit::unavailable, cat("cuda: cublasLtCreate = ", static_cast<int>(status)));
+  }
+  if (const cudnnStatus_t status = cudnnCreate(&cudnn_); status != CUDNN_STATUS_SUCCESS) {
+    (void)cublasLtDestroy(cublas_);
+    throw Error(Exit::unavailable, cat("cuda: cudnnCreate = ", static_cast<int>(status), " (",
+                                       cudnnGetErrorString(status), ")"));
+  }
+}
+
+DeviceLibraries::~DeviceLibraries() {
+  (void)cudnnDestroy(cudnn_);
+  (void)cublasLtDestroy(cublas_);
+}
+
+}  // namespace dlt::cuda
