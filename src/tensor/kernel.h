@@ -67,8 +67,9 @@ struct RunContext {
   std::span<const double>
       scalars;  // optimiser kernels: learning rate and the like, in a documented order
   // Of a device with memory of its own, else null:
-  Queue* queue = nullptr;             // takes the kernel's work
-  const DeviceRun* device = nullptr;  // seed, epoch and sample ids once more
+  Queue* queue = nullptr;                  // takes the kernel's work
+  const DeviceRun* device = nullptr;       // seed, epoch and sample ids once more
+  const double* device_scalars = nullptr;  // what scalars says, in device memory; null: read those
 };
 
 struct KernelArgs {
