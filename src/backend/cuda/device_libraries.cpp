@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "backend/cuda/device_libraries.h"
 
+#include <cstdint>
+
 #include <cublasLt.h>
 #include <cuda_runtime_api.h>
 #include <cudnn.h>
 
 #include "backend/cuda/check.h"
+#include "backend/cuda/gemm.h"
+#include "backend/cuda/library_check.h"
 #include "base/error.h"
 #include "base/text.h"
 
@@ -22,7 +26,8 @@ std::string library_version(std::size_t number) {
 
 }  // namespace
 
-DeviceLibraries::DeviceLibraries(int device) : device_(device) {
+DeviceLibraries::DeviceLibraries(int device)
+    : device_(device), gemms_(std::make_unique<GemmCache>()) {
   DLT_CUDA(cudaSetDevice(device));
   cudaDeviceProp properties{};
   DLT_CUDA(cudaGetDeviceProperties(&properties, device));
@@ -40,19 +45,22 @@ DeviceLibraries::DeviceLibraries(int device) : device_(device) {
       cat(properties.name, ", sm_", architecture_, ", driver ", cuda_version(driver), ", runtime ",
           cuda_version(runtime), ", cuBLASLt ", library_version(cublasLtGetVersion()), ", cuDNN ",
           library_version(cudnnGetVersion()));
-  if (const cublasStatus_t status = cublasLtCreate(&cublas_); status != CUBLAS_STATUS_SUCCESS) {
-    throw Error(Exit::unavailable, cat("cuda: cublasLtCreate = ", static_cast<int>(status)));
-  }
+  DLT_CUBLAS(cublasLtCreate(&cublas_));
   if (const cudnnStatus_t status = cudnnCreate(&cudnn_); status != CUDNN_STATUS_SUCCESS) {
     (void)cublasLtDestroy(cublas_);
-    throw Error(Exit::unavailable, cat("cuda: cudnnCreate = ", static_cast<int>(status), " (",
-                                       cudnnGetErrorString(status), ")"));
+    failed("cudnnCreate", status);
   }
 }
 
 DeviceLibraries::~DeviceLibraries() {
   (void)cudnnDestroy(cudnn_);
   (void)cublasLtDestroy(cublas_);
+}
+
+std::shared_ptr<const Gemm> DeviceLibraries::gemm(const GemmShape& shape) const {
+  // What cuBLAS itself would take on this architecture.
+  const std::int64_t workspace_bytes = std::int64_t{architecture_ >= 90 ? 32 : 4} << 20;
+  return gemms_->get(cublas_, shape, workspace_bytes);
 }
 
 }  // namespace dlt::cuda

@@ -1,12 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <memory>
 #include <string>
 
 struct cublasLtContext;
 struct cudnnContext;
 
 namespace dlt::cuda {
+
+class Gemm;
+class GemmCache;
+struct GemmShape;
 
 /// One GPU and the handles of the vendor's libraries on it. Kernels hold a reference.
 class DeviceLibraries {
@@ -25,6 +30,8 @@ class DeviceLibraries {
   [[nodiscard]] const std::string& description() const { return description_; }
   [[nodiscard]] cublasLtContext* cublas() const { return cublas_; }
   [[nodiscard]] cudnnContext* cudnn() const { return cudnn_; }
+  /// errors  Error(Exit::unavailable) if cuBLASLt has no algorithm for it
+  [[nodiscard]] std::shared_ptr<const Gemm> gemm(const GemmShape& shape) const;
 
  private:
   int device_;
@@ -33,6 +40,7 @@ class DeviceLibraries {
   std::string description_;
   cublasLtContext* cublas_ = nullptr;
   cudnnContext* cudnn_ = nullptr;
+  std::unique_ptr<GemmCache> gemms_;
 };
 
 }  // namespace dlt::cuda

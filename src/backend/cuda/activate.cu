@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <string>
+
+#include "backend/cuda/activate.h"
+#include "backend/cuda/activation_math.h"
+#include "backend/cuda/device.h"
+
+namespace dlt::cuda {
+namespace {
+
+constexpr int kThreads = 256;
+
+__global__ void activate_kernel(Activate a, std::int64_t elements) {
+  const std::int64_t stride = static_cast<std::int64_t>(gridDim.x) * blockDim.x;
+  for (std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+       i < elements; i += stride) {
+    const float sum = a.bias == nullptr ? a.y[i] : a.y[i] + a.bias[i % a.columns];
+    a.y[i] = activation_value(a.activation, sum, a.alpha);
+  }
+}
+
+}  // namespace
+
+std::optional<Activation> activation_of(const tensor::Attrs& attrs) {
+  const std::string word = attrs.word("activation", "none");
+  if (word == "none") return Activation::none;
+  if (word == "relu") return Activation::relu;
+  if (word == "leaky_relu") return Activation::leaky_relu;
+  if (word == "tanh") return Activation::tanh;
+  if (word == "sigmoid") return Activation::sigmoid;
+  if (word == "softplus") return Activation::softplus;
+  return std::nullopt;
+}
+
+void activate(const Activate& a, cudaStream_t stream) {
+  const std::int64_t elements = a.rows * a.columns;
+  if (elements == 0 || (a.bias == nullptr && a.activation == Activation::none)) return;
+  const std::int64_t blocks =
+      std::clamp<std::int64_t>((elements + kThreads - 1) / kThreads, 1, 8192);
+  launch(activate_kernel,
+         {.blocks = dim3(static_cast<unsigned>(blocks)), .threads = dim3(kThreads)}, stream, a,
+         elements);
+}
+
+}  // namespace dlt::cuda
