@@ -15,8 +15,8 @@
 
 namespace dlt::supervise {
 
-/// Raise the run's generation, then start the ranks. Answer: Launched, or JobEnded if the starter
-/// cannot be started at all.
+/// Raise the run's generation, then start the ranks. Answer: JobEnded, once the starter ends or
+/// if it cannot be started at all.
 struct Launch {
   std::int64_t generation = 0;
   std::int32_t ranks = 0;

@@ -12,28 +12,12 @@ namespace {
 
 using observe::Phase;
 
-/// Signals and codes that a starter or a peer's end bring about count as late; a plain SIGKILL is
-/// more often the starter's than a segmentation fault is.
+/// What a starter or a peer's end may bring about counts as late.
 constexpr double kPerhapsKilled_s = 0.25;
 constexpr double kConsequence_s = 1e6;
 constexpr double kSaysPeerLost_s = 2e6;
 /// A rank's end and its peers' noticing it are heard of within this time.
 constexpr double kLostAtOnce_s = 0.25;
-/// A starter that lost a host ends all ranks, which may be heard of first.
-constexpr double kHostAfterDeath_s = 0.5;
-
-double lateness_of_signal(int signal) {
-  switch (signal) {
-    case SIGTERM:
-    case SIGINT:
-    case SIGHUP:
-      return kConsequence_s;
-    case SIGKILL:
-      return kPerhapsKilled_s;
-    default:
-      return 0;
-  }
-}
 
 /// When a rank ended by itself, as far as it is known, with consequences moved to the end.
 struct Ended {
@@ -53,14 +37,6 @@ std::optional<Ended> ended(const RankView& view, std::size_t rank) {
     return Ended{rank, std::min(view.failed_at_s, gone_s), peer ? kSaysPeerLost_s : 0};
   }
   if (gone_s == RankView::kNever) return std::nullopt;
-  if (view.signal) return Ended{rank, gone_s, lateness_of_signal(*view.signal)};
-  if (view.exit_code) {
-    const int code = *view.exit_code;
-    if (code == static_cast<int>(Exit::peer_lost)) return Ended{rank, gone_s, kSaysPeerLost_s};
-    if (code == static_cast<int>(Exit::preempted)) return Ended{rank, gone_s, kConsequence_s};
-    if (code > 128) return Ended{rank, gone_s, lateness_of_signal(code - 128)};
-    return Ended{rank, gone_s, code == 0 ? kPerhapsKilled_s : 0};
-  }
   return Ended{rank, gone_s, kPerhapsKilled_s};
 }
 
@@ -145,17 +121,6 @@ bool out_of_step(const Evidence& evidence) {
   return differ;
 }
 
-std::vector<std::string> hosts_down(const Evidence& evidence) {
-  if (!evidence.hosts_up) return {};
-  std::vector<std::string> down;
-  for (const std::string& host : evidence.hosts) {
-    const auto& up = *evidence.hosts_up;
-    if (std::find(up.begin(), up.end(), host) == up.end()) down.push_back(host);
-  }
-  // If none answers, it is the look that fails.
-  return down.size() == evidence.hosts.size() ? std::vector<std::string>{} : down;
-}
-
 bool killed_for_memory(const Evidence& evidence, const Fault& fault) {
   if (fault.signal.value_or(SIGKILL) != SIGKILL || fault.said) return false;
   return std::any_of(
@@ -172,8 +137,6 @@ void describe_rank(const Evidence& evidence, std::size_t rank, Fault& fault) {
   fault.mark = view.mark;
   fault.marked = view.marks > 0;
   fault.connected_once = view.spoke;
-  fault.signal = view.signal;
-  fault.exit_code = view.exit_code;
   fault.silent_s = view.silent_s;
   fault.stopped = stopped(evidence, rank);
   if (view.failed) {
@@ -221,8 +184,7 @@ Fault death(const Evidence& evidence, const Ended& first) {
   describe_rank(evidence, rank, fault);
   if (failed && fault.text.empty()) fault.text = failed->text;
   if (failed && !fault.said) fault.said = failed->exit;
-  if (!fault.signal && !fault.said && !fault.exit_code && evidence.job &&
-      evidence.job->exit_code > 128) {
+  if (!fault.said && evidence.job && evidence.job->exit_code > 128) {
     fault.signal = evidence.job->exit_code - 128;
   }
   if (fault.said == Exit::io) fault.kind = FaultKind::disk_full;
@@ -250,6 +212,16 @@ Fault silence(const Evidence& evidence, std::size_t rank) {
 
 }  // namespace
 
+std::vector<std::string> hosts_down(const Evidence& evidence) {
+  if (!evidence.hosts_up) return {};
+  std::vector<std::string> down;
+  for (const std::string& host : evidence.hosts) {
+    const auto& up = *evidence.hosts_up;
+    if (std::find(up.begin(), up.end(), host) == up.end()) down.push_back(host);
+  }
+  return down.size() == evidence.hosts.size() ? std::vector<std::string>{} : down;
+}
+
 void take_findings(Evidence& evidence) {
   for (const RankFinding& found : evidence.findings) {
     const auto rank = static_cast<std::size_t>(found.rank);
@@ -275,12 +247,6 @@ void take_findings(Evidence& evidence) {
 Fault blame(const Evidence& evidence) {
   const auto first = evidence.silence ? std::nullopt : first_ended(evidence);
   const std::vector<std::string> down = hosts_down(evidence);
-  if (!evidence.hosts_gone.empty()) {
-    const bool died_before = first && !first->consequence() &&
-                             first->order() < evidence.host_gone_s - kHostAfterDeath_s &&
-                             evidence.ranks[first->rank].host != evidence.hosts_gone.front();
-    if (!died_before) return host_fault(evidence, FaultKind::host_lost, evidence.hosts_gone);
-  }
   // What ended on a host that answers is no consequence of one that does not.
   const bool died_elsewhere =
       first && !first->consequence() &&

@@ -19,8 +19,6 @@ struct Evidence {
   double noticed_s = 0;         // when it was seen that something is wrong
   double read_s = 0;            // when the findings came
   std::optional<JobEnded> job;
-  std::vector<std::string> hosts_gone;  // as the starter told, first one first
-  double host_gone_s = RankView::kNever;
   std::vector<std::string> hosts;                    // that ranks were placed on
   std::optional<std::vector<std::string>> hosts_up;  // of these, if they were looked at
   std::vector<RankFinding> findings;                 // at most one a rank
@@ -29,6 +27,9 @@ struct Evidence {
 
 /// Takes newer marks over from the flight rings: what the control channel had no time to tell.
 void take_findings(Evidence& evidence);
+
+/// Hosts that did not answer, while others did. (If none does, it is the look that fails.)
+[[nodiscard]] std::vector<std::string> hosts_down(const Evidence& evidence);
 
 /// Who failed first. The first to end by itself; what ends within moments after it, by the
 /// starter's signals or with Exit::peer_lost, is a consequence. Where nobody ended, who did not

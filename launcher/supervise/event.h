@@ -13,12 +13,6 @@
 
 namespace dlt::supervise {
 
-/// The processes of a generation that was to be launched exist. pid: the starter's (mpirun, srun).
-struct Launched {
-  std::int64_t generation = 0;
-  std::int64_t pid = 0;
-};
-
 /// A rank said something. Messages of other generations may be passed on; they have no effect.
 struct Heard {
   std::int32_t rank = 0;
@@ -32,17 +26,9 @@ struct Disconnected {
   std::int64_t generation = 0;
 };
 
-/// A rank's process is gone, as far as dlrun can see it (those of its own host).
+/// A rank's process is gone. How it ended its parent knows, which dlrun is not.
 struct ProcessGone {
   std::int32_t rank = 0;
-  std::int64_t generation = 0;
-  std::optional<int> signal;     // that ended it
-  std::optional<int> exit_code;  // neither: gone, but nobody knows how
-};
-
-/// The starter says that it lost a host: its daemon there is gone. Or its network is.
-struct HostGone {
-  std::string host;
   std::int64_t generation = 0;
 };
 
@@ -51,7 +37,7 @@ struct JobEnded {
   std::int64_t generation = 0;
   int exit_code = 0;                    // signal != 0: of no meaning
   int signal = 0;                       // that ended the starter
-  std::vector<std::string> last_lines;  // of what it wrote, if anything
+  std::vector<std::string> last_lines;  // that it and the ranks wrote to stderr
 };
 
 /// Answer to KillJob: no process of this generation is left, nor what it leaves behind, but for
@@ -102,7 +88,7 @@ struct OutOfMemory {
 /// Time has come: next_deadline_s() is reached.
 struct Tick {};
 
-using Event = std::variant<Launched, Heard, Disconnected, ProcessGone, HostGone, JobEnded, Swept,
-                           StopAsked, HostsChecked, StacksCollected, RingsRead, OutOfMemory, Tick>;
+using Event = std::variant<Heard, Disconnected, ProcessGone, JobEnded, Swept, StopAsked,
+                           HostsChecked, StacksCollected, RingsRead, OutOfMemory, Tick>;
 
 }  // namespace dlt::supervise

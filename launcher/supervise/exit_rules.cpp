@@ -24,8 +24,6 @@ std::optional<Ending> first_final(const std::vector<RankView>& ranks, const Hist
     };
     if (view.failed) take(view.failed->exit, view.failed_at_s);
     if (view.bye) take(*view.bye, view.gone_at_s);
-    const auto code = view.exit_code ? exit_of(*view.exit_code) : std::nullopt;
-    if (code) take(*code, view.gone_at_s);
   }
   return first;
 }

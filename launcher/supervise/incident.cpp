@@ -75,10 +75,9 @@ void Supervisor::Impl::judge_if_answered() {
 }
 
 bool Supervisor::Impl::nothing_ended() const {
-  return !evidence_.job && evidence_.hosts_gone.empty() &&
-         std::none_of(ranks_.begin(), ranks_.end(), [](const RankView& view) {
-           return (view.gone() && !view.bye) || view.failed;
-         });
+  return !evidence_.job && std::none_of(ranks_.begin(), ranks_.end(), [](const RankView& view) {
+    return (view.gone() && !view.bye) || view.failed;
+  });
 }
 
 void Supervisor::Impl::judge() {
@@ -126,7 +125,7 @@ Outlook Supervisor::Impl::outlook() const {
               .used = policy_.without_progress(),
               .budget = options_.fault.max_restarts,
               .awaits_hosts = pool_.room() < options_.fault.min_ranks};
-  const bool memory = evidence_.hosts_gone.empty() && memory_step_ >= 0;
+  const bool memory = lost_hosts_.empty() && memory_step_ >= 0;
   if (memory && memory_step_ >= disk_step_) {
     out.from = observe::SavedIn::memory;
     out.from_step = memory_step_;
@@ -162,7 +161,7 @@ void Supervisor::Impl::conclude_told(const Ending& how) {
         cat("dltrain: error: dlrun: the ranks could not be started: expected them to connect, got "
             "code ",
             evidence_.job->exit_code, " of the starter\n");
-    for (const std::string& host : evidence_.hosts_gone) {
+    for (const std::string& host : hosts_down(evidence_)) {
       text += cat("    host ", printable(host), " does not answer\n");
     }
     for (const std::string& line : evidence_.job->last_lines) {
@@ -182,9 +181,7 @@ void Supervisor::Impl::conclude_told(const Ending& how) {
 
 void Supervisor::Impl::restart_after(Fault fault) {
   for (const std::string& host : fault.hosts) pool_.failed(host);
-  if (fault.kind == FaultKind::host_lost || fault.kind == FaultKind::partition) {
-    evidence_.hosts_gone = fault.hosts;
-  }
+  lost_hosts_ = {fault.hosts.begin(), fault.hosts.end()};
   if (fault.kind == FaultKind::hang && fault.marked && fault.mark.phase != Phase::start) {
     times_.took_for_hung();
   }

@@ -5,7 +5,6 @@
 #include <array>
 #include <charconv>
 #include <chrono>
-#include <cmath>
 #include <csignal>
 #include <optional>
 #include <utility>
@@ -22,10 +21,12 @@
 #include "launcher/control/server.h"
 #include "launcher/supervise/children.h"
 #include "launcher/supervise/early_deaths.h"
-#include "launcher/supervise/findings.h"
 #include "launcher/supervise/host_list.h"
+#include "launcher/supervise/inquiry.h"
+#include "launcher/supervise/last_lines.h"
 #include "launcher/supervise/newest_checkpoint.h"
 #include "launcher/supervise/oom_watch.h"
+#include "launcher/supervise/rank_start.h"
 #include "launcher/supervise/rank_table.h"
 #include "launcher/supervise/supervisor.h"
 #include "launcher/supervise/sweep.h"
@@ -39,8 +40,6 @@ using Failure = boost::system::error_code;
 constexpr double kPrepare_s = 20;  // for hosts to get ready
 constexpr double kSweep_s = 10;    // for hosts to get rid of a generation
 constexpr double kKill_s = 5;      // for this host's processes to end
-constexpr double kLook_s = 3;      // for an answer from another host after a fault
-constexpr double kStacks_s = 0.5;  // for ranks to write their stacks
 constexpr double kLock_s = 0.5;    // for another dlrun to go
 constexpr double kLinger_s = 1;    // for the starter to end once its ranks have
 constexpr double kGrace_s = 120;   // before the end of an allocation
@@ -77,7 +76,6 @@ class Job {
         children_(context_),
         signals_(context_, SIGTERM, SIGINT, SIGUSR1),
         tick_(context_),
-        stacks_(context_),
         time_limit_(context_),
         kill_timer_(context_),
         linger_(context_),
@@ -94,6 +92,11 @@ class Job {
                  hurry_starter(clock_.monotonic_s());
                  feed(gone);
                }),
+        inquiry_(context_, children_, ranks_,
+                 {.setup = setup,
+                  .clock = clock,
+                  .control_address = server_.address(),
+                  .tell = [this](const Event& event) { feed(event); }}),
         last_generation_(read_generation(setup.config.run_dir)),
         supervisor_(supervisor_options(setup, last_generation_)) {}
 
@@ -124,7 +127,7 @@ class Job {
             [this](std::int32_t rank, std::int64_t generation) {
               if (generation == launch_.generation) {
                 ranks_.disconnected(rank);
-                ask_whether_gone(rank);
+                if (!killed_) inquiry_.ask_whether_gone(rank, generation);
               }
               look_for_oom();
               hurry_starter(clock_.monotonic_s());
@@ -145,9 +148,9 @@ class Job {
       if (const auto* hello = std::get_if<launcher::Hello>(&message)) {
         if (ranks_.connected(*hello)) oom_.add(rank, static_cast<pid_t>(hello->pid));
       } else if (const auto* beat = std::get_if<launcher::Beat>(&message)) {
-        progressed_ = progressed_ || beat->mark.phase != observe::Phase::start;
+        headway_.progressed = headway_.progressed || beat->mark.phase != observe::Phase::start;
       } else if (std::holds_alternative<launcher::Saved>(message)) {
-        progressed_ = saved_ = true;
+        headway_.progressed = headway_.saved = true;
       } else {
         ranks_.said_last_words(rank, std::holds_alternative<launcher::Failed>(message));
       }
@@ -155,27 +158,9 @@ class Job {
     feed(Heard{.rank = rank, .generation = generation, .message = message});
   }
 
-  /// "" for this machine.
-  [[nodiscard]] std::string way_back(const std::string& host) const {
-    return is_own(setup_.reach, host) ? "" : way_back_script(server_.address());
-  }
-
-  /// Of a process on another host only the host knows: its daemon of MPI's keeps quiet about a
-  /// death for as long as the ranks have to save (decision 59).
-  void ask_whether_gone(std::int32_t rank) {
-    const RankTable::Place place = ranks_.place(rank);
-    if (killed_ || !ranks_.missed(rank) || is_own(setup_.reach, place.host)) return;
-    const std::string script = cat("kill -0 ", place.pid, " 2> /dev/null || echo gone");
-    children_.run({on_host(setup_.reach, place.host, script)}, kLook_s,
-                  [this, rank, generation = launch_.generation](const auto& results) {
-                    if (!results.front().good() || results.front().out != "gone\n") return;
-                    feed(ProcessGone{.rank = rank, .generation = generation});
-                  });
-  }
-
   void look_for_oom() {
     for (const std::int32_t rank : oom_.look()) {
-      feed(OutOfMemory{.host = setup_.own_host, .rank = rank});
+      feed(OutOfMemory{.host = setup_.reach.own_host, .rank = rank});
     }
   }
 
@@ -184,8 +169,7 @@ class Job {
     if (starter_pid_ == 0 || killed_ || early_.done(spoke)) return;
     for (const std::int32_t rank :
          early_.look(clock_.monotonic_s(), ranks_below(starter_pid_), spoke)) {
-      feed(ProcessGone{
-          .rank = rank, .generation = launch_.generation, .signal = {}, .exit_code = {}});
+      feed(ProcessGone{.rank = rank, .generation = launch_.generation});
     }
   }
 
@@ -274,6 +258,7 @@ class Job {
     killed_ = false;
     starter_pid_ = 0;
     starter_told_ = false;
+    starter_said_.clear();
     ranks_.clear();
     std::int32_t here = 0;
     for (const HostSlots& host : launch_.hosts) {
@@ -290,9 +275,9 @@ class Job {
           on_host(setup_.reach, host.name,
                   prepare_script({.memory_dir = setup_.memory_dir,
                                   .generation = launch_.generation,
-                                  .wipe = fresh && !progressed_,
+                                  .wipe = fresh && !headway_.progressed,
                                   .mpich = setup_.starter.kind == StarterKind::hydra}) +
-                      way_back(host.name)));
+                      inquiry_.way_back(host.name)));
     }
     children_.run(commands, kPrepare_s,
                   [this, generation = launch_.generation](const auto& results) {
@@ -351,8 +336,9 @@ class Job {
                         [](const HostCores& host) { return host.ranks > host.cores; }),
         .rsh = setup_.lookup("HYDRA_LAUNCHER_EXEC") != nullptr ? "" : join(setup_.reach.rsh, " "),
         .scratch_dir = scratch_dir_of(setup_.memory_dir, launch_.generation),
-        .program = rank_words()};
-    const EnvChanges told = told_to_ranks();
+        .program = rank_words(setup_, headway_)};
+    const EnvChanges told = told_to_ranks({.address = server_.address(), .token = token_},
+                                          setup_.memory_dir, launch_, supervisor_.status());
     std::vector<std::string> names;
     for (const auto& [name, value] : told) names.push_back(name);
     CommandLine line = command_line(plan, setup_.lookup, names);
@@ -367,27 +353,14 @@ class Job {
     try {
       starter_pid_ = children_.start(
           {.words = line.words, .env = line.env, .blocked_signal = open_mpi ? SIGTERM : 0},
-          [](std::string_view text) { print(text); },
+          [this](std::string_view text) {
+            print(text);
+            starter_said_.add(text);
+          },
           [this, generation = launch_.generation](ProcessEnd end) { ended(generation, end); });
     } catch (const Error& error) {
       return not_started(error.what());
     }
-    feed(Launched{.generation = launch_.generation, .pid = starter_pid_});
-  }
-
-  [[nodiscard]] EnvChanges told_to_ranks() const {
-    const Status status = supervisor_.status();
-    const auto ms = [](double seconds) { return cat(std::llround(seconds * 1e3)); };
-    return {{"DLRUN_CONTROL", server_.address()},
-            {"DLRUN_TOKEN", token_},
-            {"DLRUN_GENERATION", cat(launch_.generation)},
-            {"DLRUN_MEMORY", setup_.memory_dir},
-            {"DLRUN_SKIP_STEPS", skip_text()},
-            {"DLRUN_RESTARTS", cat(status.restarts)},
-            {"DLRUN_STEPS_LOST", cat(status.steps_lost)},
-            {"DLRUN_FURTHEST_STEP", cat(status.step)},
-            {"DLRUN_ELAPSED_MS", ms(status.elapsed_s)},
-            {"DLRUN_STEPPING_MS", ms(status.stepping_s)}};
   }
 
   void ended(std::int64_t generation, ProcessEnd end) {
@@ -397,28 +370,7 @@ class Job {
     feed(JobEnded{.generation = generation,
                   .exit_code = end.exit_code,
                   .signal = end.signal,
-                  .last_lines = {}});
-  }
-
-  [[nodiscard]] Words rank_words() const {
-    const LaunchOptions& options = setup_.options;
-    Words out{setup_.dltrain, options.config};
-    for (const std::string& text : options.overrides) out.insert(out.end(), {"--set", text});
-    // A later generation goes on with this run. Where the first got no further than its start, what
-    // an earlier run left is still there.
-    const bool from_path = options.resume != "auto" && options.resume != "never";
-    if (from_path ? !saved_ : !progressed_) {
-      if (options.resume != "auto") out.insert(out.end(), {"--resume", options.resume});
-      if (options.overwrite) out.emplace_back("--overwrite");
-    }
-    if (options.quiet) out.emplace_back("--quiet");
-    return out;
-  }
-
-  [[nodiscard]] std::string skip_text() const {
-    std::vector<std::string> steps;
-    for (const std::int64_t step : launch_.skip_steps) steps.push_back(cat(step));
-    return join(steps, ",");
+                  .last_lines = starter_said_.lines()});
   }
 
   void act(const KillJob& kill_job) {
@@ -465,59 +417,9 @@ class Job {
     if (!all_hear && starter_pid_ > 0) kill(starter_pid_, SIGUSR1);
   }
 
-  void act(const CollectStacks& collect) {
-    for (const auto& [host, pids] : ranks_.pids_by_host()) {
-      std::string script;
-      for (const auto& [rank, pid] : pids) {
-        if (is_own(setup_.reach, host)) {
-          kill(static_cast<pid_t>(pid), SIGUSR2);
-        } else {
-          script += cat("kill -USR2 ", pid, "\n");
-        }
-      }
-      if (!script.empty())
-        children_.run({on_host(setup_.reach, host, script)}, kLook_s, [](const auto&) {});
-    }
-    stacks_.expires_after(duration(kStacks_s));
-    stacks_.async_wait([this, generation = collect.generation](const Failure& failure) {
-      if (!failure) feed(StacksCollected{.generation = generation});
-    });
-  }
-
-  void act(const CheckHosts& check) {
-    std::vector<Words> commands;
-    for (const std::string& host : check.hosts)
-      commands.push_back(on_host(setup_.reach, host, way_back(host)));
-    children_.run(commands, kLook_s, [this, hosts = check.hosts](const auto& results) {
-      HostsChecked out;
-      for (std::size_t i = 0; i < results.size(); ++i) {
-        if (results[i].good()) out.up.push_back(hosts[i]);
-      }
-      feed(out);
-    });
-  }
-
-  void act(const ReadRings& read) {
-    RingsRead found{.generation = read.generation, .ranks = {}};
-    std::vector<Words> commands;
-    for (const auto& [host, pids] : ranks_.pids_by_host()) {
-      if (!is_own(setup_.reach, host)) {
-        commands.push_back(on_host(setup_.reach, host, findings_script(setup_.memory_dir, pids)));
-        continue;
-      }
-      for (const auto& [rank, pid] : pids) {
-        found.ranks.push_back(find_here(setup_.memory_dir, rank, static_cast<pid_t>(pid), clock_));
-      }
-    }
-    children_.run(commands, kLook_s, [this, found](const auto& results) mutable {
-      for (const CommandResult& result : results) {
-        for (RankFinding& one : parse_findings(result.out)) found.ranks.push_back(std::move(one));
-      }
-      for (RankFinding& one : found.ranks)
-        one.log_lines = last_log_lines(setup_.config.run_dir, one.rank);
-      feed(found);
-    });
-  }
+  void act(const CollectStacks& collect) { inquiry_.collect_stacks(collect); }
+  void act(const CheckHosts& check) { inquiry_.check_hosts(check); }
+  void act(const ReadRings& read) { inquiry_.read_rings(read); }
 
   /// The run ended well or was given up: nothing of it stays in memory on any host.
   void remove_all() {
@@ -541,12 +443,13 @@ class Job {
   asio::io_context context_;
   Children children_;
   asio::signal_set signals_;
-  asio::steady_timer tick_, stacks_, time_limit_, kill_timer_, linger_;
+  asio::steady_timer tick_, time_limit_, kill_timer_, linger_;
   const std::string token_;
   launcher::ControlServer server_;
   RankTable ranks_;
   OomWatch oom_;
   EarlyDeaths early_;
+  Inquiry inquiry_;
   const std::int64_t last_generation_;  // of earlier calls for this run; 0: there was none
   Supervisor supervisor_;
 
@@ -554,8 +457,9 @@ class Job {
   bool killed_ = false;
   pid_t starter_pid_ = 0;      // 0: it does not run
   bool starter_told_ = false;  // to stop, by somebody
-  std::string map_;            // as it was printed
-  bool progressed_ = false, saved_ = false;
+  LastLines starter_said_;
+  std::string map_;  // as it was printed
+  Headway headway_;
   bool requeue_wanted_ = false;
   bool ended_ = false;
   Exit exit_ = Exit::internal;

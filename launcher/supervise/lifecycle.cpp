@@ -55,7 +55,8 @@ void Supervisor::Impl::launch(std::int32_t ranks) {
   }
   for (RankView& view : ranks_) view.moved_s = now_s_;
   // Memory of a host that is gone is gone, too.
-  if (!evidence_.hosts_gone.empty()) memory_step_ = -1;
+  if (!lost_hosts_.empty()) memory_step_ = -1;
+  lost_hosts_.clear();
   evidence_ = {};
   for (const HostSlots& host : placement_) evidence_.hosts.push_back(host.name);
   stragglers_.reset(ranks);

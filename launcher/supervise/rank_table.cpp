@@ -24,8 +24,7 @@ struct RankTable::Impl : std::enable_shared_from_this<RankTable::Impl> {
       : context(io), reach(way), gone(std::move(callback)) {}
 
   void watch(const launcher::Hello& hello, Entry& entry) {
-    const ProcessGone event{
-        .rank = hello.rank, .generation = hello.generation, .signal = {}, .exit_code = {}};
+    const ProcessGone event{.rank = hello.rank, .generation = hello.generation};
     // By number: the declaration of glibc 2.36 does not link from C++.
     const auto fd = static_cast<int>(syscall(SYS_pidfd_open, hello.pid, 0));
     if (fd < 0) {

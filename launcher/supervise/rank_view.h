@@ -34,8 +34,6 @@ struct RankView {
   std::optional<Exit> bye;
   double gone_at_s = kNever;  // its process is gone, or its connection and the job
   double cut_at_s = kNever;   // its connection is gone
-  std::optional<int> signal;
-  std::optional<int> exit_code;
 
   std::int64_t memory_step = -1;  // of its newest snapshot; -1: none
 

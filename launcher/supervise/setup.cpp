@@ -143,7 +143,8 @@ void choose_hosts(const std::optional<Allocation>& allocation, JobSetup& setup) 
     throw Error(Exit::usage, "-n: expected the number of ranks, got nothing",
                 "dlrun -n 4 CFG, or --hosts a:4,b:4");
   } else {
-    setup.hosts = {{.name = setup.own_host, .slots = static_cast<std::int32_t>(options.ranks)}};
+    setup.hosts = {
+        {.name = setup.reach.own_host, .slots = static_cast<std::int32_t>(options.ranks)}};
   }
   const std::int64_t room = total_slots(setup.hosts);
   setup.ranks = options.ranks == 0 ? room : options.ranks;
@@ -160,7 +161,6 @@ JobSetup prepare_job(const LaunchOptions& options, const launcher::Lookup& looku
   JobSetup out;
   out.options = options;
   out.lookup = lookup;
-  out.own_host = own_host;
   out.dltrain = rank_program();
   out.reach = read_reach(lookup, own_host);
   out.config = read_config(options, out.dltrain);
@@ -185,7 +185,8 @@ std::string control_host(const JobSetup& setup) {
   if (other == setup.hosts.end()) return setup.config.fault.control_host;
   asio::io_context context;
   // Where names of hosts are known to Slurm or to the rsh agent alone, this machine's own is tried.
-  for (const std::string& name : {other->name, slurm_address(setup, other->name), setup.own_host}) {
+  for (const std::string& name :
+       {other->name, slurm_address(setup, other->name), setup.reach.own_host}) {
     if (name.empty()) continue;
     boost::system::error_code failure;
     asio::ip::udp::resolver resolver(context);

@@ -20,8 +20,7 @@ struct JobSetup {
   LaunchOptions options;
   JobConfig config;
   launcher::Lookup lookup;  // of the environment
-  std::string own_host;
-  std::string dltrain;  // the rank program
+  std::string dltrain;      // the rank program
   StarterProgram starter;
   std::int64_t ranks = 1;
   std::vector<HostSlots> hosts;

@@ -165,7 +165,6 @@ void Supervisor::Impl::look_at_running() {
                            stopping_ ? stopping_->deadline_s : RankView::kNever});
 }
 
-void Supervisor::Impl::on(const Launched&) {}
 void Supervisor::Impl::on(const Tick&) {}
 
 void Supervisor::Impl::on(const Heard& event) {
@@ -250,22 +249,10 @@ void Supervisor::Impl::on(const ProcessGone& event) {
   if (!current(event.generation) || !has_rank(event.rank)) return;
   RankView& view = rank_view(event.rank);
   view.gone_at_s = std::min(view.gone_at_s, now_s_);
-  if (event.signal) view.signal = event.signal;
-  if (event.exit_code) view.exit_code = event.exit_code;
   if (state_ == State::running && !view.bye) open_incident(false);
   // Rank 0 speaks for all; the others only wait to be ended.
   const bool spoken = event.rank == 0 && state_ == State::settling && agreed_to_end();
   if (spoken) due_s_ = std::min(due_s_, now_s_ + options_.settle_s);
-}
-
-void Supervisor::Impl::on(const HostGone& event) {
-  if (!current(event.generation)) return;
-  const HostSlots* host = same_host(placement_, event.host);
-  if (host == nullptr) return;
-  auto& gone = evidence_.hosts_gone;
-  if (std::find(gone.begin(), gone.end(), host->name) == gone.end()) gone.push_back(host->name);
-  evidence_.host_gone_s = std::min(evidence_.host_gone_s, now_s_);
-  if (state_ == State::running) open_incident(false);
 }
 
 void Supervisor::Impl::on(const JobEnded& event) {
@@ -282,12 +269,8 @@ void Supervisor::Impl::on(const JobEnded& event) {
 void Supervisor::Impl::on(const Swept& event) {
   if (!current(event.generation) || state_ != State::sweeping) return;
   for (const std::string& name : event.unreachable) {
-    const auto& known = evidence_.hosts_gone;
     const HostSlots* host = same_host(placement_, name);
-    if (host == nullptr || std::find(known.begin(), known.end(), host->name) != known.end()) {
-      continue;
-    }
-    evidence_.hosts_gone.push_back(host->name);
+    if (host == nullptr || !lost_hosts_.insert(host->name).second) continue;
     pool_.failed(host->name);
   }
   after_sweep();

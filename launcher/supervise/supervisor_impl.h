@@ -4,6 +4,7 @@
 #pragma once
 
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -54,11 +55,9 @@ struct Supervisor::Impl {
   explicit Impl(SupervisorOptions given);
 
   // What comes in (supervisor.cpp).
-  void on(const Launched& event);
   void on(const Heard& event);
   void on(const Disconnected& event);
   void on(const ProcessGone& event);
-  void on(const HostGone& event);
   void on(const JobEnded& event);
   void on(const Swept& event);
   void on(const StopAsked& event);
@@ -151,7 +150,8 @@ struct Supervisor::Impl {
   std::int64_t steps_lost_ = 0;
   std::optional<RestartNote> restart_note_;
 
-  Evidence evidence_;                                                // of this generation
+  Evidence evidence_;                 // of this generation
+  std::set<std::string> lost_hosts_;  // of this generation, by the verdict or as they were swept
   bool rings_due_ = false, stacks_due_ = false, hosts_due_ = false;  // answers
   double look_again_s_ = 0;  // at silence that turned out to be none
   double next_look_s_ = 0;   // at a running generation

@@ -244,5 +244,21 @@ TEST_F(Dlrun, RefusesARunThatAnotherDlrunTrains) {
   EXPECT_EQ(json_value(read_file(run_ + "/summary.json"), "restarts"), "0");
 }
 
+TEST_F(Dlrun, AStarterThatCannotStartIsQuotedAndTheRunEndsWith69) {
+  const std::string starter = folder_ / "mpirun";
+  test::write_file(starter,
+                   "#!/bin/sh\n"
+                   "[ \"$1\" != --version ] || exec \"" DLTRAIN_MPIEXEC
+                   "\" --version\n"
+                   "printf -- '-----\\nThere are not ' >&2\n"
+                   "printf 'enough slots\\n-----\\n' >&2\n"
+                   "exit 1\n");
+  fs::permissions(starter, fs::perms::owner_all);
+  const ProgramResult got = dlrun({"--mpirun", starter});
+  EXPECT_EQ(got.exit_code, 69) << got.err;
+  EXPECT_THAT(got.err, HasSubstr("got code 1 of the starter\n    There are not enough slots\n"));
+  EXPECT_FALSE(exists(run_)) << "the folder of a run that never was";
+}
+
 }  // namespace
 }  // namespace dlt::e2e

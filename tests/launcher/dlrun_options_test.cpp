@@ -91,7 +91,7 @@ TEST(JobConfig, ReadsWhatDlrunNeedsAndLeavesTheRest) {
 
 JobSetup setup_of(std::int64_t ranks, const std::string& hosts) {
   JobSetup out;
-  out.own_host = "me";
+  out.reach.own_host = "me";
   out.options.ranks = ranks;
   out.options.hosts = hosts;
   return out;

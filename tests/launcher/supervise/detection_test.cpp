@@ -12,10 +12,10 @@ using observe::Phase;
 TEST(Detection, ADeadRankIsNamedWithinTwoSecondsThoughOthersFollow) {
   SupervisedJob job(SupervisedJob::ranks(4));
   job.run(7);
-  job.gone(2, SIGKILL);
+  job.gone(2);
   job.hear(0, launcher::Failed{.exit = Exit::peer_lost});
   job.pass(0.2);
-  job.gone(1, SIGTERM);
+  job.gone(1);
   job.pass(1);
   EXPECT_EQ(job.text("fault", "kind"), "death");
   EXPECT_EQ(job.number("fault", "rank"), 2);
@@ -187,7 +187,6 @@ TEST(Detection, ALostHostIsNamedAndLeftOut) {
   SupervisedJob job(SupervisedJob::two_hosts());
   job.run();
   job.up = {"a"};
-  job.tell(HostGone{.host = "b.example.org", .generation = 1});
   job.job_ended(205);
   job.pass(2);
   EXPECT_EQ(job.text("fault", "kind"), "host_lost");
@@ -199,7 +198,7 @@ TEST(Detection, AKilledRankOnAHostThatRanOutOfMemoryWasKilledForIt) {
   SupervisedJob job(SupervisedJob::ranks(2));
   job.run();
   job.tell(OutOfMemory{.host = "a"});
-  job.gone(1, SIGKILL);
+  job.gone(1);
   job.pass(1);
   EXPECT_EQ(job.text("fault", "kind"), "out_of_memory");
   EXPECT_EQ(job.number("fault", "rank"), 1);
@@ -246,10 +245,10 @@ TEST(Detection, AJobThatEndsWellThoughRanksDidNotSaySoIsAFault) {
 TEST(Detection, MessagesOfAnOldGenerationHaveNoEffect) {
   SupervisedJob job(SupervisedJob::ranks(1));
   job.run(3);
-  job.gone(0, SIGKILL);
+  job.gone(0);
   job.pass(2);
   ASSERT_EQ(job.launches.size(), 2U);
-  job.tell(ProcessGone{.rank = 0, .generation = 1, .signal = SIGKILL});
+  job.tell(ProcessGone{.rank = 0, .generation = 1});
   job.tell(Heard{.rank = 0, .generation = 1, .message = launcher::Failed{.exit = Exit::data}});
   job.pass(5);
   EXPECT_EQ(job.launches.size(), 2U);

@@ -43,7 +43,6 @@ bool World::reachable(int host) const {
 
 void World::appear(Generation& generation) {
   if (!generation.starter_lives) return;
-  deliver(0.01, Launched{.generation = generation.number, .pid = 999});
   const bool no_start =
       std::any_of(script_.injections.begin(), script_.injections.end(),
                   [](const Injection& one) { return one.hurt == Hurt::no_start; });
@@ -55,8 +54,6 @@ void World::appear(Generation& generation) {
   }
   for (const Rank& rank : generation.ranks) {
     if (reachable(rank.host)) continue;
-    const std::string host = script_.options.hosts[static_cast<std::size_t>(rank.host)].name;
-    deliver(1.0, HostGone{.host = host, .generation = generation.number});
     deliver(1.1, JobEnded{.generation = generation.number, .exit_code = 1});
     return;
   }
@@ -73,10 +70,10 @@ void World::process_exits(Generation& generation, int rank, int signal, int exit
             ", code ", exit_code));
   if (reachable(one.host)) {
     const bool own_host = one.host == 0;
-    ProcessGone gone{.rank = rank, .generation = generation.number};
-    if (signal != 0 && random_.chance(0.5)) gone.signal = signal;
-    if (signal == 0 && random_.chance(0.5)) gone.exit_code = exit_code;
-    if (own_host) deliver(random_.between(0.001, 0.03), std::move(gone));
+    if (own_host) {
+      deliver(random_.between(0.001, 0.03),
+              ProcessGone{.rank = rank, .generation = generation.number});
+    }
     const double at_s = std::max(one.sent_s, now_s_ + random_.between(0.001, script_.delay_s));
     deliver(at_s - now_s_, Disconnected{.rank = rank, .generation = generation.number});
   }
@@ -194,8 +191,12 @@ void World::inject(const Injection& one, int index) {
       }
       if (used && has_victim(one.hurt) && effective_ == nullptr) effective_ = &one;
       if (dies && used && job->starter_lives && random_.chance(0.5)) {
-        const std::string where = script_.options.hosts[host].name;
-        deliver(random_.between(0.1, 1), HostGone{.host = where, .generation = job->number});
+        // It starts anew: its connections are refused, dlrun's and the starter's.
+        for (std::size_t rank = 0; rank < job->ranks.size(); ++rank) {
+          if (job->ranks[rank].host != one.host) continue;
+          deliver(random_.between(0.1, 0.3),
+                  Disconnected{.rank = static_cast<int>(rank), .generation = job->number});
+        }
         job->first_code = 205;
         push(0.3, What::starter_sees, 0, job->number);
       }

@@ -55,9 +55,7 @@ class SupervisedJob {
   void bye_all(Exit exit) {
     for (int rank = 0; rank < launches.back().ranks; ++rank) hear(rank, launcher::Bye{exit});
   }
-  void gone(int rank, int signal) {
-    tell(ProcessGone{.rank = rank, .generation = generation(), .signal = signal});
-  }
+  void gone(int rank) { tell(ProcessGone{.rank = rank, .generation = generation()}); }
   void job_ended(int exit_code) {
     tell(JobEnded{.generation = generation(), .exit_code = exit_code});
   }
@@ -137,7 +135,6 @@ class SupervisedJob {
   void act(const Launch& launch) {
     launches.push_back(launch);
     marks_ = 0;
-    tell(Launched{.generation = launch.generation});
   }
   void act(const KillJob& kill) {
     kills.push_back(kill);

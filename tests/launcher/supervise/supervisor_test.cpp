@@ -82,6 +82,15 @@ TEST(Supervisor, AStarterThatCannotStartIsExplained) {
   EXPECT_NE(job.reports.back().find("not enough slots"), std::string::npos);
 }
 
+TEST(Supervisor, AHostThatDoesNotAnswerIsNamedWhereAStarterCannotStart) {
+  SupervisedJob job(SupervisedJob::two_hosts());
+  job.up = {"a"};
+  job.job_ended(1);
+  job.pass(1);
+  ASSERT_TRUE(job.ended());
+  EXPECT_NE(job.reports.back().find("host b does not answer"), std::string::npos);
+}
+
 TEST(Supervisor, ARankKilledBeforeItSpokeIsTriedAgain) {
   SupervisedJob job(SupervisedJob::ranks(2));
   job.job_ended(128 + SIGKILL);
@@ -93,7 +102,7 @@ TEST(Supervisor, NothingIsLaunchedBeforeTheOldGenerationIsSwept) {
   SupervisedJob job(SupervisedJob::ranks(1));
   job.sweeps = false;
   job.run(3);
-  job.gone(0, SIGKILL);
+  job.gone(0);
   job.pass(10);
   EXPECT_EQ(job.kills.size(), 1U);
   EXPECT_EQ(job.launches.size(), 1U);
@@ -106,7 +115,7 @@ TEST(Supervisor, ProcessesThatDoNotEndEndTheRun) {
   SupervisedJob job(SupervisedJob::ranks(1));
   job.sweeps = false;
   job.run(3);
-  job.gone(0, SIGKILL);
+  job.gone(0);
   job.pass(100);
   ASSERT_TRUE(job.ended());
   EXPECT_EQ(job.ends.front().exit, Exit::unavailable);
@@ -118,7 +127,7 @@ TEST(Supervisor, TheRestartIsLoggedWithTheStepItReallyBeginsAt) {
   job.run(0);
   job.saved(SavedIn::memory, 12);
   job.beat_all(Phase::data, 12);
-  job.gone(1, SIGKILL);
+  job.gone(1);
   job.pass(1);
   EXPECT_NE(job.reports.back().find("from step 12 (memory) on 2 ranks"), std::string::npos);
   EXPECT_FALSE(job.event("restart"));
@@ -132,7 +141,7 @@ TEST(Supervisor, ASpentBudgetEndsWith82) {
   SupervisedJob job(options);
   for (int rank = 0; rank < 4; ++rank) {
     job.run(5);
-    job.gone(rank, SIGKILL);
+    job.gone(rank);
     job.pass(10);
   }
   ASSERT_TRUE(job.ended());
@@ -144,7 +153,7 @@ TEST(Supervisor, ACrashLoopEndsWith82AndSaysSo) {
   SupervisedJob job(SupervisedJob::ranks(4));
   for (int i = 0; i < 2; ++i) {
     job.run(5);
-    job.gone(1, SIGSEGV);
+    job.gone(1);
     job.pass(3);
   }
   ASSERT_TRUE(job.ended());
@@ -159,7 +168,7 @@ TEST(Supervisor, APoisonedStepIsHandedToTheNextGenerations) {
   SupervisedJob job(options);
   for (int i = 0; i < 2; ++i) {
     job.run(5);
-    job.gone(1, SIGSEGV);
+    job.gone(1);
     job.pass(3);
   }
   ASSERT_EQ(job.launches.size(), 3U);
@@ -229,7 +238,7 @@ TEST(Supervisor, AFaultDuringAStopIsNotRestarted) {
   job.run(3);
   job.saved(SavedIn::disk, 3);
   job.tell(StopAsked{.signal = SIGTERM});
-  job.gone(1, SIGKILL);
+  job.gone(1);
   job.pass(2);
   ASSERT_TRUE(job.ended());
   EXPECT_EQ(job.ends.front().exit, Exit::preempted);
@@ -248,7 +257,6 @@ TEST(Supervisor, ItGrowsAtTheNextCheckpointWhenAHostIsBackAndCountsNoRestart) {
   SupervisedJob job(SupervisedJob::two_hosts());
   job.run(3);
   job.up = {"a"};
-  job.tell(HostGone{.host = "b", .generation = 1});
   job.job_ended(205);
   job.pass(2);
   ASSERT_EQ(job.launches.back().ranks, 2);
@@ -274,7 +282,6 @@ TEST(Supervisor, TooFewHostsAreWaitedForAndThenItEndsWith69) {
   SupervisedJob job(options);
   job.run(3);
   job.up = {"a"};
-  job.tell(HostGone{.host = "b", .generation = 1});
   job.job_ended(205);
   job.pass(590);
   EXPECT_EQ(job.launches.size(), 1U);
@@ -290,7 +297,6 @@ TEST(Supervisor, ItGoesOnWhenTheHostsAreBack) {
   SupervisedJob job(options);
   job.run(3);
   job.up = {"a"};
-  job.tell(HostGone{.host = "b", .generation = 1});
   job.job_ended(205);
   job.pass(60);
   job.up = {"a", "b"};
