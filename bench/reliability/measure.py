@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What becomes of a job when something breaks: the rows of docs/reliability.md.
 
-  bench/reliability/measure.py [--build build/release] [--seed 7] [--trials N] ROW...
+  bench/reliability/measure.py [--build build/release] [--seed 7] [--trials N] [--ranks 4] ROW...
 
   kill       SIGKILL of a random rank at a random moment, start-up, checkpoints and shutdown included
   stop       SIGSTOP of a random rank, hang_timeout_s 5; then pauses of 4 s, hang_timeout_s 30
@@ -10,7 +10,8 @@
   disk       the run's file system is full; then has room again (a small tmpfs: needs root)
   restarts   one job killed 50 times; what it leaves behind
   clock      the system's clock jumps an hour ahead, then two back (libfaketime, apt-get install faketime)
-  overhead   throughput with and without what is on by default (heartbeats, rings, snapshots)
+  overhead   speed with and without what is on by default (heartbeats, rings, snapshots)
+  hashes     speed with and without log.hashes
 
 Every trial must end with the weights hash of an undisturbed run. Times are seconds from the fault: `detected` to dlrun's
 `fault` event, `again` to the first step of the next generation; `lost` counts steps made twice.
@@ -30,7 +31,6 @@ import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-RANKS = 4
 
 
 def processes_below(pid):
@@ -78,7 +78,7 @@ class Job:
 
     def __init__(self, args, folder, sets=(), resume=False):
         self.folder = pathlib.Path(folder)
-        where = ["--hosts", args.hosts] if hasattr(args, "hosts") else ["-n", RANKS]
+        where = ["--hosts", args.hosts] if hasattr(args, "hosts") else ["-n", args.ranks]
         words = [args.build / "dlrun", *where, args.config, "--set", f"run.dir={folder}"]
         for one in sets:
             words += ["--set", one]
@@ -100,7 +100,7 @@ class Job:
     def ranks(self):
         return ranks_below(self.process.pid)
 
-    def wait_for_ranks(self, count=RANKS, timeout=30):
+    def wait_for_ranks(self, count, timeout=30):
         end = time.monotonic() + timeout
         while time.monotonic() < end and self.process.poll() is None:
             found = self.ranks()
@@ -347,24 +347,37 @@ def row_clock(args):
           flush=True)
 
 
-def row_overhead(args):
-    """Pairs of runs, without and with dlrun; medians of the steps' times."""
-    def steps_per_s(words):
-        folder = args.folder / "overhead"
-        subprocess.run([str(w) for w in [*words, args.config, "--set", f"run.dir={folder}", "--set", "train.steps=200",
+def compare(args, before, after):
+    """Speeds of two commands of {name: words} in pairs of runs, from the seconds between the steps of their logs."""
+    def step_s(words):
+        folder = args.folder / "compared"
+        subprocess.run([str(w) for w in [*words, "--set", f"run.dir={folder}", "--set", "train.steps=200",
                                          "--set", "checkpoint.ram_every_steps=auto", "--set",
                                          "checkpoint.every_steps=0", "--overwrite", "--quiet"]],
                        cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
         events = [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
         times = [e["t_mono"] for e in events if e["ev"] == "step"]
-        gaps = [b - a for a, b in zip(times[20:], times[21:])]
-        return 1 / statistics.mean(gaps)
-    plain = ["mpirun", "--oversubscribe", "--bind-to", "none", "-n", RANKS, args.build / "dltrain"]
-    ratios = []
-    for _ in range(max(5, args.trials // 20)):
-        ratios.append(steps_per_s([args.build / "dlrun", "-n", RANKS]) / steps_per_s(plain))
-    print(f"steps under dlrun / under mpirun: median {statistics.median(ratios):.4f} of {len(ratios)} pairs, "
-          f"from {min(ratios):.4f} to {max(ratios):.4f}", flush=True)
+        return [b - a for a, b in zip(times[20:], times[21:])]
+    (name_before, words_before), (name_after, words_after) = before, after
+    pairs = [(step_s(words_before), step_s(words_after)) for _ in range(max(5, args.trials // 20))]
+    print(f"{name_after} against {name_before}, {args.ranks} rank(s), {len(pairs)} pairs, load {os.getloadavg()[0]:.1f}")
+    for what, of in (("mean", statistics.mean), ("median", statistics.median)):
+        ratios = [of(a) / of(b) for a, b in pairs]
+        ms = [1e3 * statistics.median(map(of, side)) for side in zip(*pairs)]
+        print(f"  by {what} steps: {statistics.median(ratios):.3f} of the speed, from {min(ratios):.3f} to "
+              f"{max(ratios):.3f}; {ms[0]:.2f} and {ms[1]:.2f} ms", flush=True)
+
+
+def mpirun(args):
+    return ["mpirun", "--oversubscribe", "--bind-to", "none", "-n", args.ranks, args.build / "dltrain", args.config]
+
+
+def row_overhead(args):
+    compare(args, ("mpirun", mpirun(args)), ("dlrun", [args.build / "dlrun", "-n", args.ranks, args.config]))
+
+
+def row_hashes(args):
+    compare(args, ("no hashes", mpirun(args)), ("log.hashes", [*mpirun(args), "--set", "log.hashes=true"]))
 
 
 def main():
@@ -374,6 +387,7 @@ def main():
     options.add_argument("--config", type=pathlib.Path, default=HERE / "job.yaml")
     options.add_argument("--seed", type=int, default=7)
     options.add_argument("--trials", type=int, default=200)
+    options.add_argument("--ranks", type=int, default=4)
     options.add_argument("rows", nargs="+", choices=sorted(rows))
     args = options.parse_args()
     args.build = args.build.resolve()
