@@ -218,6 +218,14 @@ CUstream_st* Engine::find(cudaStream_t handle) {
   return at == streams.end() ? nullptr : at->first;
 }
 
+bool Engine::is_device_memory(int device, const void* data, std::size_t bytes) const {
+  const auto* begin = static_cast<const std::byte*>(data);
+  const Allocation* in = devices[static_cast<std::size_t>(device)].memory->find(data);
+  if (in != nullptr) return begin + bytes <= in->data + in->bytes;
+  const auto* range = pinned.find(data);
+  return range != nullptr && begin + bytes <= range->first + range->second.bytes;
+}
+
 cudaError_t Engine::enqueue(Lock& lock, CUstream_st* stream, const std::string& name,
                             const MakeWork& make) {
   if (stream->is_legacy) {

@@ -132,6 +132,8 @@ class Engine {
 
   /// The stream of that handle for the current device; null where there is none.
   [[nodiscard]] CUstream_st* find(cudaStream_t handle);
+  /// Whether all of the range is live memory of that device, or pinned.
+  [[nodiscard]] bool is_device_memory(int device, const void* data, std::size_t bytes) const;
   /// An error where some capture forbids calls that could wait for, or change, the device; ends it.
   cudaError_t refuse_while_capturing();
   /// Takes the failure that a test asked for.
