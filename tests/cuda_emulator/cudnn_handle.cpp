@@ -30,6 +30,10 @@ const char* cudnnGetErrorString(cudnnStatus_t status) {
   }
 }
 
+void cudnnGetLastErrorString(char* text, size_t size) {
+  if (size != 0) text[0] = '\0';
+}
+
 cudnnStatus_t cudnnCreate(cudnnHandle_t* handle) {
   Engine& e = engine();
   const Lock lock(e.mutex);
