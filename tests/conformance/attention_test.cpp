@@ -12,7 +12,7 @@
 
 #include "base/rng.h"
 #include "base/text.h"
-#include "conformance/cpu_case.h"
+#include "conformance/kernel_case.h"
 #include "support/tolerance.h"
 
 namespace dlt::test {
@@ -98,13 +98,13 @@ INSTANTIATE_TEST_SUITE_P(Cpu, Attention, testing::Values("avx2", "avx512"),
 
 TEST_P(Attention, AgreesWithTheHostKernelAtEveryLength) {
   for (const Sizes& sizes : kSizes) {
-    CpuCase forward(table, forward_of(sizes), 7);
+    KernelCase forward(table, forward_of(sizes), 7);
     const RunResult got = forward.run(*backend), want = forward.run_host();
     EXPECT_TRUE(got.guards_intact) << text(sizes);
     expect_close(got.as<float>(0), want.as<float>(0), text(sizes) + " y");
     expect_close(got.as<float>(1), want.as<float>(1), text(sizes) + " lse");
 
-    CpuCase backward(table, backward_of(sizes), 7);
+    KernelCase backward(table, backward_of(sizes), 7);
     std::copy_n(forward.input(0).begin(), forward.input(0).size(), backward.input(0).begin());
     std::ranges::copy(want.as<float>(0), backward.input(1).begin());
     std::ranges::copy(want.as<float>(1), backward.input(2).begin());
@@ -119,7 +119,7 @@ TEST_P(Attention, AgreesWithTheHostKernelAtEveryLength) {
 
 TEST_P(Attention, ARowThatSeesNoKeyIsZero) {
   const Sizes sizes{1, 20, 2, 2, 8, true, true};
-  CpuCase forward(table, forward_of(sizes), 3);
+  KernelCase forward(table, forward_of(sizes), 3);
   std::ranges::fill(forward.input(1), 1.0f);
   std::fill_n(forward.input(1).begin(), 5, 0.0f);  // causal rows 0 to 4 see nothing
   const RunResult result = forward.run(*backend);
@@ -128,7 +128,7 @@ TEST_P(Attention, ARowThatSeesNoKeyIsZero) {
     EXPECT_EQ(std::isinf(lse[i]), i < 5) << i;
     EXPECT_EQ(y[i * 16] == 0.0f, i < 5) << i;
   }
-  CpuCase backward(table, backward_of(sizes), 3);
+  KernelCase backward(table, backward_of(sizes), 3);
   std::copy_n(forward.input(0).begin(), forward.input(0).size(), backward.input(0).begin());
   std::ranges::copy(y, backward.input(1).begin());
   std::ranges::copy(lse, backward.input(2).begin());
@@ -144,7 +144,7 @@ TEST_P(Attention, ARowThatSeesNoKeyIsZero) {
 }
 
 TEST_P(Attention, LargeScoresStayFinite) {
-  CpuCase forward(table, forward_of({1, 40, 1, 1, 16, true}), 3);
+  KernelCase forward(table, forward_of({1, 40, 1, 1, 16, true}), 3);
   for (float& x : forward.input(0)) x *= 100.0f;
   for (const float y : forward.run(*backend).as<float>(0)) EXPECT_TRUE(std::isfinite(y));
 }
@@ -154,7 +154,7 @@ TEST_P(Attention, MemoryGrowsWithTheLengthNotItsSquare) {
     std::int64_t total = 0;
     for (const bool grad : {false, true}) {
       const Sizes sizes{1, length, 2, 2, 64, true};
-      const CpuCase test(table, grad ? backward_of(sizes) : forward_of(sizes), 1);
+      const KernelCase test(table, grad ? backward_of(sizes) : forward_of(sizes), 1);
       total += test.kernel(*backend)->scratch_bytes();
       for (const tensor::TensorType& type : test.output_types()) total += type.bytes();
     }

@@ -8,7 +8,7 @@
 
 #include <gtest/gtest.h>
 
-#include "conformance/cpu_case.h"
+#include "conformance/kernel_case.h"
 #include "tensor/conv_geometry.h"
 
 namespace dlt::test {
@@ -78,7 +78,7 @@ TEST_P(ConvKernels, AgreeWithTheHostKernel) {
   for (const ConvCase& c : conv_cases()) {
     for (const OpSample& sample : directions(c)) {
       SCOPED_TRACE(std::string(c.what) + ": " + support::text(sample));
-      const CpuCase test(table, sample, 20);
+      const KernelCase test(table, sample, 20);
       const RunResult got = test.run(*backend), want = test.run_host();
       EXPECT_TRUE(got.guards_intact);
       EXPECT_EQ(got.outputs, test.run(*backend, {.misaligned_bytes = 4}).outputs);
@@ -105,9 +105,9 @@ TEST_P(ConvKernels, InBf16ErrByTheRoundingOfTheirOperands) {
     if (c.x.last() < 32 || c.weight[2] == 1) continue;  // these are multiplied in f32
     for (OpSample sample : directions(c)) {
       SCOPED_TRACE(std::string(c.what) + ": " + support::text(sample));
-      const RunResult want = CpuCase(table, sample, 20).run_host();
+      const RunResult want = KernelCase(table, sample, 20).run_host();
       sample.attrs.set("precision", std::string("bf16"));
-      const RunResult got = CpuCase(table, sample, 20).run(*backend);
+      const RunResult got = KernelCase(table, sample, 20).run(*backend);
       EXPECT_TRUE(got.guards_intact);
       double squares = 0, errors = 0;
       const auto g = got.as<float>(0), w = want.as<float>(0);

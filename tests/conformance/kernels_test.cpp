@@ -8,7 +8,8 @@
 #include <gtest/gtest.h>
 
 #include "base/text.h"
-#include "conformance/cpu_case.h"
+#include "conformance/kernel_case.h"
+#include "conformance/many_samples.h"
 #include "support/tolerance.h"
 
 namespace dlt::test {
@@ -17,36 +18,6 @@ namespace {
 using support::OpSample;
 
 constexpr std::uint64_t kSeed = 20;
-
-/// The sample with `batch` and `n` in the places of its 3 and 7; empty op if it has other sizes.
-OpSample resized(OpSample sample, std::int64_t batch, std::int64_t n) {
-  for (support::SampleInput& input : sample.inputs) {
-    std::vector<std::int64_t> dims;
-    for (const std::int64_t dim : input.shape.dims()) {
-      if (dim != 3 && dim != 7) return {};
-      dims.push_back(dim == 3 ? batch : n);
-    }
-    input.shape = tensor::Shape(dims);
-    if (input.num_classes != 0) input.num_classes = n;
-  }
-  return sample.inputs.empty() ? OpSample{} : sample;
-}
-
-/// The shared samples, and those of shape [3, 7] in many sizes.
-std::vector<OpSample> all_samples() {
-  std::vector<OpSample> samples = support::op_samples();
-  std::vector<OpSample> more;
-  for (const OpSample& sample : samples) {
-    if (sample.op == "reshape") continue;
-    for (const std::int64_t n : {1, 3, 7, 15, 16, 17, 33, 64, 100, 1000}) {
-      const OpSample other = resized(sample, n == 7 ? 1 : 5, n);
-      if (!other.op.empty()) more.push_back(other);
-    }
-  }
-  samples.insert(samples.end(), more.begin(), more.end());
-  std::erase_if(samples, [](const OpSample& sample) { return sample.op == "reshape"; });
-  return samples;
-}
 
 class Kernels : public testing::TestWithParam<std::string> {
  protected:
@@ -69,8 +40,8 @@ TEST_P(Kernels, ServeEveryOp) {
 }
 
 TEST_P(Kernels, AgreeWithTheHostKernel) {
-  for (const OpSample& sample : all_samples()) {
-    const CpuCase test(table, sample, kSeed);
+  for (const OpSample& sample : many_samples()) {
+    const KernelCase test(table, sample, kSeed);
     const RunResult got = test.run(*backend), want = test.run_host();
     EXPECT_TRUE(got.guards_intact) << test.text();
     for (std::size_t out = 0; out < got.outputs.size(); ++out) {
@@ -90,8 +61,8 @@ TEST_P(Kernels, AgreeWithTheHostKernel) {
 }
 
 TEST_P(Kernels, GiveTheSameBitsAnywhereInMemory) {
-  for (const OpSample& sample : all_samples()) {
-    const CpuCase test(table, sample, kSeed);
+  for (const OpSample& sample : many_samples()) {
+    const KernelCase test(table, sample, kSeed);
     const RunResult first = test.run(*backend), again = test.run(*backend),
                     shifted = test.run(*backend, {.misaligned_bytes = 4});
     EXPECT_EQ(first.outputs, again.outputs) << test.text();
@@ -102,8 +73,8 @@ TEST_P(Kernels, GiveTheSameBitsAnywhereInMemory) {
 
 TEST_P(Kernels, GiveTheSameBitsInPlace) {
   int num_cases = 0;
-  for (const OpSample& sample : all_samples()) {
-    const CpuCase test(table, sample, kSeed);
+  for (const OpSample& sample : many_samples()) {
+    const KernelCase test(table, sample, kSeed);
     for (const RunOptions& way : test.ways_in_place()) {
       ++num_cases;
       EXPECT_EQ(test.run(*backend, way).outputs, test.run(*backend).outputs)

@@ -10,7 +10,7 @@
 #include <gtest/gtest.h>
 
 #include "base/text.h"
-#include "conformance/cpu_case.h"
+#include "conformance/kernel_case.h"
 
 namespace dlt::test {
 namespace {
@@ -80,7 +80,7 @@ TEST_P(Recurrent, AgreesWithTheHostKernelAtManySizes) {
   const auto backend = tensor::make_cpu_backend(GetParam());
   for (const Form& form : kForms) {
     for (const Case& c : kCases) {
-      const CpuCase test(table, sample_of(form, c), 7);
+      const KernelCase test(table, sample_of(form, c), 7);
       const RunResult got = test.run(*backend), want = test.run_host();
       EXPECT_TRUE(got.guards_intact) << test.text();
       for (std::size_t out = 0; out < got.outputs.size(); ++out) {
@@ -103,7 +103,7 @@ TEST_P(Recurrent, SamplesAreIndependent) {
   const auto backend = tensor::make_cpu_backend(GetParam());
   for (const Form& form : kForms) {
     const Case many{70, 3, 17}, one{1, 3, 17};
-    CpuCase all(table, sample_of(form, many), 7), single(table, sample_of(form, one), 7);
+    KernelCase all(table, sample_of(form, many), 7), single(table, sample_of(form, one), 7);
     const OpSample sample = sample_of(form, many);
     for (std::size_t i = 0; i < sample.inputs.size(); ++i) {
       const auto from = all.input(i);

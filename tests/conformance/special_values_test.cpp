@@ -9,7 +9,7 @@
 
 #include <gtest/gtest.h>
 
-#include "conformance/cpu_case.h"
+#include "conformance/kernel_case.h"
 #include "support/tolerance.h"
 
 namespace dlt::test {
@@ -31,7 +31,7 @@ struct Both {
   Both(const std::string& isa, const std::string& op, const std::vector<float>& x) {
     const autodiff::OpTable table = ops::make_op_table();
     const auto n = static_cast<std::int64_t>(x.size());
-    CpuCase test(table, {op, {{{n}}}, {}}, 1);
+    KernelCase test(table, {op, {{{n}}}, {}}, 1);
     std::copy(x.begin(), x.end(), test.input(0).begin());
     got = test.run(*tensor::make_cpu_backend(isa)).as<float>(0);
     want = test.run_host().as<float>(0);
@@ -59,7 +59,7 @@ TEST(SpecialValues, BinaryKernelsTreatThemAsTheHostDoes) {
   for (const std::string& isa : instruction_sets()) {
     for (const char* op : {"add", "sub", "mul", "div", "relu_grad", "leaky_relu_grad", "tanh_grad",
                            "sigmoid_grad", "abs_grad"}) {
-      CpuCase test(table, {op, {{{size, size}}, {{size, size}}}, {}}, 1);
+      KernelCase test(table, {op, {{{size, size}}, {{size, size}}}, {}}, 1);
       for (std::size_t i = 0; i < kSpecial.size() * kSpecial.size(); ++i) {
         test.input(0)[i] = kSpecial[i / kSpecial.size()];
         test.input(1)[i] = kSpecial[i % kSpecial.size()];
@@ -99,7 +99,7 @@ TEST(SpecialValues, NanInARowMakesItsSoftmaxNan) {
     for (const char* op : {"softmax", "log_softmax"}) {
       for (const std::size_t n : {5u, 16u, 40u}) {
         for (std::size_t at = 0; at < n; ++at) {
-          CpuCase test(table, {op, {{{2, static_cast<std::int64_t>(n)}}}, {}}, 1);
+          KernelCase test(table, {op, {{{2, static_cast<std::int64_t>(n)}}}, {}}, 1);
           test.input(0)[at] = kNan;
           const auto y = test.run(*tensor::make_cpu_backend(isa)).as<float>(0);
           for (std::size_t j = 0; j < 2 * n; ++j) {
@@ -137,7 +137,7 @@ TEST(Accuracy, GeluByTanhIsItsFormulaEverywhere) {
     for (const bool grad : {false, true}) {
       support::OpSample sample{"gelu", {{{n}}}, {{"approximate", std::string("tanh")}}};
       if (grad) sample = {"gelu_grad", {{{n}}, {{n}}}, sample.attrs};
-      CpuCase test(table, sample, 1);
+      KernelCase test(table, sample, 1);
       std::copy(x.begin(), x.end(), test.input(0).begin());
       if (grad) std::fill(test.input(1).begin(), test.input(1).end(), 1.0f);
       const auto got = test.run(*tensor::make_cpu_backend(isa)).as<float>(0);

@@ -2,12 +2,12 @@
 // A kernel made of a plan and a routine over it.
 #pragma once
 
-#include <algorithm>
 #include <memory>
 
 #include "backend/cpu/planned.h"
 #include "backend/cpu/routines.h"
 #include "base/error.h"
+#include "tensor/spec_form.h"
 
 namespace dlt::cpu {
 
@@ -35,9 +35,6 @@ class PlannedKernel final : public tensor::Kernel {
   std::int64_t scratch_bytes_;
 };
 
-inline bool all_f32(std::span<const tensor::TensorType> types) {
-  return std::all_of(types.begin(), types.end(),
-                     [](const tensor::TensorType& type) { return type.dtype == DType::f32; });
-}
+using tensor::all_f32;
 
 }  // namespace dlt::cpu

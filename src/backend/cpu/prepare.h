@@ -3,10 +3,11 @@
 // kernels.def. All return false if the dtypes are not served.
 #pragma once
 
+#include <utility>
 #include <vector>
 
 #include "backend/cpu/call.h"
-#include "tensor/kernel.h"
+#include "tensor/spec_form.h"
 
 namespace dlt::cpu {
 
@@ -27,43 +28,35 @@ using Prepare = bool (*)(const tensor::KernelSpec& spec, Plan& plan);
 /// Attributes activation (none), alpha (0.01).
 void set_activation(const tensor::Attrs& attrs, Call& call);
 
-/// Output 0 has the size of each input; attributes alpha, approximate.
-bool pointwise(const tensor::KernelSpec& spec, Plan& plan);
-/// The same with attributes factor, offset.
-bool scaling(const tensor::KernelSpec& spec, Plan& plan);
-/// Output 0 alone; attribute value.
-bool constant(const tensor::KernelSpec& spec, Plan& plan);
-/// Input 0 is [..., n]; attributes activation, alpha.
-bool matrix(const tensor::KernelSpec& spec, Plan& plan);
-/// Input 0 is [B, ...].
-bool samples(const tensor::KernelSpec& spec, Plan& plan);
-/// Predictions and targets [B, ...]; attribute label_smoothing.
-bool sample_loss(const tensor::KernelSpec& spec, Plan& plan);
-/// The same with attribute delta.
-bool huber(const tensor::KernelSpec& spec, Plan& plan);
-/// The same with attributes alpha, gamma.
-bool focal_sample_loss(const tensor::KernelSpec& spec, Plan& plan);
-/// The same with attribute log_input.
-bool poisson(const tensor::KernelSpec& spec, Plan& plan);
-/// Predictions and targets [B, ..., n]; the sum over n, averaged over the rest.
-bool row_loss(const tensor::KernelSpec& spec, Plan& plan);
-/// Input 0 is [B, ..., n], input 1 labels, i32 [B, ...] or f32 like input 0; attributes
-/// label_smoothing, ignore_index, class_weights.
-bool label_loss(const tensor::KernelSpec& spec, Plan& plan);
-/// The same with i32 labels alone; attributes alpha, gamma, ignore_index, class_weights.
-bool focal(const tensor::KernelSpec& spec, Plan& plan);
-/// i32 labels and an f32 mask of the same shape; attribute label.
-bool mask_labels(const tensor::KernelSpec& spec, Plan& plan);
-/// Input 0 is [B, ...]; attributes rate, op.
-bool dropout(const tensor::KernelSpec& spec, Plan& plan);
+/// The numbers of a form that is the same on every device, in the order of tensor::forms.
+template <tensor::ReadForm read>
+bool shared_form(const tensor::KernelSpec& spec, Plan& plan) {
+  tensor::SpecForm form;
+  const bool served = read(spec, form);
+  static_cast<tensor::KernelForm&>(plan.call) = form.numbers;
+  plan.table = std::move(form.class_weights);
+  return served;
+}
+inline constexpr Prepare pointwise = shared_form<tensor::forms::pointwise>;
+inline constexpr Prepare scaling = shared_form<tensor::forms::scaling>;
+inline constexpr Prepare constant = shared_form<tensor::forms::constant>;
+inline constexpr Prepare matrix = shared_form<tensor::forms::matrix>;
+inline constexpr Prepare samples = shared_form<tensor::forms::samples>;
+inline constexpr Prepare sample_loss = shared_form<tensor::forms::sample_loss>;
+inline constexpr Prepare huber = shared_form<tensor::forms::huber>;
+inline constexpr Prepare focal_sample_loss = shared_form<tensor::forms::focal_sample_loss>;
+inline constexpr Prepare poisson = shared_form<tensor::forms::poisson>;
+inline constexpr Prepare row_loss = shared_form<tensor::forms::row_loss>;
+inline constexpr Prepare label_loss = shared_form<tensor::forms::label_loss>;
+inline constexpr Prepare focal = shared_form<tensor::forms::focal>;
+inline constexpr Prepare mask_labels = shared_form<tensor::forms::mask_labels>;
+inline constexpr Prepare dropout = shared_form<tensor::forms::dropout>;
+inline constexpr Prepare flat = shared_form<tensor::forms::flat>;
+inline constexpr Prepare flat_sum = shared_form<tensor::forms::flat_sum>;
+inline constexpr Prepare flat_measure = shared_form<tensor::forms::flat_measure>;
+
 /// A matrix product into output 0; attributes trans_a, trans_b, activation, alpha, precision.
 bool product(const tensor::KernelSpec& spec, Plan& plan);
-/// f32 buffers of one length, that of output 0 in each run.
-bool flat(const tensor::KernelSpec& spec, Plan& plan);
-/// An f32 buffer, of the length of input 0 in each run, into f64 [1].
-bool flat_sum(const tensor::KernelSpec& spec, Plan& plan);
-/// As flat, with a last output f64 [n].
-bool flat_measure(const tensor::KernelSpec& spec, Plan& plan);
 
 }  // namespace prepare
 }  // namespace dlt::cpu

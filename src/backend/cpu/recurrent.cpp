@@ -2,27 +2,22 @@
 // Kernels of recurrent layers: which operand is which.
 #include "backend/cpu/recurrent.h"
 
-#include <algorithm>
 #include <utility>
 
 #include "backend/cpu/prepare.h"
 #include "backend/cpu/routines.h"
+#include "tensor/spec_form.h"
 
 namespace dlt::cpu {
 namespace {
 
+using tensor::all_f32;
 using tensor::Attrs;
 using tensor::Kernel;
 using tensor::KernelArgs;
 using tensor::KernelSpec;
-using tensor::TensorType;
 
 bool is_set(const Attrs& attrs, const char* name) { return attrs.integer(name) != 0; }
-
-bool all_f32(std::span<const TensorType> types) {
-  return std::all_of(types.begin(), types.end(),
-                     [](const TensorType& type) { return type.dtype == DType::f32; });
-}
 
 /// Hands out operands one after the other, as docs/ops.md lists them.
 class Operands {

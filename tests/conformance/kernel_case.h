@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A sample call of an op on the CPU's kernel and on the op's host kernel.
+// A sample call of an op on a device's kernel and on the op's host kernel.
 #pragma once
 
 #include <cstddef>
@@ -10,15 +10,16 @@
 #include <utility>
 #include <vector>
 
+#include "backend/device_run.h"
 #include "backend/kernel_run.h"
 #include "ops/ops.h"
 #include "support/op_samples.h"
 
 namespace dlt::test {
 
-class CpuCase {
+class KernelCase {
  public:
-  CpuCase(const autodiff::OpTable& table, support::OpSample sample, std::uint64_t seed)
+  KernelCase(const autodiff::OpTable& table, support::OpSample sample, std::uint64_t seed)
       : sample_(std::move(sample)), def_(table.find(sample_.op)) {
     for (std::size_t i = 0; i < sample_.inputs.size(); ++i) {
       tensors_.push_back(support::make_input(sample_, i, DType::f32, seed));
@@ -32,8 +33,8 @@ class CpuCase {
     context_.epoch = 3;
     context_.sample_ids = sample_ids_;
   }
-  CpuCase(const CpuCase&) = delete;
-  CpuCase& operator=(const CpuCase&) = delete;
+  KernelCase(const KernelCase&) = delete;
+  KernelCase& operator=(const KernelCase&) = delete;
 
   [[nodiscard]] const autodiff::OpDef& def() const { return *def_; }
   [[nodiscard]] std::string text() const { return support::text(sample_); }
@@ -61,7 +62,10 @@ class CpuCase {
     if (factory == nullptr) return nullptr;
     return factory({.inputs = types_, .outputs = outputs_, .attrs = sample_.attrs});
   }
-  [[nodiscard]] RunResult run(const tensor::Backend& backend, RunOptions options = {}) const {
+  [[nodiscard]] RunResult run(tensor::Backend& backend, RunOptions options = {}) const {
+    if (!backend.in_host_memory()) {
+      return run_on_device(backend, *kernel(backend), views_, outputs_, context_, options);
+    }
     return run_kernel(*kernel(backend), views_, outputs_, context_, options);
   }
   [[nodiscard]] RunResult run_host() const {

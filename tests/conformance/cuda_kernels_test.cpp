@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: Apache-2.0
+// Every kernel of the CUDA back end against the host kernel of its op. One source for two programs:
+// on the emulator and on a real GPU.
+#include <algorithm>
+#include <cstdint>
+#include <set>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "base/text.h"
+#include "conformance/cuda_under_test.h"
+#include "conformance/kernel_case.h"
+#include "conformance/many_samples.h"
+#include "support/tolerance.h"
+
+namespace dlt::test {
+namespace {
+
+using support::OpSample;
+
+constexpr std::uint64_t kSeed = 20;
+
+class CudaKernels : public testing::Test {
+ protected:
+  void SetUp() override {
+    CudaUnderTest cuda = open_cuda();
+    if (cuda.backend == nullptr) GTEST_SKIP() << cuda.why_not;
+    backend = std::move(cuda.backend);
+    backend->enter_thread();
+  }
+  /// f(case) for each sample that the device has a kernel for.
+  template <typename F>
+  void each_case(F f) {
+    for (const OpSample& sample : many_samples()) {
+      const KernelCase test(table, sample, kSeed);
+      if (test.kernel(*backend) != nullptr) f(test);
+    }
+  }
+  autodiff::OpTable table = ops::make_op_table();
+  std::unique_ptr<tensor::Backend> backend;
+};
+
+/// Kernels of the CPU that the device leaves to the host, until somebody writes them.
+const std::set<std::string> kNotServed{"activation_bias_grad",
+                                       "adadelta_update",
+                                       "adagrad_update",
+                                       "adam_update",
+                                       "adamax_update",
+                                       "add_layer_norm",
+                                       "attention",
+                                       "attention_grad",
+                                       "average_update",
+                                       "avg_pool2d",
+                                       "avg_pool2d_grad",
+                                       "batch_moments",
+                                       "batch_moments_grad",
+                                       "batch_norm",
+                                       "batch_norm_grad",
+                                       "batch_norm_inference",
+                                       "batch_norm_moments",
+                                       "batch_norm_moments_grad",
+                                       "batch_norm_statistics",
+                                       "bce_loss",
+                                       "bce_loss_grad",
+                                       "bce_with_logits_loss",
+                                       "bce_with_logits_loss_grad",
+                                       "bias_add",
+                                       "bias_grad",
+                                       "binary_focal_loss",
+                                       "binary_focal_loss_grad",
+                                       "categorical_hinge_loss",
+                                       "categorical_hinge_loss_grad",
+                                       "concat",
+                                       "conv2d",
+                                       "conv2d_input_grad",
+                                       "conv2d_weight_grad",
+                                       "cosine_similarity_loss",
+                                       "cosine_similarity_loss_grad",
+                                       "crop2d",
+                                       "ctc_loss",
+                                       "ctc_loss_grad",
+                                       "dropout",
+                                       "embedding",
+                                       "embedding_grad",
+                                       "focal_loss",
+                                       "focal_loss_grad",
+                                       "fused_pointwise",
+                                       "global_avg_pool",
+                                       "global_avg_pool_grad",
+                                       "global_max_pool",
+                                       "global_max_pool_grad",
+                                       "group_norm",
+                                       "group_norm_grad",
+                                       "gru",
+                                       "gru_grad",
+                                       "hinge_loss",
+                                       "hinge_loss_grad",
+                                       "huber_loss",
+                                       "huber_loss_grad",
+                                       "kl_loss",
+                                       "kl_loss_grad",
+                                       "lamb_measure",
+                                       "lamb_update",
+                                       "lars_measure",
+                                       "lars_update",
+                                       "layer_norm",
+                                       "layer_norm_grad",
+                                       "linear",
+                                       "lion_update",
+                                       "log_cosh_loss",
+                                       "log_cosh_loss_grad",
+                                       "log_softmax",
+                                       "log_softmax_grad",
+                                       "lstm",
+                                       "lstm_grad",
+                                       "mae_loss",
+                                       "mae_loss_grad",
+                                       "mask_labels",
+                                       "masked_mean",
+                                       "masked_mean_grad",
+                                       "matmul",
+                                       "max_pool2d",
+                                       "max_pool2d_grad",
+                                       "mse_loss",
+                                       "mse_loss_grad",
+                                       "nadam_update",
+                                       "nll",
+                                       "nll_grad",
+                                       "pad2d",
+                                       "poisson_loss",
+                                       "poisson_loss_grad",
+                                       "position_add",
+                                       "position_add_grad",
+                                       "recurrent_weight_grad",
+                                       "rms_norm",
+                                       "rms_norm_grad",
+                                       "rmsprop_update",
+                                       "rope",
+                                       "sgd_update",
+                                       "simple_rnn",
+                                       "simple_rnn_grad",
+                                       "sinusoid_add",
+                                       "slice",
+                                       "softmax",
+                                       "softmax_cross_entropy",
+                                       "softmax_cross_entropy_grad",
+                                       "softmax_grad",
+                                       "squared_hinge_loss",
+                                       "squared_hinge_loss_grad",
+                                       "sum_of_squares",
+                                       "sum_rows",
+                                       "time_mask",
+                                       "token_mask",
+                                       "upsample2d",
+                                       "upsample2d_grad"};
+
+/// Those of the vendor's libraries, which want whole vectors: what the planner gives is aligned to
+/// 64 bytes.
+const std::set<std::string> kWantAlignment{"linear", "matmul"};
+
+TEST_F(CudaKernels, ServeEveryOp) {
+  for (const std::string& name : tensor::make_cpu_backend()->kernels()) {
+    if (kNotServed.count(name) != 0) continue;
+    EXPECT_NE(backend->find(name), nullptr) << name;
+  }
+}
+
+TEST_F(CudaKernels, AgreeWithTheHostKernel) {
+  int num_cases = 0;
+  each_case([&](const KernelCase& test) {
+    ++num_cases;
+    const RunResult got = test.run(*backend), want = test.run_host();
+    EXPECT_TRUE(got.guards_intact) << test.text();
+    for (std::size_t out = 0; out < got.outputs.size(); ++out) {
+      if (test.output_types()[out].dtype != DType::f32) {  // places are right or wrong
+        EXPECT_EQ(got.outputs[out], want.outputs[out]) << test.text() << " output " << out;
+        continue;
+      }
+      const auto g = got.as<float>(out), w = want.as<float>(out);
+      for (std::size_t i = 0; i < g.size(); ++i) {
+        ASSERT_TRUE(support::close(static_cast<double>(g[i]), static_cast<double>(w[i]),
+                                   support::tolerance(DType::f32)))
+            << test.text() << " seed " << kSeed << " output " << out << " element " << i << ": "
+            << g[i] << ", want " << w[i];
+      }
+    }
+  });
+  EXPECT_GT(num_cases, 100);
+}
+
+TEST_F(CudaKernels, GiveTheSameBitsAgainAndAnywhereInMemory) {
+  each_case([&](const KernelCase& test) {
+    const bool aligned = kWantAlignment.count(std::string(test.def().name)) != 0;
+    const RunResult first = test.run(*backend), again = test.run(*backend),
+                    shifted = test.run(*backend, {.misaligned_bytes = aligned ? 64 : 4});
+    EXPECT_EQ(first.outputs, again.outputs) << test.text();
+    EXPECT_EQ(first.outputs, shifted.outputs) << test.text();
+    EXPECT_TRUE(shifted.guards_intact) << test.text();
+  });
+}
+
+TEST_F(CudaKernels, GiveTheSameBitsInPlace) {
+  int num_cases = 0;
+  each_case([&](const KernelCase& test) {
+    const std::vector<RunOptions> ways = test.ways_in_place();
+    if (ways.empty()) return;
+    const RunResult apart = test.run(*backend);
+    for (const RunOptions& way : ways) {
+      ++num_cases;
+      EXPECT_EQ(test.run(*backend, way).outputs, apart.outputs)
+          << test.text() << " output " << way.over_output << " over input " << way.over_input;
+    }
+  });
+  EXPECT_GT(num_cases, 50);
+}
+
+TEST_F(CudaKernels, LeaveOtherDtypesToTheHost) {
+  for (const OpSample& sample : support::op_samples()) {
+    const bool has_numbers =
+        std::any_of(sample.inputs.begin(), sample.inputs.end(),
+                    [](const auto& input) { return input.fill != support::Fill::labels; });
+    const tensor::KernelFactory factory = backend->find(sample.op);
+    if (!has_numbers || factory == nullptr) continue;
+    std::vector<tensor::TensorType> types;
+    for (std::size_t i = 0; i < sample.inputs.size(); ++i) {
+      types.push_back(support::make_input(sample, i, DType::f64, kSeed).type());
+    }
+    const auto outputs = table.find(sample.op)->infer(types, sample.attrs);
+    EXPECT_EQ(factory({.inputs = types, .outputs = outputs, .attrs = sample.attrs}), nullptr)
+        << support::text(sample);
+  }
+}
+
+}  // namespace
+}  // namespace dlt::test
