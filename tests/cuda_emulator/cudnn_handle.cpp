@@ -2,13 +2,10 @@
 // libcudnn: handles, versions and the texts of errors.
 #include <cudnn.h>
 
+#include "cuda_emulator/cudnn_descriptor.h"
 #include "cuda_emulator/engine.h"
 
 using namespace dlt::emulator;
-
-struct cudnnContext {
-  cudaStream_t stream = nullptr;
-};
 
 extern "C" {
 
@@ -39,7 +36,7 @@ cudnnStatus_t cudnnCreate(cudnnHandle_t* handle) {
   const Lock lock(e.mutex);
   if (const int failure = e.take_failure("cudnnCreate")) return static_cast<cudnnStatus_t>(failure);
   if (e.devices.empty()) return CUDNN_STATUS_NOT_INITIALIZED;
-  *handle = new cudnnContext;
+  *handle = new cudnnContext{thread_state().device, nullptr};
   return CUDNN_STATUS_SUCCESS;
 }
 
