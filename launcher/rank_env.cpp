@@ -75,7 +75,7 @@ std::vector<std::int64_t> steps_of(const std::string& text) {
   return out;
 }
 
-SoFar read_so_far(const Lookup& lookup) {
+RunSoFar read_so_far(const Lookup& lookup) {
   // For reports alone: what is no number counts as nothing.
   const auto number = [&](const char* variable) {
     std::int64_t value = 0;

@@ -7,19 +7,12 @@
 #include <string>
 #include <vector>
 
+#include "base/generation.h"
+
 namespace dlt::launcher {
 
 /// Who started this process.
 enum class Starter : std::uint8_t { none, open_mpi, pmix, pmi, slurm };
-
-/// What became of earlier generations of a job.
-struct SoFar {
-  std::int64_t restarts = 0;       // DLRUN_RESTARTS
-  std::int64_t steps_lost = 0;     // DLRUN_STEPS_LOST: made again so far
-  std::int64_t furthest_step = 0;  // DLRUN_FURTHEST_STEP that any generation made
-  double elapsed_s = 0;            // DLRUN_ELAPSED_MS since the job's first start ...
-  double stepping_s = 0;           // DLRUN_STEPPING_MS: ... and those of them spent on steps
-};
 
 /// What dlrun tells the ranks that it starts, in variables named DLRUN_...
 struct Supervision {
@@ -28,7 +21,7 @@ struct Supervision {
   std::int64_t generation = 1;  // DLRUN_GENERATION: starts of this job, this one included
   std::vector<std::int64_t> skip_steps;  // DLRUN_SKIP_STEPS, "12,845": steps done before those that
                                          // must make no update (fault.poison: skip)
-  SoFar so_far;
+  RunSoFar so_far;         // DLRUN_RESTARTS, _STEPS_LOST, _FURTHEST_STEP, _ELAPSED_MS, _STEPPING_MS
   std::string memory_dir;  // DLRUN_MEMORY: for what outlives a process, on each host; may not be
                            // there yet
 };

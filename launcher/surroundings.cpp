@@ -6,20 +6,6 @@
 
 namespace dlt::launcher {
 
-namespace {
-
-train::RunSoFar so_far(const RankEnv& ranks) {
-  if (!ranks.supervision) return {};
-  const SoFar& told = ranks.supervision->so_far;
-  return {.restarts = told.restarts,
-          .steps_lost = told.steps_lost,
-          .furthest_step = told.furthest_step,
-          .elapsed_s = told.elapsed_s,
-          .stepping_s = told.stepping_s};
-}
-
-}  // namespace
-
 RealSurroundings::RealSurroundings()
     : table_(ops::make_op_table()), backend_(tensor::make_cpu_backend()) {}
 
@@ -35,7 +21,7 @@ train::Surroundings RealSurroundings::get(const RankEnv& ranks, observe::Pulse& 
       .pulse = pulse,
       .generation = ranks.supervision ? ranks.supervision->generation : 0,
       .skip_steps = ranks.supervision ? ranks.supervision->skip_steps : std::vector<std::int64_t>{},
-      .so_far = so_far(ranks),
+      .so_far = ranks.supervision ? ranks.supervision->so_far : RunSoFar{},
       .memory_dir = ranks.supervision ? ranks.supervision->memory_dir : std::string{}};
 }
 

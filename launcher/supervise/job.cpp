@@ -15,6 +15,7 @@
 #include <boost/asio/steady_timer.hpp>
 #include <unistd.h>
 
+#include "base/checkpoint_folders.h"
 #include "base/generation.h"
 #include "base/text.h"
 #include "launcher/control/refusal.h"
@@ -24,7 +25,6 @@
 #include "launcher/supervise/host_list.h"
 #include "launcher/supervise/inquiry.h"
 #include "launcher/supervise/last_lines.h"
-#include "launcher/supervise/newest_checkpoint.h"
 #include "launcher/supervise/oom_watch.h"
 #include "launcher/supervise/rank_start.h"
 #include "launcher/supervise/rank_table.h"
@@ -59,10 +59,12 @@ std::chrono::microseconds duration(double seconds) {
 }
 
 SupervisorOptions supervisor_options(const JobSetup& setup, std::int64_t last_generation) {
+  // Whether it verifies is for the ranks to find out.
+  const std::vector<CheckpointPlace> saved = complete_in(setup.config.run_dir + "/checkpoints");
   return {.fault = setup.config.fault,
           .ranks = static_cast<std::int32_t>(setup.ranks),
           .hosts = setup.hosts,
-          .saved_step = setup.options.starts_anew() ? -1 : newest_checkpoint(setup.config.run_dir),
+          .saved_step = setup.options.starts_anew() || saved.empty() ? -1 : saved.back().step,
           .first_generation = last_generation + 1,
           .answer_s = setup.named_hosts ? kLook_s + 1 : 1};
 }

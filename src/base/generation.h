@@ -33,4 +33,12 @@ class RunLock {
   int fd_ = -1;
 };
 
+/// What became of a job's earlier generations.
+struct RunSoFar {
+  std::int64_t restarts = 0;
+  std::int64_t steps_lost = 0;           // made again so far
+  std::int64_t furthest_step = 0;        // that any generation made
+  double elapsed_s = 0, stepping_s = 0;  // since the job's first start, and of them spent on steps
+};
+
 }  // namespace dlt

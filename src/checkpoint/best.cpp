@@ -4,7 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
-#include "checkpoint/folders.h"
+#include "checkpoint/files.h"
 
 namespace dlt::checkpoint {
 namespace {

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "checkpoint/best.h"
-#include "checkpoint/folders.h"
+#include "checkpoint/files.h"
 #include "checkpoint/manifest.h"
 #include "checkpoint/safetensors.h"
 

@@ -13,11 +13,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/checkpoint_folders.h"
 #include "base/error.h"
 #include "base/hash.h"
 #include "base/text.h"
 #include "checkpoint/best.h"
-#include "checkpoint/folders.h"
+#include "checkpoint/files.h"
 #include "checkpoint/safetensors.h"
 
 namespace dlt::checkpoint {
@@ -105,22 +106,22 @@ std::string base_name(const std::string& path) {
 /// The folder's name and the manifest must agree on the step: folders may have been swapped.
 void require_step(const std::string& folder, const Manifest& manifest) {
   std::string name = base_name(folder);
-  if (name.starts_with(kReplacing)) name.erase(0, kReplacing.size());
-  const std::int64_t step = step_of(name);
+  if (name.starts_with(kReplacedCheckpoint)) name.erase(0, kReplacedCheckpoint.size());
+  const std::int64_t step = checkpoint_step(name);
   if (step >= 0 && step != manifest.step) {
     fail(folder, cat("holds the checkpoint of step ", manifest.step, ", its name says ", step));
   }
 }
 
 /// Those below a run folder or RUN/checkpoints; nothing for a checkpoint folder.
-std::vector<Place> places_below(const std::string& path) {
-  if (step_of(base_name(path)) >= 0) return {};
+std::vector<CheckpointPlace> places_below(const std::string& path) {
+  if (checkpoint_step(base_name(path)) >= 0) return {};
   const std::string checkpoints = path + "/checkpoints";
   return complete_in(is_directory(checkpoints) ? checkpoints : path);
 }
 
 bool looks_like_checkpoint(const std::string& path) {
-  return step_of(base_name(path)) >= 0 || exists(cat(path, "/", kModelFile));
+  return checkpoint_step(base_name(path)) >= 0 || exists(cat(path, "/", kModelFile));
 }
 
 /// "accuracy 0.9722"
@@ -188,7 +189,7 @@ Checkpoint load(const std::string& path) {
   return out;
 }
 
-std::optional<Checkpoint> load_newest_of(const std::vector<Place>& places,
+std::optional<Checkpoint> load_newest_of(const std::vector<CheckpointPlace>& places,
                                          std::vector<std::string>& problems) {
   std::string found;
   for (auto place = places.rbegin(); place != places.rend(); ++place) {
@@ -208,7 +209,7 @@ std::optional<Checkpoint> load_newest_of(const std::vector<Place>& places,
 
 Checkpoint load_any(const std::string& path) {
   require_directory(path);
-  const std::vector<Place> places = places_below(path);
+  const std::vector<CheckpointPlace> places = places_below(path);
   if (places.empty()) {
     if (!looks_like_checkpoint(path)) fail_none_below(path);
     return load(path);
@@ -219,15 +220,15 @@ Checkpoint load_any(const std::string& path) {
 
 std::vector<Summary> list(const std::string& path) {
   require_directory(path);
-  std::vector<Place> places = places_below(path);
+  std::vector<CheckpointPlace> places = places_below(path);
   if (places.empty() && looks_like_checkpoint(path)) {
-    places.push_back({std::max<std::int64_t>(step_of(base_name(path)), 0), path});
+    places.push_back({std::max<std::int64_t>(checkpoint_step(base_name(path)), 0), path});
   }
   std::optional<Best> best;
   if (!places.empty())
     best = read_best(std::filesystem::path(places[0].path).parent_path().string());
   std::vector<Summary> out;
-  for (const Place& place : places) {
+  for (const CheckpointPlace& place : places) {
     Summary summary;
     if (best && best->step == place.step) summary.best = text_of(*best);
     summary.path = place.path;

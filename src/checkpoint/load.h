@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "checkpoint/folders.h"
+#include "base/checkpoint_folders.h"
 #include "checkpoint/manifest.h"
 #include "checkpoint/store.h"
 
@@ -20,7 +20,7 @@ void verify_files(const std::string& folder, const Manifest& manifest);
 
 /// The newest that verifies; what is wrong with the newer ones is appended to problems.
 /// errors  Error(Exit::data) if there are some and all are bad
-[[nodiscard]] std::optional<Checkpoint> load_newest_of(const std::vector<Place>& places,
+[[nodiscard]] std::optional<Checkpoint> load_newest_of(const std::vector<CheckpointPlace>& places,
                                                        std::vector<std::string>& problems);
 
 }  // namespace dlt::checkpoint

@@ -11,7 +11,7 @@
 #include "base/error.h"
 #include "base/hash.h"
 #include "base/text.h"
-#include "checkpoint/folders.h"
+#include "checkpoint/files.h"
 
 namespace dlt::checkpoint {
 namespace {

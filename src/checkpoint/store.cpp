@@ -7,11 +7,12 @@
 
 #include <sys/stat.h>
 
+#include "base/checkpoint_folders.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/text.h"
 #include "checkpoint/best.h"
-#include "checkpoint/folders.h"
+#include "checkpoint/files.h"
 #include "checkpoint/load.h"
 #include "checkpoint/manifest.h"
 #include "checkpoint/safetensors.h"
@@ -123,21 +124,21 @@ std::string Store::in_directory(std::string_view prefix, const std::string& name
 /// elsewhere.
 std::string Store::writing_path(std::int64_t step) const {
   return in_directory(kWriting, options_.generation > 0
-                                    ? cat(folder_name(step), ".g", options_.generation)
-                                    : folder_name(step));
+                                    ? cat(checkpoint_name(step), ".g", options_.generation)
+                                    : checkpoint_name(step));
 }
 
 std::vector<std::int64_t> Store::steps() const {
   std::vector<std::int64_t> steps;
-  for (const Place& place : complete_in(directory_)) steps.push_back(place.step);
+  for (const CheckpointPlace& place : complete_in(directory_)) steps.push_back(place.step);
   return steps;
 }
 
 std::string Store::path_of(std::int64_t step) const {
-  for (const Place& place : complete_in(directory_)) {
+  for (const CheckpointPlace& place : complete_in(directory_)) {
     if (place.step == step) return place.path;
   }
-  return in_directory("", folder_name(step));
+  return in_directory("", checkpoint_name(step));
 }
 
 std::optional<Checkpoint> Store::load_newest(std::vector<std::string>& problems) const {
@@ -155,8 +156,8 @@ CommitResult Store::commit(const Checkpoint& checkpoint) {
   } catch (const Error& error) {
     discard(checkpoint.step);
     throw Error(error.exit(),
-                cat(error.what(), " (", in_directory("", folder_name(checkpoint.step)), " takes ",
-                    whole.draft.total_bytes(), " bytes)"),
+                cat(error.what(), " (", in_directory("", checkpoint_name(checkpoint.step)),
+                    " takes ", whole.draft.total_bytes(), " bytes)"),
                 error.hint());
   }
   CommitResult result = publish(whole.draft);
@@ -170,7 +171,7 @@ void Store::begin(std::int64_t step, std::int64_t num_bytes) {
   const std::uint64_t free_bytes = fs_->free_bytes(directory_);
   if (free_bytes < static_cast<std::uint64_t>(num_bytes)) {
     throw Error(Exit::io,
-                cat(in_directory("", folder_name(step)), ": not enough room: ", free_bytes,
+                cat(in_directory("", checkpoint_name(step)), ": not enough room: ", free_bytes,
                     " bytes are free"),
                 "free some space, or lower checkpoint.keep");
   }
@@ -194,7 +195,7 @@ CommitResult Store::publish(Draft draft) {
   const std::int64_t step = draft.manifest.step;
   const std::string temporary = writing_path(step);
   CommitResult result;
-  result.path = in_directory("", folder_name(step));
+  result.path = in_directory("", checkpoint_name(step));
   result.num_bytes = draft.total_bytes();
   try {
     complete_manifest(temporary, draft);
@@ -233,8 +234,8 @@ void Store::discard(std::int64_t step) {
 /// A folder cannot be renamed over another: the old one steps aside under a name that load_newest()
 /// still takes for this step until the new one is in place.
 void Store::give_name(std::int64_t step) {
-  const std::string final_path = in_directory("", folder_name(step));
-  const std::string old_path = in_directory(kReplacing, folder_name(step));
+  const std::string final_path = in_directory("", checkpoint_name(step));
+  const std::string old_path = in_directory(kReplacedCheckpoint, checkpoint_name(step));
   const bool replaces = is_there(final_path);
   if (replaces) fs_->rename(final_path, old_path);
   try {
@@ -252,9 +253,9 @@ void Store::clean_up(std::vector<std::string>& warnings) {
   for (const std::string& name : list_directory(directory_)) {
     if (name.starts_with(kWriting) || name.starts_with(kRemoving)) {
       attempt(warnings, [&] { fs_->remove_tree(in_directory("", name)); });
-    } else if (name.starts_with(kReplacing)) {
-      const std::string original = name.substr(kReplacing.size());
-      if (step_of(original) < 0) continue;  // not ours
+    } else if (name.starts_with(kReplacedCheckpoint)) {
+      const std::string original = name.substr(kReplacedCheckpoint.size());
+      if (checkpoint_step(original) < 0) continue;  // not ours
       if (is_there(in_directory("", original))) {
         // First a name that is no checkpoint's: should the successor be removed while this folder
         // is half gone, it must not count again.
@@ -277,7 +278,7 @@ void Store::retire(std::int64_t committed, std::vector<std::string>& warnings) {
   if (const std::optional<Best> best = read_best(directory_)) rule.best = best->step;
   std::vector<Candidate> there;
   std::map<std::int64_t, std::string> paths;
-  for (const Place& place : complete_in(directory_)) {
+  for (const CheckpointPlace& place : complete_in(directory_)) {
     const bool valid = place.step == committed  ? true
                        : place.step > committed ? is_valid(place.path)
                                                 : seems_valid(place.path);
@@ -300,8 +301,9 @@ void Store::clear() {
   for (const std::string& name : list_directory(directory_)) {
     if (name.starts_with(kWriting) || name.starts_with(kRemoving) || name == kBestFile) {
       trash.push_back(in_directory("", name));
-    } else if (step_of(name) >= 0 ||
-               (name.starts_with(kReplacing) && step_of(name.substr(kReplacing.size())) >= 0)) {
+    } else if (checkpoint_step(name) >= 0 ||
+               (name.starts_with(kReplacedCheckpoint) &&
+                checkpoint_step(name.substr(kReplacedCheckpoint.size())) >= 0)) {
       trash.push_back(in_directory(kRemoving, name));
       fs_->rename(in_directory("", name), trash.back());
     }

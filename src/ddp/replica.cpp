@@ -201,4 +201,16 @@ void agree_on_failure(comm::Communicator& comm, const std::string& host,
   throw agreed;
 }
 
+void together(comm::Communicator& comm, const std::string& host, const std::function<void()>& f) {
+  std::optional<Error> failure;
+  try {
+    f();
+  } catch (const Error& error) {
+    failure = error;
+  } catch (const std::exception& error) {
+    failure = Error(Exit::internal, error.what());
+  }
+  agree_on_failure(comm, host, failure);
+}
+
 }  // namespace dlt::ddp

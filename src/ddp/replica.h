@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <utility>
@@ -33,5 +34,8 @@ void require_equal_replicas(comm::Communicator& comm, const std::string& host, s
 /// all ranks failed alike. Collective.
 void agree_on_failure(comm::Communicator& comm, const std::string& host,
                       const std::optional<Error>& failure);
+/// Runs f on this rank, then agree_on_failure() with what it threw. Collective; f itself must not
+/// talk to other ranks.
+void together(comm::Communicator& comm, const std::string& host, const std::function<void()>& f);
 
 }  // namespace dlt::ddp

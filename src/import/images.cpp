@@ -9,6 +9,7 @@
 #include "base/text.h"
 #include "data/text_list.h"
 #include "data/writer.h"
+#include "import/file_tree.h"
 #include "import/image_file.h"
 #include "import/import.h"
 #include "import/parts.h"
@@ -25,18 +26,7 @@ struct Source {
   std::int32_t label = 0;
 };
 
-bool looks_like_image(const fs::path& path) {
-  static constexpr std::array<std::string_view, 6> kEndings{".jpeg", ".jpg", ".pgm",
-                                                            ".png",  ".pnm", ".ppm"};
-  std::string ending = path.extension().string();
-  for (char& c : ending) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
-  return std::find(kEndings.begin(), kEndings.end(), ending) != kEndings.end();
-}
-
-[[noreturn]] void cannot_list(const std::string& folder, const std::error_code& error) {
-  throw Error(error == std::errc::no_such_file_or_directory ? Exit::missing : Exit::data,
-              cat(printable(folder, 200), ": cannot be listed: ", error.message()));
-}
+constexpr std::array<std::string_view, 6> kEndings{".jpeg", ".jpg", ".pgm", ".png", ".pnm", ".ppm"};
 
 /// The folders right below, which are the classes.
 std::vector<std::string> classes_in(const std::string& folder) {
@@ -44,7 +34,7 @@ std::vector<std::string> classes_in(const std::string& folder) {
   std::error_code error;
   for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
     if (it->is_directory()) out.push_back(it->path().filename().string());
-    if (!it->is_directory() && looks_like_image(it->path())) {
+    if (!it->is_directory() && ends_with_one_of(it->path().string(), kEndings)) {
       throw Error(Exit::data, cat(printable(it->path().string(), 200),
                                   ": expected it in a folder of its class, got it beside them"));
     }
@@ -67,18 +57,12 @@ std::vector<Source> sources_in(const std::string& folder, const std::vector<std:
       throw Error(Exit::data, cat(printable(below, 200), ": none of the classes of training: ",
                                   printable(join(classes), 200)));
     }
-    const std::size_t before = out.size();
-    std::error_code error;
-    for (fs::recursive_directory_iterator it(below, error), end; !error && it != end;
-         it.increment(error)) {
-      if (!it->is_directory() && looks_like_image(it->path())) {
-        out.push_back({it->path().string(), static_cast<std::int32_t>(found - classes.begin())});
-      }
-    }
-    if (error) cannot_list(below, error);
-    if (out.size() == before) {
+    const std::vector<std::string> paths = files_below(below, kEndings);
+    if (paths.empty()) {
       throw Error(Exit::data, cat(printable(below, 200), ": holds no image (.png, .jpg, .ppm)"));
     }
+    const auto label = static_cast<std::int32_t>(found - classes.begin());
+    for (const std::string& path : paths) out.push_back({path, label});
   }
   std::sort(out.begin(), out.end(),
             [](const Source& a, const Source& b) { return a.path < b.path; });

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <charconv>
 #include <cmath>
@@ -12,6 +13,7 @@
 #include "data/dataset.h"
 #include "data/text_list.h"
 #include "data/writer.h"
+#include "import/file_tree.h"
 #include "import/import.h"
 #include "import/log_mel.h"
 #include "import/name_pattern.h"
@@ -39,23 +41,17 @@ struct Applied {
 };
 
 std::vector<std::string> wav_files(const std::vector<std::string>& inputs) {
-  namespace fs = std::filesystem;
+  static constexpr std::array<std::string_view, 1> kEndings{".wav"};
   std::vector<std::string> out;
   for (const std::string& input : inputs) {
     std::error_code error;
-    if (!fs::is_directory(input, error)) {
+    if (!std::filesystem::is_directory(input, error)) {
       out.push_back(input);
       continue;
     }
-    const std::size_t before = out.size();
-    for (fs::recursive_directory_iterator it(input, error), end; !error && it != end;
-         it.increment(error)) {
-      std::string extension = it->path().extension().string();
-      for (char& c : extension) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
-      if (extension == ".wav") out.push_back(it->path().string());
-    }
-    if (error) throw Error(Exit::data, cat(input, ": cannot be listed: ", error.message()));
-    if (out.size() == before) throw Error(Exit::data, cat(input, ": holds no .wav file"));
+    const std::vector<std::string> found = files_below(input, kEndings);
+    if (found.empty()) throw Error(Exit::data, cat(input, ": holds no .wav file"));
+    out.insert(out.end(), found.begin(), found.end());
   }
   std::sort(out.begin(), out.end());
   return out;

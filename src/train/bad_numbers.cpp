@@ -112,15 +112,14 @@ void TrainLoop::require_finite_params(Trainer& trainer, const TroubleReport& rep
   trainer.settle();
   skipped_in_a_row_ = report.step == last_skip_ + 1 ? skipped_in_a_row_ + 1 : 1;
   last_skip_ = report.step;
-  const std::string bad = state_->first_nonfinite();
-  ddp::agree_on_failure(*comm_, job_->around_.host,
-                        bad.empty()
-                            ? std::nullopt
-                            : std::optional<Error>(Error(
-                                  Exit::numerics,
-                                  cat("step ", report.step, ": ", report.what(), ": parameter '",
-                                      bad, "' is not finite since an earlier step"),
-                                  cat(kAdvice, "; the last checkpoint is good"))));
+  ddp::together(*comm_, job_->around_.host, [&] {
+    const std::string bad = state_->first_nonfinite();
+    if (bad.empty()) return;
+    throw Error(Exit::numerics,
+                cat("step ", report.step, ": ", report.what(), ": parameter '", bad,
+                    "' is not finite since an earlier step"),
+                cat(kAdvice, "; the last checkpoint is good"));
+  });
   if (skipped_in_a_row_ < kMost_skips) return;
   throw Error(Exit::numerics,
               cat("step ", report.step, ": ", report.what(), ", and ", kMost_skips,
@@ -161,32 +160,23 @@ std::optional<checkpoint::Checkpoint> TrainLoop::load_before(std::int64_t steps_
     }
   }
   comm_->broadcast(&step, sizeof step, 0);
-  std::optional<Error> failure;
-  try {
+  ddp::together(*comm_, job_->around_.host, [&] {
     if (step >= 0 && !root()) found = checkpoint::load(store.path_of(step));
     // A run that began from another's state, and has not saved since.
     if (step < 0 && job_->options_.resume.mode == ResumeMode::path) {
       found = checkpoint::load_any(job_->options_.resume.path);
     }
-  } catch (const Error& error) {
-    failure = error;
-  }
-  ddp::agree_on_failure(*comm_, job_->around_.host, failure);
+  });
   return found;
 }
 
 /// A run that went on from a checkpoint has not read what it once began with. Collective.
 void TrainLoop::require_initial_weights() {
   const RunConfig& config = job_->config_;
-  std::optional<Error> failure;
-  try {
-    if (config.init && !job_->init_) {
-      job_->init_ = load_initial_weights_again(*config.init, *config.model, paths_.manifest);
-    }
-  } catch (const Error& error) {
-    failure = error;
-  }
-  ddp::agree_on_failure(*comm_, job_->around_.host, failure);
+  ddp::together(*comm_, job_->around_.host, [&] {
+    if (!config.init || job_->init_) return;
+    job_->init_ = load_initial_weights_again(*config.init, *config.model, paths_.manifest);
+  });
 }
 
 void TrainLoop::roll_back(std::unique_ptr<Trainer>& trainer) {
@@ -210,13 +200,9 @@ void TrainLoop::roll_back(std::unique_ptr<Trainer>& trainer) {
   numerics.rollbacks = before.rollbacks + 1;
   for (const std::int64_t step : before.skipped()) numerics.skip(step);
   numerics.skip(bad);
-  std::optional<Error> failure;
-  try {
+  ddp::together(*comm_, job_->around_.host, [&] {
     if (hashes_) hashes_->rewind(step_);
-  } catch (const Error& error) {
-    failure = error;
-  }
-  ddp::agree_on_failure(*comm_, job_->around_.host, failure);
+  });
   evaluated_step_ = -1;
   std::fill(epoch_sums_.begin(), epoch_sums_.end(), 0.0);
   log_->line(cat("going back to step ", step_, ", from now on without step ", bad + 1, " (",

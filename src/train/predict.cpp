@@ -94,21 +94,16 @@ std::string PredictJob::run(comm::Communicator& comm) {
   const tensor::Shape shape = config_.model->output_shape();
   Evaluator evaluator(pass.parts, *data_, pass.state.params(), evaluation_chunk(config_));
   const std::vector<float> values = evaluator.predict(shape.numel());
-  std::optional<Error> failure;
-  if (comm.rank() == 0) {
-    try {
-      data::Hdf5Writer writer(options_.output);
-      writer.write({.name = "/predictions",
-                    .dtype = DType::f32,
-                    .num_rows = data_->num_rows(),
-                    .row_shape = shape},
-                   values.data());
-      writer.commit();
-    } catch (const Error& error) {
-      failure = error;
-    }
-  }
-  ddp::agree_on_failure(comm, around_.host, failure);
+  ddp::together(comm, around_.host, [&] {
+    if (comm.rank() != 0) return;
+    data::Hdf5Writer writer(options_.output);
+    writer.write({.name = "/predictions",
+                  .dtype = DType::f32,
+                  .num_rows = data_->num_rows(),
+                  .row_shape = shape},
+                 values.data());
+    writer.commit();
+  });
   return cat("wrote ", data_->num_rows(), " predictions of shape ", shape.text(), " to ",
              options_.output, ":/predictions\n");
 }

@@ -57,19 +57,14 @@ class RunFolder {
   /// Collective. errors  as of RunLock and require_newest_generation(), on all ranks
   RunFolder(const std::string& dir, const Surroundings& around, comm::Communicator& comm)
       : dir_(dir) {
-    std::optional<Error> failure;
-    if (comm.rank() == 0) {
-      try {
-        made_ = !exists(dir);
-        around.fs.create_directories(dir);
-        lock_ = std::make_unique<RunLock>(
-            dir, around.generation > 0 ? kLock_wait_supervised_s : kLock_wait_s, kLock);
-        require_newest_generation(dir, around.generation);
-      } catch (const Error& error) {
-        failure = error;
-      }
-    }
-    ddp::agree_on_failure(comm, around.host, failure);
+    ddp::together(comm, around.host, [&] {
+      if (comm.rank() != 0) return;
+      made_ = !exists(dir);
+      around.fs.create_directories(dir);
+      lock_ = std::make_unique<RunLock>(
+          dir, around.generation > 0 ? kLock_wait_supervised_s : kLock_wait_s, kLock);
+      require_newest_generation(dir, around.generation);
+    });
   }
   ~RunFolder() {
     constexpr std::array<std::string_view, 1> kOwn{kLock};
@@ -92,13 +87,9 @@ void TrainJob::look_in_memory(comm::Communicator& comm) {
       options_.resume.mode != ResumeMode::automatic) {
     return;
   }
-  std::optional<Error> failure;
-  try {
+  ddp::together(comm, around_.host, [&] {  // somebody else may have put anything there
     if (exists(around_.memory_dir)) make_private_directory(around_.memory_dir);
-  } catch (const Error& error) {
-    failure = error;  // somebody else may have put anything there
-  }
-  ddp::agree_on_failure(comm, around_.host, failure);
+  });
   const std::int64_t there = resume_.checkpoint ? resume_.checkpoint->step : -1;
   std::optional<Recovered> found =
       recover_from_memory(comm,

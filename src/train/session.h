@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/fs.h"
+#include "base/generation.h"
 #include "comm/communicator.h"
 #include "observe/progress.h"
 #include "observe/pulse.h"
@@ -23,13 +24,6 @@
 #include "train/run_log.h"
 
 namespace dlt::train {
-
-/// What became of a job's earlier starts by a supervisor.
-struct RunSoFar {
-  std::int64_t restarts = 0, steps_lost = 0;
-  std::int64_t furthest_step = 0;        // that was made before
-  double elapsed_s = 0, stepping_s = 0;  // since the first start, and spent on steps
-};
 
 /// The things from outside that a job uses; all outlive it.
 struct Surroundings {

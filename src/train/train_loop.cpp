@@ -113,27 +113,22 @@ void TrainLoop::load_or_initialize() {
 void TrainLoop::open_run_folder() {
   const RunConfig& config = job_->config_;
   const std::vector<std::string> hosts = comm::allgather_text(*comm_, job_->around_.host);
-  std::optional<Error> failure;
-  if (root()) {
-    try {
-      Fs& fs = job_->around_.fs;
-      // A start anew after a fault: the supervisor has told of that one already.
-      const bool restarted = job_->around_.so_far.restarts > 0;
-      if (job_->resume_.clear) clear_run(paths_, fs, restarted ? Events::keep : Events::remove);
-      fs.create_directories(paths_.checkpoints);
-      fs.create_directories(paths_.logs);
-      if (exists(paths_.summary)) fs.remove_tree(paths_.summary);
-      write_atomically(fs, paths_.config, resolved_yaml(config));
-      write_manifest(hosts);
-      if (config.hashes) {
-        hasher_ = std::make_unique<FlatHasher>(train_program_->layout(), pool_);
-        hashes_ = std::make_unique<HashChain>(paths_.hashes, hasher_->names(), step_);
-      }
-    } catch (const Error& error) {
-      failure = error;
+  ddp::together(*comm_, job_->around_.host, [&] {
+    if (!root()) return;
+    Fs& fs = job_->around_.fs;
+    // A start anew after a fault: the supervisor has told of that one already.
+    const bool restarted = job_->around_.so_far.restarts > 0;
+    if (job_->resume_.clear) clear_run(paths_, fs, restarted ? Events::keep : Events::remove);
+    fs.create_directories(paths_.checkpoints);
+    fs.create_directories(paths_.logs);
+    if (exists(paths_.summary)) fs.remove_tree(paths_.summary);
+    write_atomically(fs, paths_.config, resolved_yaml(config));
+    write_manifest(hosts);
+    if (config.hashes) {
+      hasher_ = std::make_unique<FlatHasher>(train_program_->layout(), pool_);
+      hashes_ = std::make_unique<HashChain>(paths_.hashes, hasher_->names(), step_);
     }
-  }
-  ddp::agree_on_failure(*comm_, job_->around_.host, failure);
+  });
   log_ = std::make_unique<RunLog>(RunLogOptions{.dir = paths_.dir,
                                                 .rank = comm_->rank(),
                                                 .generation = job_->around_.generation,

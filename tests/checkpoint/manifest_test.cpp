@@ -7,7 +7,7 @@
 #include <gtest/gtest.h>
 
 #include "base/hash.h"
-#include "checkpoint/folders.h"
+#include "checkpoint/files.h"
 #include "support/temp_folder.h"
 
 namespace dlt::checkpoint::test {

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ddp/cost.h"
 
-#include <cstdlib>
 #include <memory>
 #include <string>
 #include <vector>
@@ -9,6 +8,7 @@
 #include <gtest/gtest.h>
 
 #include "ddp/local_sums.h"
+#include "support/passing_communicator.h"
 #include "support/reducer_case.h"
 #include "support/run_ranks.h"
 
@@ -16,47 +16,23 @@ namespace dlt::ddp {
 namespace {
 
 /// Counts the bytes that a communicator and its duplicates send by exchange().
-class CountingCommunicator final : public comm::Communicator {
+class CountingCommunicator final : public test::PassingCommunicator {
  public:
-  CountingCommunicator(std::unique_ptr<comm::Communicator> owned, comm::Communicator& comm,
-                       std::int64_t& sent_bytes)
-      : owned_(std::move(owned)), comm_(comm), sent_bytes_(sent_bytes) {}
-  [[nodiscard]] int rank() const override { return comm_.rank(); }
-  [[nodiscard]] int world_size() const override { return comm_.world_size(); }
-  [[nodiscard]] int local_rank() const override { return comm_.local_rank(); }
-  [[nodiscard]] int local_size() const override { return comm_.local_size(); }
-  [[nodiscard]] comm::Hosts hosts() const override { return comm_.hosts(); }
-  [[nodiscard]] std::unique_ptr<comm::SharedMemory> share(std::int64_t num_bytes) override {
-    return comm_.share(num_bytes);
-  }
-  [[nodiscard]] bool knows_lost(int peer) const override { return comm_.knows_lost(peer); }
-  [[nodiscard]] std::string name() const override { return comm_.name(); }
-  void allreduce(comm::Buffer buffer, comm::ReduceOp op) override { comm_.allreduce(buffer, op); }
-  void broadcast(void* data, std::int64_t num_bytes, int root) override {
-    comm_.broadcast(data, num_bytes, root);
-  }
-  void allgather(const void* send, void* recv, std::int64_t num_bytes) override {
-    comm_.allgather(send, recv, num_bytes);
-  }
-  void barrier() override { comm_.barrier(); }
+  CountingCommunicator(comm::Communicator& inner, std::int64_t& sent_bytes)
+      : PassingCommunicator(inner), sent_bytes_(sent_bytes) {}
+  CountingCommunicator(std::unique_ptr<comm::Communicator> inner, std::int64_t& sent_bytes)
+      : PassingCommunicator(std::move(inner)), sent_bytes_(sent_bytes) {}
   void exchange(std::span<const comm::Send> sends,
                 std::span<const comm::Receive> receives) override {
     for (const comm::Send& send : sends) sent_bytes_ += send.num_bytes;
-    comm_.exchange(sends, receives);
-  }
-  [[nodiscard]] std::unique_ptr<Communicator> duplicate() override {
-    auto copy = comm_.duplicate();
-    comm::Communicator& of = *copy;
-    return std::make_unique<CountingCommunicator>(std::move(copy), of, sent_bytes_);
-  }
-  [[noreturn]] void abort(int exit_code) override {
-    comm_.abort(exit_code);
-    std::abort();  // not reached
+    PassingCommunicator::exchange(sends, receives);
   }
 
  private:
-  std::unique_ptr<comm::Communicator> owned_;
-  comm::Communicator& comm_;
+  [[nodiscard]] std::unique_ptr<comm::Communicator> passing(
+      std::unique_ptr<comm::Communicator> inner) override {
+    return std::make_unique<CountingCommunicator>(std::move(inner), sent_bytes_);
+  }
   std::int64_t& sent_bytes_;
 };
 
@@ -65,7 +41,7 @@ void check(const ReducerCase& c, const std::vector<int>& host_of) {
   run_ranks(host_of, [&](comm::Communicator& comm) {
     const Cost cost = planned_cost(c.options(), comm.hosts(), comm.rank());
     std::int64_t sent_bytes = 0;
-    CountingCommunicator counting(nullptr, comm, sent_bytes);
+    CountingCommunicator counting(comm, sent_bytes);
     Reducer reducer(counting, c.options());
     run_step(reducer, c, 0);
     EXPECT_EQ(cost.buffer_bytes, reducer.buffer_bytes()) << world_size << " ranks, " << c.text();
@@ -105,7 +81,7 @@ TEST(Cost, OfShardsIsWhatIsHeldAndSent) {
       options.shards = ShardPlan(layout, options.buckets, ranks);
       const Cost cost = planned_cost(options, comm.hosts(), comm.rank());
       std::int64_t sent_bytes = 0;
-      CountingCommunicator counting(nullptr, comm, sent_bytes);
+      CountingCommunicator counting(comm, sent_bytes);
       Reducer reducer(counting, options);
       run_step(reducer, c, 0);
       reducer.begin_gather(tensor::Storage::allocate(options.total * 4));

@@ -2,6 +2,7 @@
 #include "ddp/replica.h"
 
 #include <mutex>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -146,6 +147,31 @@ TEST(Replica, FailureOfAllRanksAlikeHasNoPrefix) {
       agree_on_failure(comm, host_of(comm), Error(Exit::config, "c.yaml:1:1: error: x\n"));
     });
     EXPECT_THAT(all, Each(testing::Field(&Outcome::message, "c.yaml:1:1: error: x\n")));
+  }
+}
+
+TEST(Replica, WhatOneRankThrowsIsThrownOnEveryRank) {
+  const auto all = outcomes(3, [](comm::Communicator& comm) {
+    together(comm, host_of(comm), [&] {
+      if (comm.rank() == 1) throw Error(Exit::missing, "x.h5: no such file", "copy it");
+      if (comm.rank() == 2) throw std::runtime_error("another library's");
+    });
+  });
+  for (const Outcome& outcome : all) {
+    EXPECT_EQ(outcome.message, "rank 1 (host1): x.h5: no such file");
+    EXPECT_EQ(outcome.exit, Exit::missing);
+  }
+}
+
+TEST(Replica, AnotherLibrarysExceptionIsOurBug) {
+  const auto all = outcomes(2, [](comm::Communicator& comm) {
+    together(comm, "h", [&] {
+      if (comm.rank() == 1) throw std::runtime_error("bad");
+    });
+  });
+  for (const Outcome& outcome : all) {
+    EXPECT_EQ(outcome.message, "rank 1 (h): bad");
+    EXPECT_EQ(outcome.exit, Exit::internal);
   }
 }
 

@@ -58,7 +58,7 @@ TEST(RankEnv, ReadsWhatDlrunTellsItsRanks) {
 
 TEST(RankEnv, ReadsWhatBecameOfEarlierGenerations) {
   const std::string token(64, 'a');
-  const SoFar got = read({{"DLRUN_CONTROL", "127.0.0.1:4711"},
+  const RunSoFar got = read({{"DLRUN_CONTROL", "127.0.0.1:4711"},
                           {"DLRUN_TOKEN", token.c_str()},
                           {"DLRUN_RESTARTS", "3"},
                           {"DLRUN_STEPS_LOST", "17"},

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "comm/communicator.h"
+#include "support/passing_communicator.h"
 
 namespace dlt::test {
 
@@ -31,66 +32,27 @@ inline std::uint64_t chaos_seed() {
 /// threads to run and now and then some hundred microseconds; pauses again before it returns. The
 /// messages of an exchange are posted in another order (but for those of one pair of ranks, which
 /// match in order). Pauses are a function of seed, rank and the count of calls.
-class ChaosCommunicator final : public comm::Communicator {
+class ChaosCommunicator final : public PassingCommunicator {
  public:
   ChaosCommunicator(std::unique_ptr<comm::Communicator> inner, std::uint64_t seed)
-      : ChaosCommunicator(*inner, seed) {
-    owned_ = std::move(inner);
-  }
+      : PassingCommunicator(std::move(inner)), random_(of_rank(seed)) {}
   ChaosCommunicator(comm::Communicator& inner, std::uint64_t seed)
-      : inner_(&inner), random_(seed * 1000003 + static_cast<std::uint64_t>(inner.rank())) {}
+      : PassingCommunicator(inner), random_(of_rank(seed)) {}
 
-  [[nodiscard]] int rank() const override { return inner_->rank(); }
-  [[nodiscard]] int world_size() const override { return inner_->world_size(); }
-  [[nodiscard]] int local_rank() const override { return inner_->local_rank(); }
-  [[nodiscard]] int local_size() const override { return inner_->local_size(); }
-  [[nodiscard]] comm::Hosts hosts() const override { return inner_->hosts(); }
-  [[nodiscard]] bool knows_lost(int peer) const override { return inner_->knows_lost(peer); }
-  [[nodiscard]] std::string name() const override { return inner_->name(); }
-  [[nodiscard]] std::unique_ptr<comm::SharedMemory> share(std::int64_t num_bytes) override {
-    const Pauses around(*this);
-    return inner_->share(num_bytes);
-  }
-  void allreduce(comm::Buffer buffer, comm::ReduceOp op) override {
-    const Pauses around(*this);
-    inner_->allreduce(buffer, op);
-  }
-  void broadcast(void* data, std::int64_t num_bytes, int root) override {
-    const Pauses around(*this);
-    inner_->broadcast(data, num_bytes, root);
-  }
-  void allgather(const void* send, void* recv, std::int64_t num_bytes) override {
-    const Pauses around(*this);
-    inner_->allgather(send, recv, num_bytes);
-  }
-  void barrier() override {
-    const Pauses around(*this);
-    inner_->barrier();
-  }
   void exchange(std::span<const comm::Send> sends,
                 std::span<const comm::Receive> receives) override {
-    const Pauses around(*this);
-    const std::vector<comm::Send> mixed_sends = mixed(sends);
-    const std::vector<comm::Receive> mixed_receives = mixed(receives);
-    inner_->exchange(mixed_sends, mixed_receives);
-  }
-  [[nodiscard]] std::unique_ptr<comm::Communicator> duplicate() override {
-    const Pauses around(*this);
-    return std::make_unique<ChaosCommunicator>(inner_->duplicate(), random_());
-  }
-  [[noreturn]] void abort(int exit_code) override {
-    inner_->abort(exit_code);
-    std::abort();  // not reached
+    PassingCommunicator::exchange(mixed(sends), mixed(receives));
   }
 
  private:
-  struct Pauses {
-    explicit Pauses(ChaosCommunicator& of) : of_(of) { of_.pause(); }
-    ~Pauses() { of_.pause(); }
-    Pauses(const Pauses&) = delete;
-    Pauses& operator=(const Pauses&) = delete;
-    ChaosCommunicator& of_;
-  };
+  [[nodiscard]] std::uint64_t of_rank(std::uint64_t seed) const {
+    return seed * 1000003 + static_cast<std::uint64_t>(rank());
+  }
+  [[nodiscard]] std::unique_ptr<comm::Communicator> passing(
+      std::unique_ptr<comm::Communicator> inner) override {
+    return std::make_unique<ChaosCommunicator>(std::move(inner), random_());
+  }
+  void around_call() override { pause(); }
 
   void pause() {
     const std::uint64_t kind = random_() % 8;
@@ -114,8 +76,6 @@ class ChaosCommunicator final : public comm::Communicator {
     return out;
   }
 
-  std::unique_ptr<comm::Communicator> owned_;
-  comm::Communicator* inner_;
   std::mt19937_64 random_;
 };
 
