@@ -23,7 +23,7 @@ inline support::OpSample resized(support::OpSample sample, std::int64_t batch, s
   return sample.inputs.empty() ? support::OpSample{} : sample;
 }
 
-/// The shared samples, and those of shape [3, 7] in many sizes.
+/// The shared samples, those of shape [3, 7] in many sizes, and large ones.
 inline std::vector<support::OpSample> many_samples() {
   std::vector<support::OpSample> samples = support::op_samples();
   std::vector<support::OpSample> more;
@@ -34,6 +34,8 @@ inline std::vector<support::OpSample> many_samples() {
       if (!other.op.empty()) more.push_back(other);
     }
   }
+  samples.insert(samples.end(), more.begin(), more.end());
+  more = support::large_op_samples();
   samples.insert(samples.end(), more.begin(), more.end());
   std::erase_if(samples, [](const support::OpSample& sample) { return sample.op == "reshape"; });
   return samples;

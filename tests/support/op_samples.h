@@ -43,6 +43,10 @@ struct OpSample {
 /// remainders.
 [[nodiscard]] std::vector<OpSample> op_samples();
 
+/// Sizes beyond those of a warp or a block of a GPU, where its kernels go other ways: too large for
+/// differences of each element.
+[[nodiscard]] std::vector<OpSample> large_op_samples();
+
 /// "softmax([3, 7])", for messages.
 [[nodiscard]] std::string text(const OpSample& sample);
 
