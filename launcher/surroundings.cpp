@@ -10,6 +10,8 @@ RealSurroundings::RealSurroundings()
     : table_(ops::make_op_table()), backend_(tensor::make_cpu_backend()) {}
 
 train::Surroundings RealSurroundings::get(const RankEnv& ranks, observe::Pulse& pulse) {
+  devices_ = std::make_unique<train::Devices>(
+      *backend_, train::LocalRank{.rank = ranks.local_rank, .size = ranks.local_size});
   return {
       .table = table_,
       .backend = *backend_,
@@ -22,7 +24,8 @@ train::Surroundings RealSurroundings::get(const RankEnv& ranks, observe::Pulse& 
       .generation = ranks.supervision ? ranks.supervision->generation : 0,
       .skip_steps = ranks.supervision ? ranks.supervision->skip_steps : std::vector<std::int64_t>{},
       .so_far = ranks.supervision ? ranks.supervision->so_far : RunSoFar{},
-      .memory_dir = ranks.supervision ? ranks.supervision->memory_dir : std::string{}};
+      .memory_dir = ranks.supervision ? ranks.supervision->memory_dir : std::string{},
+      .devices = devices_.get()};
 }
 
 }  // namespace dlt::launcher

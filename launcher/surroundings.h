@@ -23,6 +23,7 @@ class RealSurroundings {
  private:
   autodiff::OpTable table_;
   std::unique_ptr<tensor::Backend> backend_;
+  std::unique_ptr<train::Devices> devices_;
   SystemFs fs_;
   SystemClock clock_;
 };

@@ -4,7 +4,9 @@
 #include <cstddef>
 #include <cstring>
 #include <limits>
+#include <map>
 #include <utility>
+#include <vector>
 
 #include "autodiff/program_impl.h"
 #include "base/error.h"
@@ -57,6 +59,18 @@ struct Executor::Impl {
     for (std::size_t i = 0; i < program.plan.order.size(); ++i) add_call(i, told);
   }
 
+  /// A constant's bytes on the device.
+  std::byte* constant_bytes(std::int32_t index) {
+    const tensor::Tensor& tensor = program.graph.constant({index});
+    if (backend.in_host_memory()) return tensor.bytes();
+    auto& copy = constants[index];
+    if (copy.data() == nullptr) {
+      copy = backend.allocate(tensor.type().bytes());
+      tensor::copy_now(backend, copy.data(), tensor.bytes(), copy.size_bytes());
+    }
+    return copy.data();
+  }
+
   std::uint32_t add_view(ValueId id) {
     const Slot& slot = program.plan.slots[static_cast<std::size_t>(id.index)];
     const auto index = static_cast<std::uint32_t>(views.size());
@@ -76,8 +90,7 @@ struct Executor::Impl {
         inputs[static_cast<std::size_t>(slot.offset_bytes)].views.push_back(index);
         break;
       case Place::constant:
-        views.back().data =
-            program.graph.constant({static_cast<std::int32_t>(slot.offset_bytes)}).bytes();
+        views.back().data = constant_bytes(static_cast<std::int32_t>(slot.offset_bytes));
         break;
     }
     return index;
@@ -141,18 +154,44 @@ struct Executor::Impl {
   }
 
   /// What comes before the first kernel.
-  void begin_run(GradientSink* sink) {
+  void begin_run(const tensor::RunContext& context, GradientSink* sink) {
     if (!ready) check_bound();
+    DLT_CHECK(backend.in_host_memory() == (context.queue == nullptr),
+              "a queue is for devices with memory of their own");
     if (gradients != nullptr) {
       for (const auto& [offset_bytes, size_bytes] : program.zero_ranges_bytes) {
-        std::memset(gradients + offset_bytes, 0, static_cast<std::size_t>(size_bytes));
+        if (context.queue != nullptr) {
+          context.queue->zero(gradients + offset_bytes, size_bytes);
+        } else {
+          std::memset(gradients + offset_bytes, 0, static_cast<std::size_t>(size_bytes));
+        }
       }
     }
     if (sink != nullptr && program.start_prefix > 0) sink->gradients_final(program.start_prefix);
   }
 
+  /// What a kernel has made, in host memory.
+  void tell_watch(const Call& call, std::span<const tensor::View> outputs,
+                  const tensor::RunContext& context) {
+    const Node& node = program.graph.nodes()[call.node];
+    if (context.queue == nullptr) {
+      watch->made(node, outputs);
+      return;
+    }
+    std::vector<tensor::Tensor> copies;
+    std::vector<tensor::View> host;
+    for (const tensor::View& view : outputs) {
+      copies.emplace_back(view.type.shape, view.type.dtype);
+      host.push_back({copies.back().bytes(), view.type});
+      context.queue->copy(host.back().data, view.data, view.type.bytes());
+    }
+    context.queue->wait();
+    watch->made(node, host);
+  }
+
   const Program::Impl& program;
   tensor::Backend& backend;
+  std::map<std::int32_t, tensor::Storage> constants;  // of a device with memory of its own
   tensor::Storage arena;
   tensor::Storage kept;  // of all kernels, once keep_copies was asked for
   bool keeps = false;
@@ -220,7 +259,7 @@ void Executor::run(const tensor::RunContext& context, GradientSink* sink) {
 void Executor::run_segment(int segment, const tensor::RunContext& context, GradientSink* sink) {
   Impl& impl = *impl_;
   const auto index = static_cast<std::size_t>(segment);
-  if (segment == 0) impl.begin_run(sink);
+  if (segment == 0) impl.begin_run(context, sink);
   const std::size_t begin = index == 0 ? 0 : impl.segment_ends[index - 1];
   const std::size_t end =
       index < impl.segment_ends.size() ? impl.segment_ends[index] : impl.calls.size();
@@ -241,8 +280,7 @@ void Executor::run_segment(int segment, const tensor::RunContext& context, Gradi
          kept != nullptr && call.kept_offset_bytes >= 0 ? kept + call.kept_offset_bytes : nullptr,
          impl.kept_valid});
     if (impl.watch != nullptr) {
-      impl.watch->made(impl.program.graph.nodes()[call.node],
-                       {inputs + call.num_inputs, call.num_outputs});
+      impl.tell_watch(call, {inputs + call.num_inputs, call.num_outputs}, context);
     }
     if (call.final_prefix >= 0 && sink != nullptr) sink->gradients_final(call.final_prefix);
   }

@@ -109,8 +109,10 @@ class Executor {
   void keep_copies();
   /// The parameters have changed since the last run.
   void params_changed();
-  /// Runs all kernels on the calling thread. The sink is called each time the final prefix rises,
-  /// never otherwise. errors  Exit::internal if an input or the gradient buffer is not bound
+  /// Runs all kernels on the calling thread, or gives them to the context's queue on a device with
+  /// memory of its own, where all that is bound must be. The sink is called each time the final
+  /// prefix rises (will have risen, once the queue is through with what it has by then), never
+  /// otherwise. errors  Exit::internal if an input or the gradient buffer is not bound
   void run(const tensor::RunContext& context, GradientSink* sink = nullptr);
   /// One stretch of a run; all of them, in order, make a run.
   void run_segment(int segment, const tensor::RunContext& context, GradientSink* sink = nullptr);

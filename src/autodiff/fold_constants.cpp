@@ -32,7 +32,8 @@ bool is_constant(const Graph& graph, const Node& node, const std::vector<bool>& 
          });
 }
 
-/// What the node makes, by the kernel that would run.
+/// What the node makes, by the kernel that would run, or the host's where the device's memory is
+/// its own.
 std::vector<tensor::Tensor> computed(const Graph& graph, const Node& node,
                                      tensor::Backend& backend) {
   std::vector<tensor::Tensor> results;
@@ -47,11 +48,12 @@ std::vector<tensor::Tensor> computed(const Graph& graph, const Node& node,
     inputs.push_back({graph.constant(id).bytes(), graph.value(id).type});
   }
   for (const tensor::TensorType& type : types_of(graph, node.outputs)) {
-    results.emplace_back(type, backend.allocate(type.bytes()), 0);
+    results.emplace_back(type, tensor::Storage::allocate(type.bytes()), 0);
     outputs.push_back({results.back().bytes(), type});
   }
-  const auto kernel = make_node_kernel(graph, node, backend);
-  const tensor::Storage scratch = backend.allocate(kernel->scratch_bytes());
+  const auto kernel = backend.in_host_memory() ? make_node_kernel(graph, node, backend)
+                                               : make_host_kernel(graph, node);
+  const tensor::Storage scratch = tensor::Storage::allocate(kernel->scratch_bytes());
   const tensor::RunContext context;
   kernel->run({.inputs = inputs, .outputs = outputs, .scratch = scratch.data(), .run = context});
   return results;

@@ -23,6 +23,12 @@ std::vector<std::string> places(const std::string& file_name) {
 
 }  // namespace
 
+bool library_exists(const char* name) {
+  void* library = ::dlopen(name, RTLD_LAZY | RTLD_LOCAL);
+  if (library != nullptr) (void)::dlclose(library);
+  return library != nullptr;
+}
+
 void Plugin::Close::operator()(void* library) const { (void)::dlclose(library); }
 
 Plugin::Plugin(const std::string& file_name) {

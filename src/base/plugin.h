@@ -6,6 +6,9 @@
 
 namespace dlt {
 
+/// Whether the system's loader knows a library of that name.
+[[nodiscard]] bool library_exists(const char* name);
+
 /// A library that the program opens at run time, so that it starts where what the library needs is
 /// missing. Stays open as long as this.
 class Plugin {

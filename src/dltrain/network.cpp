@@ -153,7 +153,7 @@ Values Network::fit(const Data& data, const FitOptions& options) {
       options.threads > 0 ? std::optional<std::int64_t>(options.threads) : std::nullopt;
   impl.config.leaves =
       options.leaves > 0 ? std::optional<std::int64_t>(options.leaves) : std::nullopt;
-  const auto division = dlt::train::divide(impl.config, *impl.comm, "localhost", 0);
+  const auto division = dlt::train::divide(impl.config, *impl.comm, "localhost", 0, *impl.backend);
   dlt::ThreadPool pool(division.num_workers);
   const auto program =
       dlt::train::training_program(impl.config, impl.table, *impl.backend, division.leaf_capacity);

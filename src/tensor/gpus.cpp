@@ -22,6 +22,11 @@ std::string describe(const GpuInfo& gpu) {
 }
 
 Gpus::Gpus() {
+  // Without a driver there is no GPU, and opening a gigabyte of libraries can be left out.
+  if (!library_exists("libcuda.so.1")) {
+    why_not_ = "no NVIDIA driver (libcuda.so.1 is not there)";
+    return;
+  }
   try {
     library_ = std::make_unique<Plugin>("libdltrain_cuda.so");
     using Fill = void (*)(GpuPlugin*);

@@ -77,10 +77,11 @@ std::unique_ptr<data::Dataset> random_data(const RunConfig& config) {
 std::string run_bench(const Surroundings& around, const RunConfig& config,
                       const BenchOptions& options, comm::Communicator& comm) {
   around.backend.enter_thread();
-  const Division division = divide(config, comm, around.host, 0);
-  ThreadPool pool(division.num_workers);
-  const auto program = training_program(config, around.table, around.backend,
-                                        division.leaf_capacity, division.num_workers);
+  tensor::Backend& device = around.leaf_device(config);
+  const Division division = divide(config, comm, around.host, 0, device);
+  ThreadPool pool(division.update_threads);
+  const auto program =
+      training_program(config, around.table, device, division.leaf_capacity, division.num_workers);
   const auto dataset = random_data(config);
   const CommPlan plan = plan_communication(config, *program, comm, around.clock);
   StateExtras extras = state_extras(config, steps_per_epoch(config, dataset->num_rows()));
@@ -96,7 +97,8 @@ std::string run_bench(const Surroundings& around, const RunConfig& config,
        .pool = pool,
        .clock = around.clock,
        .host = around.host,
-       .plan = &plan},
+       .plan = &plan,
+       .device = &device},
       *dataset, state,
       {.num_leaves = division.num_leaves, .first_step = 0, .end_step = end, .total_steps = end});
   std::vector<double> step_s, step_cpu_s;

@@ -26,6 +26,7 @@ constexpr std::int64_t kWorkOfAThread = 1 << 19;
 struct RankCores {
   std::uint64_t host = 0;
   std::int64_t wanted = 0;  // train.threads, 0 for auto
+  std::int64_t gpu = 0;     // 1: one leaf at a time
   std::array<std::uint64_t, kMaxCores / 64> mask{};
 };
 
@@ -108,8 +109,11 @@ void divide_leaves(const RunConfig& config, int world_size, int rank, std::int64
 }
 
 Division divide(const RunConfig& config, comm::Communicator& comm, const std::string& host,
-                std::int64_t fixed_leaves) {
-  RankCores mine{.host = xxh3(host), .wanted = config.threads.value_or(0), .mask = {}};
+                std::int64_t fixed_leaves, const tensor::Backend& device) {
+  RankCores mine{.host = xxh3(host),
+                 .wanted = config.threads.value_or(0),
+                 .gpu = device.in_host_memory() ? 0 : 1,
+                 .mask = {}};
   for (const int core : allowed_cores()) {
     const auto c = static_cast<std::size_t>(core);
     if (c < kMaxCores) mine.mask[c / 64] |= std::uint64_t{1} << (c % 64);
@@ -125,12 +129,17 @@ Division divide(const RunConfig& config, comm::Communicator& comm, const std::st
   for (std::size_t r = 0; r < all.size(); ++r) {
     const int threads = all[r].wanted > 0 ? static_cast<int>(all[r].wanted)
                                           : std::min(share_of_cores(all, r), most);
-    out.total_threads += threads;
-    if (r == self) out.threads = threads;
+    const int leaf_threads = all[r].gpu != 0 ? 1 : threads;
+    out.total_threads += leaf_threads;
+    if (r == self) {
+      out.threads = leaf_threads;
+      out.update_threads = threads;
+    }
     if (all[r].host == all[self].host) local_threads += threads;
   }
   out.oversubscribed = local_threads > online_cores();
   divide_leaves(config, comm.world_size(), comm.rank(), fixed_leaves, out);
+  if (device.in_host_memory()) out.update_threads = out.num_workers;
   return out;
 }
 

@@ -17,7 +17,8 @@ namespace dlt::train {
 
 /// How the work of a job is divided, decided once all ranks are known.
 struct Division {
-  int threads = 1;  // of this rank
+  int threads = 1;  // of this rank, that have leaves to run: 1 with a GPU
+  int update_threads = 1;
   int num_leaves = 1;
   int num_workers = 1;  // threads of this rank that have leaves to run
   std::int64_t leaf_capacity = 1;
@@ -42,11 +43,13 @@ void load_for_use(const RunConfig& config, const checkpoint::Checkpoint& checkpo
 [[nodiscard]] int useful_threads(const RunConfig& config, int world_size);
 
 /// Threads: train.threads, or this rank's share of the cores it may use (two ranks that share a
-/// core count half of it each). Leaves: fixed_leaves (from a checkpoint) if not 0, else
-/// train.leaves, else one for each thread of all ranks, at most one for each sample of a batch.
-/// Collective. errors  Error(Exit::config) if there are more ranks than leaves, saying what to set
+/// core count half of it each). A GPU, which is the device of this rank, counts as one for leaves.
+/// Leaves: fixed_leaves (from a checkpoint) if not 0, else train.leaves, else one for each thread
+/// of all ranks, at most one for each sample of a batch. Collective. errors  Error(Exit::config) if
+/// there are more ranks than leaves, saying what to set
 [[nodiscard]] Division divide(const RunConfig& config, comm::Communicator& comm,
-                              const std::string& host, std::int64_t fixed_leaves);
+                              const std::string& host, std::int64_t fixed_leaves,
+                              const tensor::Backend& device);
 
 /// The part of it that needs no other rank: leaves, workers and capacity from threads and
 /// total_threads, which are given. For `check`, which only supposes ranks.

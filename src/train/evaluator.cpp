@@ -31,11 +31,12 @@ Evaluator::Evaluator(const TrainerParts& parts, const data::Dataset& dataset, co
             .positions = parts.config.positions,
             .tables = true},
       num_chunks_(sampler_.steps_per_epoch()) {
-  runners_.resize(static_cast<std::size_t>(parts_.pool.num_workers()));
+  runners_.resize(static_cast<std::size_t>(parts_.num_leaf_workers()));
   parts_.pool.run([&](int worker) {
-    parts_.backend.enter_thread();
+    if (worker >= parts_.num_leaf_workers()) return;
+    parts_.leaf_device().enter_thread();
     runners_[static_cast<std::size_t>(worker)] = std::make_unique<LeafRunner>(
-        parts_.program, parts_.backend, params, sums_, parts_.config.seed);
+        parts_.program, parts_.leaf_device(), params, sums_, parts_.config.seed);
     const Range chunks = worker_chunks(worker);
     if (chunks.end - chunks.begin > 1) runners_[static_cast<std::size_t>(worker)]->keep_copies();
   });
@@ -51,13 +52,14 @@ Evaluator::Range Evaluator::rank_chunks(int rank) const {
 Evaluator::Range Evaluator::worker_chunks(int worker) const {
   const Range mine = rank_chunks(parts_.comm.rank());
   const std::int64_t n = mine.end - mine.begin;
-  const std::int64_t workers = parts_.pool.num_workers();
+  const std::int64_t workers = parts_.num_leaf_workers();
   return {mine.begin + cut(n, workers, worker), mine.begin + cut(n, workers, worker + 1)};
 }
 
 void Evaluator::run_chunks(std::int64_t steps_done, const Use& use) {
   std::vector<std::optional<Error>> failures(runners_.size());
   parts_.pool.run([&](int worker) {
+    if (worker >= parts_.num_leaf_workers()) return;
     const Range range = worker_chunks(worker);
     if (range.begin == range.end) return;
     LeafRunner& runner = *runners_[static_cast<std::size_t>(worker)];

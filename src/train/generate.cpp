@@ -6,10 +6,10 @@
 #include <cmath>
 #include <span>
 
-#include "autodiff/executor.h"
 #include "base/error.h"
 #include "base/text.h"
 #include "nn/look_ahead.h"
+#include "train/leaf_runner.h"
 #include "train/model_state.h"
 
 namespace dlt::train {
@@ -26,7 +26,7 @@ class NextToken {
         probabilities_(config.model->final_activation() == "softmax"),
         program_(program(around, config)),
         state_(program_.layout(), nullptr, around.backend),
-        executor_(program_, around.backend, state_.params()),
+        runner_(program_, around.leaf_device(config), state_.params(), {}, 0),
         input_(static_cast<std::size_t>(length_), 0) {
     load_for_use(config, checkpoint, state_);
   }
@@ -35,9 +35,13 @@ class NextToken {
   std::span<const float> logits(const std::vector<std::int32_t>& tokens) {
     const std::int64_t count = std::min(length_, static_cast<std::int64_t>(tokens.size()));
     std::copy(tokens.end() - count, tokens.end(), input_.begin());
-    executor_.bind_input("input", input_.data());
-    executor_.run({.sample_ids = kSample});
-    const tensor::View all = executor_.output("prediction");
+    (void)runner_.run({.count = 1,
+                       .inputs = input_.data(),
+                       .targets = nullptr,
+                       .weights = &kWeight,
+                       .sample_ids = kSample},
+                      0, nullptr, nullptr);
+    const tensor::View all = runner_.prediction();
     const std::int64_t width = all.type.shape.last();
     const auto* const row = all.as<float>() + (a_position_ ? (count - 1) * width : 0);
     // A model may know more tokens than the vocabulary has (rounded up); those are never drawn.
@@ -50,11 +54,12 @@ class NextToken {
 
  private:
   static constexpr std::array<std::int64_t, 1> kSample{0};
+  static constexpr float kWeight = 1;
 
   static autodiff::Program program(const Surroundings& around, const RunConfig& config) {
     autodiff::Graph graph(around.table);
     (void)config.model->build_prediction(graph, 1);
-    return {std::move(graph), around.backend};
+    return {std::move(graph), around.leaf_device(config)};
   }
 
   std::int64_t length_;
@@ -63,7 +68,7 @@ class NextToken {
   bool probabilities_;
   autodiff::Program program_;
   ModelState state_;
-  autodiff::Executor executor_;
+  LeafRunner runner_;
   std::vector<std::int32_t> input_;
   std::vector<float> logits_;
 };

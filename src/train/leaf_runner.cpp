@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/hash.h"
 #include "base/text.h"
+#include "train/leaf_device.h"
 
 namespace dlt::train {
 namespace {
@@ -56,15 +57,81 @@ MetricTables SumLayout::table_values(std::span<const double> sums) const {
   return out;
 }
 
+/// Notes what a device is about to finish, and passes the rest on.
+struct LeafRunner::Relay final : autodiff::GradientSink {
+  Relay(LeafDevice& to, autodiff::GradientSink* next) : device(to), sink(next) {}
+  void backward_begins() override {
+    if (sink != nullptr) sink->backward_begins();
+  }
+  void gradients_final(std::int64_t prefix) override { device.gradients_final(prefix); }
+  LeafDevice& device;
+  autodiff::GradientSink* sink;
+};
+
+namespace {
+
+bool reads_predictions(const SumLayout& sums) {
+  if (sums.metrics == nullptr) return false;
+  return std::any_of(sums.metrics->begin(), sums.metrics->end(), [&](const auto& metric) {
+    return sums.has(*metric) && metric->reads_predictions();
+  });
+}
+
+std::unique_ptr<LeafDevice> make_leaf_device(const autodiff::Program& program,
+                                             tensor::Backend& backend, const float* params,
+                                             const SumLayout& sums) {
+  if (backend.in_host_memory()) return nullptr;
+  LeafDevice::Options options{.params = params,
+                              .gradients = !program.graph().gradients().empty(),
+                              .wanted = {"loss", "mask"}};
+  const auto& outputs = program.graph().outputs();
+  if (reads_predictions(sums) || !outputs.contains("loss")) {
+    options.wanted.emplace_back("prediction");
+  }
+  for (const auto& output : outputs) {
+    if (output.first.starts_with("state.")) options.wanted.push_back(output.first);
+  }
+  return std::make_unique<LeafDevice>(program, backend, options);
+}
+
+}  // namespace
+
 LeafRunner::LeafRunner(const autodiff::Program& program, tensor::Backend& backend,
                        const float* params, SumLayout sums, std::uint64_t seed)
-    : executor_(program, backend, params),
+    : device_(make_leaf_device(program, backend, params, sums)),
+      executor_(program, backend, device_ != nullptr ? device_->params() : params),
       layout_(sums),
       seed_(seed),
       has_loss_(program.graph().outputs().contains("loss")),
       has_mask_(program.graph().outputs().contains("mask")),
-      sums_(static_cast<std::size_t>(sums.size())) {
+      sums_(static_cast<std::size_t>(sums.size())),
+      num_segments_(program.num_segments()),
+      reads_predictions_(reads_predictions(sums)) {
+  const auto& outputs = program.graph().outputs();
+  if (const auto found = outputs.find("prediction"); found != outputs.end()) {
+    const tensor::Shape& shape = program.graph().shape(found->second);
+    prediction_width_ = shape.without_front().numel() / sums.positions;
+  }
   bind_carried(program);
+}
+
+LeafRunner::~LeafRunner() = default;
+
+void LeafRunner::params_changed() {
+  executor_.params_changed();
+  if (device_ != nullptr) device_->params_changed();
+}
+
+void LeafRunner::bind_gate(autodiff::ParamGate* gate) {
+  if (device_ != nullptr) {
+    device_->bind_gate(gate);
+  } else {
+    executor_.bind_gate(gate);
+  }
+}
+
+tensor::View LeafRunner::output(std::string_view name) const {
+  return device_ != nullptr ? device_->output(name) : executor_.output(name);
 }
 
 /// All other inputs are bound anew for each leaf.
@@ -77,7 +144,7 @@ void LeafRunner::bind_carried(const autodiff::Program& program) {
     if (!value.name.starts_with("state.")) continue;
     const auto numel = static_cast<std::size_t>(value.type.shape.numel());
     carried_.push_back({value.name, std::vector<float>(numel, 0.0F)});
-    executor_.bind_input(value.name, carried_.back().values.data());
+    if (device_ == nullptr) executor_.bind_input(value.name, carried_.back().values.data());
   }
 }
 
@@ -95,12 +162,20 @@ void LeafRunner::carry_in(const CarriedState* state, std::int64_t first_row, std
 void LeafRunner::carry_out(CarriedState& state, std::int64_t first_row, std::int64_t count) const {
   for (std::size_t i = 0; i < carried_.size(); ++i) {
     const nn::CarriedSpec& spec = state.specs()[i];
-    std::copy_n(executor_.output(spec.name).as<const float>(), count * spec.size,
-                state.row(i, first_row));
+    std::copy_n(output(spec.name).as<const float>(), count * spec.size, state.row(i, first_row));
   }
 }
 
 void LeafRunner::begin(const data::LeafBatch& batch, float* gradients) {
+  if (device_ != nullptr) {
+    device_->begin(batch, executor_, [&](const std::string& name, float* memory) {
+      const auto found = std::find_if(carried_.begin(), carried_.end(),
+                                      [&](const CarriedInput& one) { return one.name == name; });
+      std::copy(found->values.begin(), found->values.end(), memory);
+    });
+    return;
+  }
+  batch_ = &batch;
   executor_.bind_input("input", batch.inputs);
   if (has_loss_) executor_.bind_input("target", batch.targets);
   if (gradients != nullptr) {
@@ -111,44 +186,69 @@ void LeafRunner::begin(const data::LeafBatch& batch, float* gradients) {
 
 void LeafRunner::run_segment(int segment, const data::LeafBatch& batch, std::uint64_t epoch,
                              autodiff::GradientSink* sink) {
-  executor_.run_segment(
-      segment, {.seed = seed_, .epoch = epoch, .sample_ids = batch.sample_ids, .scalars = {}},
-      sink);
+  if (device_ == nullptr) {
+    executor_.run_segment(
+        segment, {.seed = seed_, .epoch = epoch, .sample_ids = batch.sample_ids, .scalars = {}},
+        sink);
+    return;
+  }
+  if (segment == 0) {
+    context_ = device_->context(seed_, epoch);
+  } else {
+    device_->send_sync(executor_.sync_view(segment - 1));
+  }
+  Relay relay(*device_, sink);
+  executor_.run_segment(segment, context_, &relay);
+  if (segment + 1 == num_segments_) device_->end(executor_);
 }
 
-std::span<const double> LeafRunner::end(const data::LeafBatch& batch) {
-  if (has_loss_) add_up(batch);
+float* LeafRunner::sync_values(int segment) {
+  const tensor::View value = executor_.sync_view(segment);
+  return device_ != nullptr ? device_->fetch_sync(value) : value.as<float>();
+}
+
+std::span<const double> LeafRunner::end(float* gradients, autodiff::GradientSink* sink) {
+  if (device_ != nullptr) device_->finish(gradients, sink);
+  if (has_loss_) add_up(device_ != nullptr ? device_->batch() : *batch_);
   return sums_;
+}
+
+void LeafRunner::submit(const data::LeafBatch& batch, std::uint64_t epoch, float* gradients,
+                        autodiff::GradientSink* sink) {
+  begin(batch, gradients);
+  for (int segment = 0; segment < num_segments_; ++segment) {
+    run_segment(segment, batch, epoch, sink);
+  }
+}
+
+std::span<const double> LeafRunner::finish(float* gradients, autodiff::GradientSink* sink) {
+  return end(gradients, sink);
 }
 
 std::span<const double> LeafRunner::run(const data::LeafBatch& batch, std::uint64_t epoch,
                                         float* gradients, autodiff::GradientSink* sink) {
-  begin(batch, gradients);
-  executor_.run({.seed = seed_, .epoch = epoch, .sample_ids = batch.sample_ids, .scalars = {}},
-                sink);
-  return end(batch);
+  submit(batch, epoch, gradients, sink);
+  return finish(gradients, sink);
 }
 
 void LeafRunner::add_up(const data::LeafBatch& batch) {
   std::fill(sums_.begin(), sums_.end(), 0.0);
-  const auto* losses = executor_.output("loss").as<float>();
+  const auto* losses = output("loss").as<float>();
   for (std::int64_t i = 0; i < batch.count; ++i) {
     sums_[0] += static_cast<double>(losses[i]) * static_cast<double>(batch.weights[i]);
     sums_[1] += static_cast<double>(batch.weights[i]);
   }
   if (layout_.hashes) sums_.back() = samples_hash(batch);
   if (layout_.metrics == nullptr) return;
-  const tensor::View predictions = prediction();
-  const std::int64_t numbers = predictions.type.shape.without_front().numel();
-  MetricBatch view{.predictions = predictions.as<float>(),
+  MetricBatch view{.predictions = reads_predictions_ ? prediction().as<float>() : nullptr,
                    .targets = batch.labels != nullptr ? batch.labels : batch.targets,
                    .losses = losses,
                    .labels = layout_.labels,
                    .count = batch.count,
-                   .width = numbers / layout_.positions,
+                   .width = prediction_width_,
                    .positions = layout_.positions};
   if (has_mask_) {
-    const tensor::View mask = executor_.output("mask");
+    const tensor::View mask = output("mask");
     if (mask.type.shape.without_front().numel() == layout_.positions) view.mask = mask.as<float>();
   }
   double* at = sums_.data() + 2;

@@ -5,6 +5,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -16,6 +17,8 @@
 #include "train/metrics.h"
 
 namespace dlt::train {
+
+class LeafDevice;
 
 using MetricValues = std::vector<std::pair<std::string, double>>;
 using MetricTables = std::vector<std::pair<std::string, observe::Table>>;
@@ -48,47 +51,62 @@ struct SumLayout {
 }
 
 /// Runs leaves of one program for one worker thread: binds the leaf, executes, adds up loss and
-/// metrics.
+/// metrics. On a device with memory of its own up to two leaves are under way at once; parameters,
+/// gradients, samples and results stay the host's and are copied.
 class LeafRunner {
  public:
   LeafRunner(const autodiff::Program& program, tensor::Backend& backend, const float* params,
              SumLayout sums, std::uint64_t seed);
+  ~LeafRunner();
 
   /// For several leaves with the same parameters: what kernels make of these is kept.
   void keep_copies() { executor_.keep_copies(); }
   /// The parameters have changed since the last leaf.
-  void params_changed() { executor_.params_changed(); }
+  void params_changed();
   /// Asked for parameters that are still on their way.
-  void bind_gate(autodiff::ParamGate* gate) { executor_.bind_gate(gate); }
+  void bind_gate(autodiff::ParamGate* gate);
   void bind_watch(autodiff::CallWatch* watch) { executor_.bind_watch(watch); }
   /// gradients and sink: null for evaluation. Returns the leaf's sums, valid until the next run.
   std::span<const double> run(const data::LeafBatch& batch, std::uint64_t epoch, float* gradients,
                               autodiff::GradientSink* sink);
+  /// The same in two halves, so that a device need not wait for the host between two leaves:
+  /// finish() belongs to the oldest leaf that was submitted and is given what its submit() was. In
+  /// host memory the first half does it all, and one leaf is under way.
+  void submit(const data::LeafBatch& batch, std::uint64_t epoch, float* gradients,
+              autodiff::GradientSink* sink);
+  std::span<const double> finish(float* gradients, autodiff::GradientSink* sink);
+  /// Leaves that may be under way at once.
+  [[nodiscard]] int depth() const { return device_ != nullptr ? 2 : 1; }
   /// The same in pieces, for programs with places where all leaves wait for each other
   /// (Program::num_segments): begin, then each segment, then end.
   void begin(const data::LeafBatch& batch, float* gradients);
   void run_segment(int segment, const data::LeafBatch& batch, std::uint64_t epoch,
                    autodiff::GradientSink* sink);
-  std::span<const double> end(const data::LeafBatch& batch);
-  /// This leaf's part behind a segment, to be replaced by the sum over all leaves.
-  [[nodiscard]] float* sync_values(int segment) { return executor_.sync_view(segment).as<float>(); }
+  std::span<const double> end(float* gradients, autodiff::GradientSink* sink);
+  /// This leaf's part behind a segment, to be replaced by the sum over all leaves before the next
+  /// segment.
+  [[nodiscard]] float* sync_values(int segment);
   /// Sets the states before the next run: those of `count` rows of the global batch (null: zeros).
   void carry_in(const CarriedState* state, std::int64_t first_row, std::int64_t count);
   /// Puts the states behind the last run there.
   void carry_out(CarriedState& state, std::int64_t first_row, std::int64_t count) const;
 
   /// Output "prediction" of the last run.
-  [[nodiscard]] tensor::View prediction() const { return executor_.output("prediction"); }
+  [[nodiscard]] tensor::View prediction() const { return output("prediction"); }
 
  private:
   struct CarriedInput {
     std::string name;
     std::vector<float> values;  // [samples of the program, size]
   };
+  struct Relay;
   void bind_carried(const autodiff::Program& program);
+  /// Of the last leaf that is finished, in host memory.
+  [[nodiscard]] tensor::View output(std::string_view name) const;
   void add_up(const data::LeafBatch& batch);
   [[nodiscard]] double samples_hash(const data::LeafBatch& batch) const;
 
+  std::unique_ptr<LeafDevice> device_;  // null in host memory
   autodiff::Executor executor_;
   SumLayout layout_;
   std::uint64_t seed_;
@@ -96,6 +114,11 @@ class LeafRunner {
   std::int64_t input_row_bytes_ = 0, target_row_bytes_ = 0;
   std::vector<double> sums_;
   std::vector<CarriedInput> carried_;
+  const data::LeafBatch* batch_ = nullptr;  // of the leaf under way, in host memory
+  int num_segments_ = 1;
+  bool reads_predictions_ = false;
+  std::int64_t prediction_width_ = 0;  // numbers of a position
+  tensor::RunContext context_;         // of the leaf that was begun last, on a device
 };
 
 }  // namespace dlt::train

@@ -46,6 +46,8 @@ class Metric {
   /// 0 for a number; else the totals are a table of that many columns, which evaluations report and
   /// steps of training leave out.
   [[nodiscard]] virtual int num_columns() const { return 0; }
+  /// Whether accumulate() looks at predictions: if no metric does, a GPU keeps them.
+  [[nodiscard]] virtual bool reads_predictions() const { return true; }
 };
 
 /// What metrics need to know of the model and loss they judge.

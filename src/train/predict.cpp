@@ -27,7 +27,8 @@ struct ForwardPass {
   ForwardPass(const Surroundings& around, const RunConfig& config,
               const checkpoint::Checkpoint& checkpoint, comm::Communicator& comm,
               std::unique_ptr<autodiff::Program> forward)
-      : division(divide(config, comm, around.host, comm.world_size())),
+      : device(around.leaf_device(config)),
+        division(divide(config, comm, around.host, comm.world_size(), device)),
         pool(division.threads),
         program(std::move(forward)),
         state(program->layout(), nullptr, around.backend),
@@ -37,9 +38,11 @@ struct ForwardPass {
               .comm = comm,
               .pool = pool,
               .clock = around.clock,
-              .host = around.host} {
+              .host = around.host,
+              .device = &device} {
     load_for_use(config, checkpoint, state);
   }
+  tensor::Backend& device;
   Division division;
   ThreadPool pool;
   std::unique_ptr<autodiff::Program> program;
@@ -59,8 +62,9 @@ EvaluateJob::EvaluateJob(const Surroundings& surroundings, const EvaluateOptions
 
 std::string EvaluateJob::run(comm::Communicator& comm) {
   around_.backend.enter_thread();
-  ForwardPass pass(around_, config_, checkpoint_, comm,
-                   evaluation_program(config_, around_.table, around_.backend, nullptr));
+  ForwardPass pass(
+      around_, config_, checkpoint_, comm,
+      evaluation_program(config_, around_.table, around_.leaf_device(config_), nullptr));
   Evaluator evaluator(pass.parts, *data_, pass.state.params(), evaluation_chunk(config_));
   observe::JsonObject json;
   json.set("split", options_.split);
@@ -90,7 +94,7 @@ PredictJob::PredictJob(const Surroundings& surroundings, const PredictOptions& o
 std::string PredictJob::run(comm::Communicator& comm) {
   around_.backend.enter_thread();
   ForwardPass pass(around_, config_, checkpoint_, comm,
-                   prediction_program(config_, around_.table, around_.backend));
+                   prediction_program(config_, around_.table, around_.leaf_device(config_)));
   const tensor::Shape shape = config_.model->output_shape();
   Evaluator evaluator(pass.parts, *data_, pass.state.params(), evaluation_chunk(config_));
   const std::vector<float> values = evaluator.predict(shape.numel());

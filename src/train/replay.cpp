@@ -125,10 +125,11 @@ struct ReplayJob::Replay {
       : job(replay_job),
         config(job.config_),
         comm(comm::make_self()),
-        division(divide(config, *comm, job.around_.host, job.num_leaves_)),
-        pool(division.num_workers),
-        program(training_program(config, job.around_.table, job.around_.backend,
-                                 division.leaf_capacity, division.num_workers)),
+        device(job.around_.leaf_device(config)),
+        division(divide(config, *comm, job.around_.host, job.num_leaves_, device)),
+        pool(division.update_threads),
+        program(training_program(config, job.around_.table, device, division.leaf_capacity,
+                                 division.num_workers)),
         per_epoch(steps_per_epoch(config, job.data_->num_rows())),
         state(program->layout(), config.optimizer.get(), job.around_.backend,
               state_extras(config, per_epoch)),
@@ -154,8 +155,7 @@ struct ReplayJob::Replay {
                                                      .end_step = end,
                                                      .total_steps = job.total_steps_});
     if (config.schedule.kind != optim::ScheduleKind::reduce_on_plateau || !job.eval_data_) return;
-    eval_program =
-        evaluation_program(config, job.around_.table, job.around_.backend, &program->layout());
+    eval_program = evaluation_program(config, job.around_.table, device, &program->layout());
     evaluator = std::make_unique<Evaluator>(
         parts(*eval_program), *job.eval_data_,
         config.averaging.evaluates() ? state.average() : state.params(), evaluation_chunk(config));
@@ -171,7 +171,8 @@ struct ReplayJob::Replay {
             .clock = job.around_.clock,
             .host = job.around_.host,
             .watch = &watch,
-            .bad = config.skip_bad_samples ? &bad : nullptr};
+            .bad = config.skip_bad_samples ? &bad : nullptr,
+            .device = &device};
   }
 
   void begin_with_weights() {
@@ -333,6 +334,7 @@ struct ReplayJob::Replay {
   ReplayJob& job;
   const RunConfig& config;
   std::unique_ptr<comm::Communicator> comm;
+  tensor::Backend& device;
   Division division;
   ThreadPool pool;
   std::unique_ptr<autodiff::Program> program, eval_program;

@@ -99,14 +99,17 @@ void read_train(MapReader train, RunConfig& out) {
   }
   if (train.has("stop_at_step"))
     out.stop_at_step = train.integer("stop_at_step", {.min = 1, .max = kMaxSteps});
-  (void)train.choice("device", {"auto", "cpu"}, std::string("auto"));
+  const std::string device = train.choice("device", {"auto", "cpu", "cuda"}, std::string("auto"));
+  out.device = device == "cpu" ? Device::cpu : device == "cuda" ? Device::cuda : Device::automatic;
   out.threads = train.integer_or_auto("threads", {.min = 1, .max = 1024});
   out.leaves = train.integer_or_auto("leaves", {.min = 1, .max = kMaxLeaves});
   out.precision = train.choice("precision", {"bf16", "bf16_emulated", "f32"}, std::string("f32"));
   const std::string problem = precision_problem(out.precision, cpu_features());
-  if (!problem.empty()) {
-    train.error("precision", problem,
-                "bf16_emulated computes the same to rounding on any processor, more slowly");
+  if (!problem.empty() && out.device != Device::cuda) {
+    train.error(
+        "precision", problem,
+        "bf16_emulated computes the same to rounding on any processor, more slowly; on a GPU "
+        "set train.device: cuda");
   }
   out.reduction = train.choice("reduction", {"exact", "fast"}, std::string("exact")) == "fast"
                       ? ddp::Reduction::fast

@@ -33,6 +33,8 @@ namespace dlt::train {
 /// well.
 enum class Sharding : std::uint8_t { none, optimizer, gradients };
 
+enum class Device : std::uint8_t { automatic, cpu, cuda };
+
 /// A whole YAML file as one struct. `auto` is an empty optional.
 struct RunConfig {
   std::string name, dir;
@@ -61,6 +63,7 @@ struct RunConfig {
   std::int64_t eval_every_epochs = 1;
   std::optional<InitialWeightsOptions> init;
   std::optional<optim::ParamGroup> freeze;  // parameters that stay as they are
+  Device device = Device::automatic;        // that leaves run on
   std::string precision = "f32";            // of the operands of products: f32, bf16, bf16_emulated
 
   std::unique_ptr<optim::Optimizer> optimizer;

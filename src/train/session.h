@@ -18,6 +18,7 @@
 #include "observe/progress.h"
 #include "observe/pulse.h"
 #include "tensor/backend.h"
+#include "train/devices.h"
 #include "train/engine.h"
 #include "train/run_config.h"
 #include "train/run_dir.h"
@@ -28,7 +29,7 @@ namespace dlt::train {
 /// The things from outside that a job uses; all outlive it.
 struct Surroundings {
   const autodiff::OpTable& table;
-  tensor::Backend& backend;
+  tensor::Backend& backend;  // the host's: state and updates
   Fs& fs;
   Clock& clock;
   std::string host;
@@ -40,7 +41,13 @@ struct Surroundings {
       {};  // steps done before those that must make no update (fault.poison: skip)
   RunSoFar so_far = {};
   std::string memory_dir =
-      {};  // what outlives a process of the job on this host; "": no supervisor
+      {};                      // what outlives a process of the job on this host; "": no supervisor
+  Devices* devices = nullptr;  // null: the host alone
+
+  /// What leaves run on. errors  as of Devices::for_leaves
+  [[nodiscard]] tensor::Backend& leaf_device(const RunConfig& config) const {
+    return devices != nullptr ? devices->for_leaves(config) : backend;
+  }
 };
 
 struct TrainOptions {

@@ -16,7 +16,7 @@ struct SyncedLeaves::Leaf final : autodiff::GradientSink {
   Leaf(const Options& options, int leaf_number)
       : number(leaf_number),
         pulse(&options.parts.pulse),
-        runner(options.parts.program, options.parts.backend, options.params, options.sums,
+        runner(options.parts.program, options.parts.leaf_device(), options.params, options.sums,
                options.parts.config.seed),
         loader(options.dataset, options.sampler,
                {.first_leaf = leaf_number,
@@ -26,8 +26,8 @@ struct SyncedLeaves::Leaf final : autodiff::GradientSink {
                 .num_threads = static_cast<int>(options.parts.config.data_workers.value_or(-1)),
                 .skip_steps = options.skip_steps,
                 .bad = options.parts.bad}),
-        gradients(options.parts.backend.allocate(options.parts.program.layout().total *
-                                                 static_cast<std::int64_t>(sizeof(float)))) {
+        gradients(tensor::Storage::allocate(options.parts.program.layout().total *
+                                            static_cast<std::int64_t>(sizeof(float)))) {
     if (options.parts.watch != nullptr) runner.bind_watch(options.parts.watch->leaf(number));
   }
   void backward_begins() override { tell(observe::Phase::backward); }
@@ -67,8 +67,10 @@ SyncedLeaves::SyncedLeaves(const Options& options, ddp::Reducer& reducer)
   mine_.resize(static_cast<std::size_t>(division_.most_leaves()) * n);
   all_.resize(mine_.size() * static_cast<std::size_t>(division_.world_size()));
   by_leaf_.resize(static_cast<std::size_t>(num_leaves_));
-  workers_.resize(static_cast<std::size_t>(parts_.pool.num_workers()));
+  workers_.resize(static_cast<std::size_t>(parts_.num_leaf_workers()));
   parts_.pool.run([&](int id) {
+    if (id >= parts_.num_leaf_workers()) return;
+    parts_.leaf_device().enter_thread();
     auto worker = std::make_unique<Worker>();
     worker->id = id;
     const ddp::LeafRange range = reducer_->worker_leaves(id);
@@ -101,6 +103,7 @@ std::exception_ptr SyncedLeaves::failure() const {
 
 void SyncedLeaves::each_worker(void (SyncedLeaves::*part)(Worker&)) {
   parts_.pool.run([this, part](int id) {
+    if (id >= parts_.num_leaf_workers()) return;
     Worker& worker = *workers_[static_cast<std::size_t>(id)];
     if (worker.failure) return;
     try {
@@ -197,10 +200,11 @@ void SyncedLeaves::hand_over(Worker& worker) {
       reducer_->leaf_empty(worker.id, index);
       continue;
     }
+    const auto sums = leaf.runner.end(reinterpret_cast<float*>(leaf.gradients.data()), nullptr);
     std::memcpy(reducer_->leaf_gradients(worker.id, index), leaf.gradients.data(),
                 static_cast<std::size_t>(total) * sizeof(float));
     reducer_->gradients_final(worker.id, index, total);
-    reducer_->leaf_sums(worker.id, index, leaf.runner.end(*leaf.batch));
+    reducer_->leaf_sums(worker.id, index, sums);
     leaf.runner.carry_out(*carried_, carried_->first_row(leaf.number, num_leaves_),
                           leaf.batch->count);
   }

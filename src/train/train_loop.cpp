@@ -25,12 +25,14 @@ TrainLoop::TrainLoop(TrainJob& job, comm::Communicator& comm, const std::atomic<
       comm_(&comm),
       stop_(&stop),
       paths_(job.config_.dir),
+      device_(&job.around_.leaf_device(job.config_)),
       division_(divide(job.config_, comm, job.around_.host,
-                       job.resume_.checkpoint ? job.resume_.checkpoint->leaves : 0)),
+                       job.resume_.checkpoint ? job.resume_.checkpoint->leaves : 0, *device_)),
       start_s_(job.around_.clock.monotonic_s()),
-      pool_(division_.num_workers) {
+      pool_(division_.update_threads) {
   job.around_.backend.enter_thread();
-  train_program_ = training_program(job.config_, job.around_.table, job.around_.backend,
+  device_->enter_thread();
+  train_program_ = training_program(job.config_, job.around_.table, *device_,
                                     division_.leaf_capacity, division_.num_workers);
   mark(observe::Phase::start);
   DLT_KILL_POINT(run_before_agreement);
@@ -45,8 +47,8 @@ TrainLoop::TrainLoop(TrainJob& job, comm::Communicator& comm, const std::atomic<
   open_run_folder();
   DLT_KILL_POINT(run_after_opening);
   if (job.eval_data_) {
-    eval_program_ = evaluation_program(job.config_, job.around_.table, job.around_.backend,
-                                       &train_program_->layout());
+    eval_program_ =
+        evaluation_program(job.config_, job.around_.table, *device_, &train_program_->layout());
     TrainerParts with = parts(*eval_program_);
     with.bad = job.config_.skip_bad_samples ? &bad_eval_ : nullptr;
     evaluator_ = std::make_unique<Evaluator>(
@@ -71,7 +73,8 @@ TrainerParts TrainLoop::parts(const autodiff::Program& program) {
           .bad = job_->config_.skip_bad_samples ? &bad_train_ : nullptr,
           .plan = &plan_,
           .pulse = job_->around_.pulse,
-          .generation = job_->around_.generation};
+          .generation = job_->around_.generation,
+          .device = device_};
 }
 
 void TrainLoop::require_same_job() {
@@ -154,7 +157,7 @@ void TrainLoop::open_run_folder() {
   log_->line(cat(counted(comm_->world_size(), "rank", "ranks"), " x ",
                  counted(division_.num_workers, "thread", "threads"), ", ",
                  counted(division_.num_leaves, "leaf", "leaves"), " of ", division_.leaf_capacity,
-                 ", ", job_->around_.backend.description(),
+                 ", ", device_->description(),
                  step_ == 0             ? std::string()
                  : job_->resume_.memory ? cat(", going on from step ", step_, " (in memory)")
                                         : cat(", going on from step ", step_)));

@@ -81,6 +81,7 @@ class TrainLoop {
   comm::Communicator* comm_;
   const std::atomic<bool>* stop_;
   RunPaths paths_;
+  tensor::Backend* device_;  // that leaves run on
   Division division_;
   double start_s_;
 

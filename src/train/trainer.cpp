@@ -2,6 +2,7 @@
 #include "train/trainer.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <optional>
 
@@ -41,7 +42,7 @@ ddp::ReducerOptions reducer_options(const TrainerParts& parts, const TrainerRang
       .buckets = plan.buckets,
       .num_leaves = range.num_leaves,
       .leaf_cuts = range.leaf_cuts,
-      .num_workers = parts.pool.num_workers(),
+      .num_workers = parts.num_leaf_workers(),
       .num_sums = num_sums,
       .reduction = updates_locally(parts) ? ddp::Reduction::none : parts.config.reduction,
       .overlap = parts.config.overlap,
@@ -97,8 +98,8 @@ struct Trainer::Worker final : autodiff::GradientSink, autodiff::ParamGate {
       : reducer(&owner.reducer_),
         pulse(&owner.parts_.pulse),
         id(worker),
-        runner(owner.parts_.program, owner.parts_.backend, owner.state_->params(), owner.sums_,
-               owner.parts_.config.seed),
+        runner(owner.parts_.program, owner.parts_.leaf_device(), owner.state_->params(),
+               owner.sums_, owner.parts_.config.seed),
         loader(dataset, owner.sampler_,
                {.first_leaf = owner.reducer_.worker_leaves(worker).begin,
                 .num_leaves = owner.reducer_.worker_leaves(worker).size(),
@@ -130,9 +131,32 @@ struct Trainer::Worker final : autodiff::GradientSink, autodiff::ParamGate {
     pulse->mark(mark);
   }
 
+  /// A leaf that was submitted and not finished.
+  struct UnderWay {
+    int leaf = 0;
+    std::int64_t first_row = 0, count = 0;
+  };
+  class Queue {
+   public:
+    void push(const UnderWay& leaf) { leaves_[static_cast<std::size_t>(size_++)] = leaf; }
+    UnderWay pop() {
+      const UnderWay first = leaves_[0];
+      leaves_[0] = leaves_[1];
+      --size_;
+      return first;
+    }
+    void clear() { size_ = 0; }
+    [[nodiscard]] int size() const { return size_; }
+
+   private:
+    std::array<UnderWay, 2> leaves_{};
+    int size_ = 0;
+  };
+
   ddp::Reducer* reducer;
   observe::Pulse* pulse;
   observe::Mark mark;  // of the leaf at hand
+  Queue under_way;
   int id;
   int leaf = 0;
   LeafRunner runner;
@@ -173,12 +197,14 @@ Trainer::Trainer(const TrainerParts& parts, const data::Dataset& dataset, ModelS
   if (!state.carried().specs().empty() && !parts.config.streams) {
     throw Error(Exit::config, "stateful layers need data.streams: true");
   }
-  workers_.resize(static_cast<std::size_t>(parts_.pool.num_workers()));
+  workers_.resize(static_cast<std::size_t>(parts_.num_leaf_workers()));
   run_worker_task_ = [this](int worker) { run_worker(worker); };
   // Each thread makes what it will use, so that memory is first touched where it is needed.
   const bool synced = parts_.program.num_segments() > 1;
   parts_.pool.run([&](int worker) {
     parts_.backend.enter_thread();
+    if (worker >= parts_.num_leaf_workers()) return;
+    parts_.leaf_device().enter_thread();
     if (synced) return;
     if (reducer_.worker_leaves(worker).size() == 0) return;
     workers_[static_cast<std::size_t>(worker)] = std::make_unique<Worker>(*this, dataset, worker);
@@ -216,9 +242,11 @@ std::int64_t Trainer::loader_bytes() const {
 }
 
 void Trainer::run_worker(int index) {
+  if (index >= static_cast<int>(workers_.size())) return;
   Worker* worker = workers_[static_cast<std::size_t>(index)].get();
   if (worker == nullptr) return;
   worker->data_wait_s = worker->param_wait_s = 0;
+  worker->under_way.clear();
   try {
     run_leaves(*worker, index);
   } catch (...) {
@@ -240,6 +268,7 @@ void Trainer::run_leaves(Worker& worker, int index) {
     const data::LeafBatch& batch = worker.loader.next();
     worker.data_wait_s += parts_.clock.monotonic_s() - before;
     if (batch.count == 0) {
+      while (worker.under_way.size() > 0) finish_leaf(worker, index);
       reducer_.leaf_empty(index, leaf);
       continue;
     }
@@ -250,12 +279,20 @@ void Trainer::run_leaves(Worker& worker, int index) {
     worker.runner.carry_in(begins_epoch() ? nullptr : &carried, first_row, batch.count);
     worker.tell(observe::Phase::forward);
     DLT_KILL_POINT(leaf_before_forward);
-    const auto sums =
-        worker.runner.run(batch, epoch, reducer_.leaf_gradients(index, leaf), &worker);
-    DLT_KILL_POINT(leaf_after_backward);
-    worker.runner.carry_out(carried, first_row, batch.count);
-    reducer_.leaf_sums(index, leaf, sums);
+    worker.runner.submit(batch, epoch, reducer_.leaf_gradients(index, leaf), &worker);
+    worker.under_way.push({.leaf = leaf, .first_row = first_row, .count = batch.count});
+    if (worker.under_way.size() == worker.runner.depth()) finish_leaf(worker, index);
   }
+  while (worker.under_way.size() > 0) finish_leaf(worker, index);
+}
+
+void Trainer::finish_leaf(Worker& worker, int index) {
+  const Worker::UnderWay leaf = worker.under_way.pop();
+  worker.leaf = leaf.leaf;
+  const auto sums = worker.runner.finish(reducer_.leaf_gradients(index, leaf.leaf), &worker);
+  DLT_KILL_POINT(leaf_after_backward);
+  worker.runner.carry_out(state_->carried(), leaf.first_row, leaf.count);
+  reducer_.leaf_sums(index, leaf.leaf, sums);
 }
 
 void Trainer::run_all_leaves() {

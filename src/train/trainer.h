@@ -36,7 +36,7 @@ struct CommPlan;
 struct TrainerParts {
   const RunConfig& config;
   const autodiff::Program& program;
-  tensor::Backend& backend;
+  tensor::Backend& backend;  // the host's
   comm::Communicator& comm;
   ThreadPool& pool;  // num_workers() leaves at once
   const Clock& clock;
@@ -45,7 +45,15 @@ struct TrainerParts {
   data::BadSamples* bad = nullptr;  // with data.on_bad: skip; null: bad samples are errors
   const CommPlan* plan = nullptr;   // of a trainer; null: buckets of fixed sizes, no shards
   observe::Pulse& pulse = observe::silent_pulse();
-  std::int64_t generation = 0;  // as Surroundings'
+  std::int64_t generation = 0;        // as Surroundings'
+  tensor::Backend* device = nullptr;  // that the program was made for; null: backend
+  [[nodiscard]] tensor::Backend& leaf_device() const {
+    return device != nullptr ? *device : backend;
+  }
+  /// Workers of the pool that run leaves: the first alone gives a GPU its work.
+  [[nodiscard]] int num_leaf_workers() const {
+    return leaf_device().in_host_memory() ? pool.num_workers() : 1;
+  }
 };
 
 struct TrainerRange {
@@ -139,6 +147,7 @@ class Trainer {
   void run_all_leaves();
   void run_worker(int index);
   void run_leaves(Worker& worker, int index);
+  void finish_leaf(Worker& worker, int index);
   [[nodiscard]] bool begins_epoch() const;
   [[nodiscard]] std::uint64_t due_weights_hash(bool asked);
   void throw_failure();

@@ -16,6 +16,7 @@ class Perplexity final : public Metric {
   [[nodiscard]] double value(const double* sums) const override {
     return std::exp(ratio(sums[0], sums[1]));
   }
+  [[nodiscard]] bool reads_predictions() const override { return false; }
   void accumulate(const MetricBatch& batch, double* sums) const override {
     for (std::int64_t b = 0; b < batch.count; ++b) {
       std::int64_t labels = 0;
