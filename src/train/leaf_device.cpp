@@ -165,6 +165,7 @@ tensor::RunContext LeafDevice::context(std::uint64_t seed, std::uint64_t epoch) 
 
 void LeafDevice::gradients_final(std::int64_t prefix) {
   Slot& slot = begun();
+  if (slot.gradients.data() == nullptr) return;  // an evaluation has none
   if (slot.num_finals == slot.finals.size()) {
     slot.finals.push_back({0, backend_.make_event(tensor::EventKind::order),
                            backend_.make_event(tensor::EventKind::order)});

@@ -102,6 +102,8 @@ train::RunSummary run_job(const JobFiles& files, const JobRun& run) {
     if (run.interrupt_at_step >= 0) {
       options.overrides.push_back(cat("train.stop_at_step=", run.interrupt_at_step));
     }
+    const std::unique_ptr<train::Devices> devices =
+        run.devices ? run.devices(comm.rank(), *backend) : nullptr;
     const bool skips = run.skip_on_rank < 0 || run.skip_on_rank == comm.rank();
     train::TrainJob job({.table = table,
                          .backend = *backend,
@@ -112,7 +114,8 @@ train::RunSummary run_job(const JobFiles& files, const JobRun& run) {
                          .program_hash = "0",
                          .generation = run.generation,
                          .skip_steps = skips ? run.skip_steps : std::vector<std::int64_t>{},
-                         .memory_dir = run.memory_dir ? run.memory_dir(comm.rank()) : ""},
+                         .memory_dir = run.memory_dir ? run.memory_dir(comm.rank()) : "",
+                         .devices = devices.get()},
                         options);
     comm.barrier();
     const train::RunSummary mine = job.run(comm, stop);

@@ -41,6 +41,8 @@ struct JobRun {
   std::function<std::unique_ptr<Fs>(int rank)> fs = {};        // instead of the system's
   std::function<std::string(int rank)> memory_dir = {};        // as under a supervisor
   std::int64_t generation = 0;
+  std::function<std::unique_ptr<train::Devices>(int rank, tensor::Backend& host)> devices =
+      {};  // instead of the host alone
 };
 
 /// A clock of a rank that takes `tick_s` for whatever it does between two looks at the time.
