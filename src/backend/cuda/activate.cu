@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
-#include <string>
 
 #include "backend/cuda/activate.h"
 #include "backend/cuda/activation_math.h"
@@ -22,20 +21,9 @@ __global__ void activate_kernel(Activate a, std::int64_t elements) {
 
 }  // namespace
 
-std::optional<Activation> activation_of(const tensor::Attrs& attrs) {
-  const std::string word = attrs.word("activation", "none");
-  if (word == "none") return Activation::none;
-  if (word == "relu") return Activation::relu;
-  if (word == "leaky_relu") return Activation::leaky_relu;
-  if (word == "tanh") return Activation::tanh;
-  if (word == "sigmoid") return Activation::sigmoid;
-  if (word == "softplus") return Activation::softplus;
-  return std::nullopt;
-}
-
 void activate(const Activate& a, cudaStream_t stream) {
   const std::int64_t elements = a.rows * a.columns;
-  if (elements == 0 || (a.bias == nullptr && a.activation == Activation::none)) return;
+  if (elements == 0 || (a.bias == nullptr && a.activation == tensor::Activation::none)) return;
   const std::int64_t blocks =
       std::clamp<std::int64_t>((elements + kThreads - 1) / kThreads, 1, 8192);
   launch(activate_kernel,

@@ -3,24 +3,18 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 
 #include <cuda_runtime_api.h>
 
-#include "tensor/kernel.h"
+#include "tensor/kernel_form.h"
 
 namespace dlt::cuda {
-
-enum class Activation : std::uint8_t { none, relu, leaky_relu, tanh, sigmoid, softplus };
-
-/// Of attribute activation (none). None if it is no word of the list.
-[[nodiscard]] std::optional<Activation> activation_of(const tensor::Attrs& attrs);
 
 struct Activate {
   float* y = nullptr;           // [rows, columns]
   const float* bias = nullptr;  // [columns], or null
   std::int64_t rows = 0, columns = 0;
-  Activation activation = Activation::none;
+  tensor::Activation activation = tensor::Activation::none;
   float alpha = 0.01f;
 };
 

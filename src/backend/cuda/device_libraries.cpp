@@ -8,6 +8,7 @@
 #include <cudnn.h>
 
 #include "backend/cuda/check.h"
+#include "backend/cuda/cudnn_plans.h"
 #include "backend/cuda/gemm.h"
 #include "backend/cuda/library_check.h"
 #include "base/error.h"
@@ -50,9 +51,11 @@ DeviceLibraries::DeviceLibraries(int device)
     (void)cublasLtDestroy(cublas_);
     failed("cudnnCreate", status);
   }
+  cudnn_plans_ = std::make_unique<CudnnPlans>(cudnn_);
 }
 
 DeviceLibraries::~DeviceLibraries() {
+  cudnn_plans_.reset();
   (void)cudnnDestroy(cudnn_);
   (void)cublasLtDestroy(cublas_);
 }

@@ -9,6 +9,7 @@ struct cudnnContext;
 
 namespace dlt::cuda {
 
+class CudnnPlans;
 class Gemm;
 class GemmCache;
 struct GemmShape;
@@ -29,9 +30,9 @@ class DeviceLibraries {
   /// "NVIDIA H200, sm_90, driver 13.0, runtime 13.0, cuBLASLt 13.0.2, cuDNN 9.19.0"
   [[nodiscard]] const std::string& description() const { return description_; }
   [[nodiscard]] cublasLtContext* cublas() const { return cublas_; }
-  [[nodiscard]] cudnnContext* cudnn() const { return cudnn_; }
   /// errors  Error(Exit::unavailable) if cuBLASLt has no algorithm for it
   [[nodiscard]] std::shared_ptr<const Gemm> gemm(const GemmShape& shape) const;
+  [[nodiscard]] CudnnPlans& cudnn_plans() const { return *cudnn_plans_; }
 
  private:
   int device_;
@@ -41,6 +42,7 @@ class DeviceLibraries {
   cublasLtContext* cublas_ = nullptr;
   cudnnContext* cudnn_ = nullptr;
   std::unique_ptr<GemmCache> gemms_;
+  std::unique_ptr<CudnnPlans> cudnn_plans_;
 };
 
 }  // namespace dlt::cuda

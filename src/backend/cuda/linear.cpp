@@ -6,6 +6,7 @@
 #include "backend/cuda/factories.h"
 #include "backend/cuda/product.h"
 #include "backend/cuda/queue.h"
+#include "tensor/spec_form.h"
 
 namespace dlt::cuda {
 namespace {
@@ -48,8 +49,8 @@ std::unique_ptr<tensor::Kernel> make_product(const tensor::KernelSpec& spec,
                                              const DeviceLibraries& libraries) {
   const tensor::TensorType &a = spec.inputs[0], &b = spec.inputs[1], &c = spec.outputs[0];
   const std::optional<Precision> precision = precision_of(spec.attrs);
-  const std::optional<Activation> activation = activation_of(spec.attrs);
-  if (c.dtype != DType::f32 || !precision || !activation) return nullptr;
+  const tensor::Activation activation = tensor::activation_of(spec.attrs);
+  if (c.dtype != DType::f32 || !precision) return nullptr;
   ProductSpec product;
   product.a_is_param = (spec.params & 1u) != 0;
   product.b_is_param = (spec.params & 2u) != 0;
@@ -63,13 +64,13 @@ std::unique_ptr<tensor::Kernel> make_product(const tensor::KernelSpec& spec,
   shape.lda = a.shape[1];
   shape.ldb = b.shape[1];
   shape.ldc = shape.n;
-  shape.bias = spec.inputs.size() > 2 && *activation == Activation::none;
+  shape.bias = spec.inputs.size() > 2 && activation == tensor::Activation::none;
   shape.precision = *precision;
   return std::make_unique<Linear>(
       libraries, product,
       Activate{.rows = shape.m,
                .columns = shape.n,
-               .activation = *activation,
+               .activation = activation,
                .alpha = static_cast<float>(spec.attrs.number("alpha", 0.01))});
 }
 

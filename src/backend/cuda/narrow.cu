@@ -3,41 +3,66 @@
 
 #include "backend/cuda/device.h"
 #include "backend/cuda/narrow.h"
+#include "backend/cuda/rounding.h"
 
 namespace dlt::cuda {
 namespace {
 
 constexpr int kThreads = 256;
+constexpr int kTile = 32, kTileRows = 8;
 
-__device__ inline void round_to(float value, __nv_bfloat16& to) { to = __float2bfloat16_rn(value); }
-__device__ inline void round_to(float value, __half& to) { to = __float2half_rn(value); }
+template <typename To>
+struct alignas(4 * sizeof(To)) FourOf {
+  To x, y, z, w;
+};
 
-/// Four elements a thread where rows are whole and aligned.
-template <typename Narrow>
-__global__ void narrow_fours(const float4* from, Narrow* to, std::int64_t fours) {
+/// Four elements a thread, where rows are whole and aligned.
+template <typename To>
+__global__ void narrow_fours(const float4* from, FourOf<To>* to, std::int64_t fours,
+                             Precision precision) {
   const std::int64_t stride = static_cast<std::int64_t>(gridDim.x) * blockDim.x;
   for (std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < fours;
        i += stride) {
     const float4 four = from[i];
-    struct alignas(8) {
-      Narrow x, y, z, w;
-    } rounded;
-    round_to(four.x, rounded.x);
-    round_to(four.y, rounded.y);
-    round_to(four.z, rounded.z);
-    round_to(four.w, rounded.w);
-    *reinterpret_cast<decltype(rounded)*>(to + 4 * i) = rounded;
+    FourOf<To> result;
+    store_rounded(four.x, precision, result.x);
+    store_rounded(four.y, precision, result.y);
+    store_rounded(four.z, precision, result.z);
+    store_rounded(four.w, precision, result.w);
+    to[i] = result;
   }
 }
 
-template <typename Narrow>
-__global__ void narrow_rows(const float* from, Narrow* to, std::int64_t rows, std::int64_t columns,
-                            std::int64_t from_stride, std::int64_t to_stride) {
+template <typename To>
+__global__ void narrow_rows(NarrowCopy c) {
   const std::int64_t stride = static_cast<std::int64_t>(gridDim.x) * blockDim.x;
   for (std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
-       i < rows * columns; i += stride) {
-    const std::int64_t row = i / columns, column = i % columns;
-    round_to(from[row * from_stride + column], to[row * to_stride + column]);
+       i < c.rows * c.columns; i += stride) {
+    const std::int64_t row = i / c.columns, column = i % c.columns;
+    store_rounded(c.from[row * c.from_stride + column], c.precision,
+                  static_cast<To*>(c.to)[row * c.to_stride + column]);
+  }
+}
+
+/// A block turns one tile, through shared memory so that both sides are read and written by rows.
+template <typename To>
+__global__ void narrow_transposed(NarrowTranspose c) {
+  __shared__ float tile[kTile][kTile + 1];
+  const int lane = static_cast<int>(threadIdx.x);
+  const std::int64_t first_column = static_cast<std::int64_t>(blockIdx.x) * kTile;
+  for (std::int64_t first_row = static_cast<std::int64_t>(blockIdx.y) * kTile; first_row < c.rows;
+       first_row += static_cast<std::int64_t>(gridDim.y) * kTile) {
+    for (int i = static_cast<int>(threadIdx.y); i < kTile; i += kTileRows) {
+      const std::int64_t row = first_row + i, column = first_column + lane;
+      if (row < c.rows && column < c.columns) tile[i][lane] = c.from[row * c.columns + column];
+    }
+    __syncthreads();
+    for (int i = static_cast<int>(threadIdx.y); i < kTile; i += kTileRows) {
+      const std::int64_t row = first_row + lane, column = first_column + i;
+      if (row >= c.rows || column >= c.columns) continue;
+      store_rounded(tile[lane][i], c.precision, static_cast<To*>(c.to)[column * c.rows + row]);
+    }
+    __syncthreads();
   }
 }
 
@@ -47,28 +72,42 @@ Grid grid_for(std::int64_t elements) {
   return {.blocks = dim3(static_cast<unsigned>(blocks)), .threads = dim3(kThreads)};
 }
 
-template <typename Narrow>
+template <typename To>
 void narrow_to(const NarrowCopy& c, cudaStream_t stream) {
-  auto* to = static_cast<Narrow*>(c.to);
   const std::int64_t elements = c.rows * c.columns;
   const bool whole = c.from_stride == c.columns && c.to_stride == c.columns && elements % 4 == 0 &&
-                     reinterpret_cast<std::uintptr_t>(c.from) % 16 == 0 &&
-                     reinterpret_cast<std::uintptr_t>(c.to) % 8 == 0;
+                     reinterpret_cast<std::uintptr_t>(c.from) % sizeof(float4) == 0 &&
+                     reinterpret_cast<std::uintptr_t>(c.to) % sizeof(FourOf<To>) == 0;
   if (whole) {
-    launch(narrow_fours<Narrow>, grid_for(elements / 4), stream,
-           reinterpret_cast<const float4*>(c.from), to, elements / 4);
+    launch(narrow_fours<To>, grid_for(elements / 4), stream,
+           reinterpret_cast<const float4*>(c.from), static_cast<FourOf<To>*>(c.to), elements / 4,
+           c.precision);
   } else {
-    launch(narrow_rows<Narrow>, grid_for(elements), stream, c.from, to, c.rows, c.columns,
-           c.from_stride, c.to_stride);
+    launch(narrow_rows<To>, grid_for(elements), stream, c);
   }
+}
+
+template <typename To>
+void narrow_to(const NarrowTranspose& c, cudaStream_t stream) {
+  const auto tiles = [](std::int64_t size) { return (size + kTile - 1) / kTile; };
+  launch(narrow_transposed<To>,
+         {.blocks = dim3(static_cast<unsigned>(tiles(c.columns)),
+                         static_cast<unsigned>(std::min<std::int64_t>(tiles(c.rows), 65535))),
+          .threads = dim3(kTile, kTileRows)},
+         stream, c);
+}
+
+template <typename Copy>
+void narrow_any(const Copy& copy, cudaStream_t stream) {
+  if (copy.rows == 0 || copy.columns == 0) return;
+  if (copy.in_f32 || !is_narrow(copy.precision)) return narrow_to<float>(copy, stream);
+  copy.precision == Precision::bf16 ? narrow_to<__nv_bfloat16>(copy, stream)
+                                    : narrow_to<__half>(copy, stream);
 }
 
 }  // namespace
 
-void narrow(const NarrowCopy& copy, cudaStream_t stream) {
-  if (copy.rows == 0 || copy.columns == 0) return;
-  copy.precision == Precision::bf16 ? narrow_to<__nv_bfloat16>(copy, stream)
-                                    : narrow_to<__half>(copy, stream);
-}
+void narrow(const NarrowCopy& copy, cudaStream_t stream) { narrow_any(copy, stream); }
+void narrow(const NarrowTranspose& copy, cudaStream_t stream) { narrow_any(copy, stream); }
 
 }  // namespace dlt::cuda

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Copies of f32 matrices in 16 bits.
+// Copies of f32 matrices as attribute precision rounds their numbers.
 #pragma once
 
 #include <cstdint>
@@ -20,10 +20,18 @@ struct NarrowCopy {
   void* to = nullptr;           // the same, rows to_stride apart; what lies between stays
   std::int64_t rows = 0, columns = 0;
   std::int64_t from_stride = 0, to_stride = 0;
-  Precision precision = Precision::bf16;  // bf16 or f16
+  Precision precision = Precision::bf16;
+  bool in_f32 = false;  // rounded, but 32 bits wide
 };
-
-/// Rounds to nearest, ties to even.
 void narrow(const NarrowCopy& copy, cudaStream_t stream);
+
+struct NarrowTranspose {
+  const float* from = nullptr;  // [rows, columns]
+  void* to = nullptr;           // [columns, rows]
+  std::int64_t rows = 0, columns = 0;
+  Precision precision = Precision::f32;
+  bool in_f32 = true;
+};
+void narrow(const NarrowTranspose& copy, cudaStream_t stream);
 
 }  // namespace dlt::cuda

@@ -59,13 +59,13 @@ const void* Product::operand(const Operand& operand, const ProductArgs& args) co
     if (args.kept_valid) return to;
   }
   const Stored stored = operand.is_a ? stored_a(shape) : stored_b(shape);
-  narrow({.from = operand.from,
-          .to = to,
-          .rows = stored.rows,
-          .columns = stored.columns,
-          .from_stride = stored.stride,
-          .to_stride = narrow_stride(stored.columns),
-          .precision = shape.precision},
+  narrow(NarrowCopy{.from = operand.from,
+                    .to = to,
+                    .rows = stored.rows,
+                    .columns = stored.columns,
+                    .from_stride = stored.stride,
+                    .to_stride = narrow_stride(stored.columns),
+                    .precision = shape.precision},
          args.stream);
   return to;
 }
