@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Counter-based random numbers: every number is a pure function of its key. No state anywhere, so
 // results depend on neither rank, thread nor order, and a resumed run draws what an undisturbed one
-// does.
+// does. What is constexpr runs on devices, too.
 #pragma once
 
 #include <array>
@@ -11,8 +11,8 @@
 namespace dlt::rng {
 
 /// Philox4x32-10. source: Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3".
-[[nodiscard]] inline std::array<std::uint32_t, 4> philox4x32(std::array<std::uint32_t, 4> counter,
-                                                             std::array<std::uint32_t, 2> key) {
+[[nodiscard]] constexpr std::array<std::uint32_t, 4> philox4x32(
+    std::array<std::uint32_t, 4> counter, std::array<std::uint32_t, 2> key) {
   for (int round = 0; round < 10; ++round) {
     const std::uint64_t p0 = std::uint64_t{0xD2511F53u} * counter[0];
     const std::uint64_t p1 = std::uint64_t{0xCD9E8D57u} * counter[2];
@@ -26,7 +26,7 @@ namespace dlt::rng {
 }
 
 /// SplitMix64 finaliser: a bijection of 64-bit numbers that mixes all bits.
-[[nodiscard]] inline std::uint64_t mix(std::uint64_t x) {
+[[nodiscard]] constexpr std::uint64_t mix(std::uint64_t x) {
   x += 0x9E3779B97F4A7C15ull;
   x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9ull;
   x = (x ^ (x >> 27)) * 0x94D049BB133111EBull;
@@ -47,7 +47,7 @@ struct Key {
 
 /// Four random words: number `index` of the stream of `key`.
 /// counter = {index, epoch, sample low, sample high}, philox key = mix(seed ^ mix(op)).
-[[nodiscard]] inline std::array<std::uint32_t, 4> block(const Key& key, std::uint32_t index) {
+[[nodiscard]] constexpr std::array<std::uint32_t, 4> block(const Key& key, std::uint32_t index) {
   const std::uint64_t k = mix(key.seed ^ mix(key.op));
   return philox4x32(
       {index, static_cast<std::uint32_t>(key.epoch), static_cast<std::uint32_t>(key.sample),
@@ -56,7 +56,7 @@ struct Key {
 }
 
 /// Uniform in [0, 1): the upper 24 bits of the word.
-[[nodiscard]] inline float to_unit(std::uint32_t word) {
+[[nodiscard]] constexpr float to_unit(std::uint32_t word) {
   return static_cast<float>(word >> 8) * 0x1.0p-24f;
 }
 

@@ -55,10 +55,12 @@ __global__ void forward_kernel(ConvSpec s, Forward t) {
         const float* x =
             t.x + ((at.b * g.in_h + h) * g.in_w + w) * g.in_channels + out / group_out * group_in;
         const float* weight = t.weight + (r * g.kernel_w + c) * group_in * g.out_channels + out;
+        float tap = 0.0f;
         for (std::int64_t k = 0; k < group_in; ++k) {
-          sum = fmaf(rounded(x[k], s.precision), rounded(weight[k * g.out_channels], s.precision),
-                     sum);
+          tap = fmaf(rounded(x[k], s.precision), rounded(weight[k * g.out_channels], s.precision),
+                     tap);
         }
+        sum += tap;
       }
     }
     if (t.bias != nullptr) sum += t.bias[out];
@@ -90,9 +92,11 @@ __global__ void input_grad_kernel(ConvSpec s, InputGrad t) {
         const std::int64_t tap = r * g.kernel_w + c;
         const float* weight =
             t.weight + (tap * group_in + in % group_in) * g.out_channels + first_out;
+        float of_tap = 0.0f;
         for (std::int64_t k = 0; k < group_out; ++k) {
-          sum = fmaf(rounded(dy[k], s.precision), rounded(weight[k], s.precision), sum);
+          of_tap = fmaf(rounded(dy[k], s.precision), rounded(weight[k], s.precision), of_tap);
         }
+        sum += of_tap;
       }
     }
     t.dx[i] = sum;

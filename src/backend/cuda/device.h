@@ -21,9 +21,16 @@ struct Grid {
   std::size_t shared_bytes = 0;
 };
 
+/// What a kernel may have of shared memory without asking.
+inline constexpr std::size_t kPlainShared_bytes = 48 << 10;
+
 /// Puts a kernel into the stream. errors  Error(Exit::unavailable) if the device refuses it
 template <typename... Params, typename... Args>
 void launch(void (*kernel)(Params...), const Grid& grid, cudaStream_t stream, Args&&... args) {
+  if (grid.shared_bytes > kPlainShared_bytes) {
+    DLT_CUDA(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                  static_cast<int>(grid.shared_bytes)));
+  }
   cudaLaunchConfig_t config{};
   config.gridDim = grid.blocks;
   config.blockDim = grid.threads;
