@@ -2,30 +2,16 @@
 #include "ddp/reducer.h"
 
 #include <algorithm>
-#include <atomic>
-#include <chrono>
-#include <condition_variable>
 #include <cstring>
-#include <exception>
-#include <mutex>
-#include <thread>
+#include <utility>
 
-#include "base/clock.h"
 #include "base/cpu.h"
 #include "base/error.h"
 #include "base/text.h"
-#include "base/thread_turn.h"
-#include "ddp/host_memory.h"
-#include "ddp/local_sums.h"
-#include "ddp/shard_gather.h"
-#include "ddp/step_message.h"
+#include "ddp/reducer_impl.h"
 
 namespace dlt::ddp {
 namespace {
-
-/// Of the communication thread, which may share its core with a worker that computes.
-constexpr double kTurn_s = 1e-4;
-constexpr double kLongest_wait_s = 1e6;  // a deadline that the clock's arithmetic can hold
 
 LocalSums::Options local_options(const ReducerOptions& options, const LeafRange& leaves,
                                  HostMemory* memory = nullptr) {
@@ -50,95 +36,6 @@ std::unique_ptr<HostMemory> share_memory(comm::Communicator* comm, const Reducer
 }
 
 }  // namespace
-
-/// Main thread, workers and the communication thread meet here. Workers touch local_ and message_
-/// (their own leaves); the communication thread reads a bucket once it is ready, and message_ once
-/// the step is closing. All flags are guarded by mutex_.
-struct Reducer::Impl {
-  Impl(comm::Communicator& comm, ReducerOptions options);
-  void place_result();
-  void make_reduction();
-
-  [[nodiscard]] int num_buckets() const { return static_cast<int>(options_.buckets.size()); }
-  void check_worker(int worker, int index) const;
-  void rank_final(std::size_t bucket);
-  void keep_back(int worker, std::int64_t prefix);
-  void close_step(const ControlWord& control);
-  std::size_t wait_for_bucket(std::size_t bucket);
-  const StepResult& finish_step();
-  template <typename Moved>
-  void wait(std::unique_lock<std::mutex>& lock, Moved moved);
-  void add_up(std::span<double> values);
-  [[nodiscard]] bool runs_inline() const { return reduction_ && reduction_->runs_inline(); }
-  void reduce_here(std::size_t end);
-  void exchange_here();
-  template <typename Call>
-  void call_here(Call call);
-  void begin_gather(tensor::Storage flat);
-  double wait_gathered(std::int64_t from);
-  /// bucket: num_buckets() for the step's message.
-  void mark_wait(int bucket) const {
-    options_.pulse->mark({.phase = observe::Phase::reduce,
-                          .step = step_,
-                          .bucket = bucket < num_buckets() ? bucket : -1});
-  }
-  [[noreturn]] void throw_timeout(const std::string& what);
-  [[nodiscard]] double since_begin_s() const { return clock_.monotonic_s() - begin_s_; }
-
-  // Communication thread.
-  static void communicate(Impl* impl);
-  void carry_steps();
-  void carry_step(std::unique_lock<std::mutex>& lock);
-  void gather_bucket(std::unique_lock<std::mutex>& lock);
-  template <typename Ready>
-  bool wait_until(std::unique_lock<std::mutex>& lock, Ready ready);
-  template <typename Call>
-  void call(std::unique_lock<std::mutex>& lock, Call call);
-
-  ReducerOptions options_;
-  std::chrono::duration<double> timeout_{std::min(options_.timeout_s, kLongest_wait_s)};
-  int rank_;
-  LeafDivision division_;
-  LeafRange leaves_;
-  StepMessage message_;
-  std::unique_ptr<comm::Communicator> comm_;  // the communication thread's; null with one rank
-  std::unique_ptr<HostMemory> memory_;        // null: the buffers are this rank's alone
-  HostWaitOptions host_wait_;
-  LocalSums local_;
-  SystemClock clock_;
-  tensor::Storage own_reduced_;  // of a rank without leaves
-  float* reduced_ = nullptr;
-  double begin_s_ = 0;                          // of the step
-  double exposed_s_ = 0;                        // so far in the step
-  std::int64_t num_steps_ = 0;                  // begun so far
-  std::unique_ptr<BucketReduction> reduction_;  // the communication thread's; null with one rank
-  std::unique_ptr<ShardGather> gather_;         // null without shards
-  tensor::Storage gathered_;                    // what is gathered, or was last
-  std::vector<double> numbers_;                 // to be added up
-  std::thread thread_;
-
-  std::mutex mutex_;
-  std::condition_variable work_;   // wakes the communication thread
-  std::condition_variable moved_;  // wakes the main thread, and workers that wait for parameters
-  std::int64_t step_ = 0;
-  bool open_ = false;             // from begin_step to the end of finish_step
-  bool carrying_ = false;         // the communication thread has messages of the step to carry
-  bool closing_ = false;          // the workers are done, the control word is known
-  bool done_ = false;             // all of the step's messages are through
-  bool adding_ = false;           // numbers_ are to be added up
-  std::size_t gathers_left_ = 0;  // buckets [0, this) are to be gathered
-  std::atomic<std::int64_t> gathered_from_{
-      0};  // elements from here on are; atomic to look in passing
-  bool stop_ = false;
-  bool in_call_ = false;   // the communication thread may be waiting for another rank
-  bool orphaned_ = false;  // the reducer is gone: the communication thread owns this object
-  int stage_ = 0;          // bucket under way; behind the last one: the message
-  std::vector<char> ready_;
-  std::vector<BucketTimes> times_;
-  std::vector<double> stalled_s_;  // of each worker, which alone writes it
-  bool releases_ = false;
-  std::exception_ptr failure_;
-};
 
 Reducer::Impl::Impl(comm::Communicator& comm, ReducerOptions options)
     : options_(std::move(options)),
@@ -387,96 +284,6 @@ void Reducer::Impl::throw_timeout(const std::string& what) {
                     "another rank is stuck, stopped or cut off");
   failure_ = std::make_exception_ptr(error);
   throw error;
-}
-
-void Reducer::Impl::communicate(Impl* impl) {
-  prefer_turns_of(kTurn_s);
-  try {
-    impl->carry_steps();
-  } catch (...) {
-    const std::lock_guard lock(impl->mutex_);
-    impl->in_call_ = false;
-    if (!impl->failure_) impl->failure_ = std::current_exception();
-    impl->moved_.notify_all();
-  }
-  bool orphaned = false;
-  {
-    const std::lock_guard lock(impl->mutex_);
-    orphaned = impl->orphaned_;
-  }
-  if (orphaned) delete impl;
-}
-
-void Reducer::Impl::carry_steps() {
-  std::unique_lock lock(mutex_);
-  while (wait_until(lock, [this] { return carrying_ || adding_ || gathers_left_ > 0; })) {
-    if (gathers_left_ > 0) {
-      gather_bucket(lock);
-    } else if (adding_) {
-      call(lock, [this] {
-        comm_->allreduce({.data = numbers_.data(),
-                          .count = static_cast<std::int64_t>(numbers_.size()),
-                          .dtype = DType::f64},
-                         comm::ReduceOp::sum);
-      });
-      adding_ = false;
-      moved_.notify_all();
-    } else {
-      carry_step(lock);
-    }
-  }
-}
-
-/// Forward passes of the next step may be waiting for what it brings.
-void Reducer::Impl::gather_bucket(std::unique_lock<std::mutex>& lock) {
-  const std::size_t bucket = gathers_left_ - 1;
-  auto* flat = reinterpret_cast<float*>(gathered_.data());
-  call(lock, [&] { gather_->run(*comm_, flat, bucket); });
-  gathers_left_ = bucket;
-  gathered_from_.store(options_.buckets[bucket].begin, std::memory_order_release);
-  moved_.notify_all();
-}
-
-/// Buckets in index order, then the message: the same order on every rank, whatever happens there.
-void Reducer::Impl::carry_step(std::unique_lock<std::mutex>& lock) {
-  for (int b = 0; b < num_buckets(); ++b) {
-    const auto bucket = static_cast<std::size_t>(b);
-    if (!wait_until(lock, [&] { return ready_[bucket] != 0 && (options_.overlap || closing_); })) {
-      return;
-    }
-    times_[bucket].started_s = since_begin_s();
-    call(lock, [&] {
-      reduction_->reduce(*comm_, bucket);
-      if (releases_) local_.release(bucket, options_.shards->slice(bucket, rank_));
-    });
-    times_[bucket].finished_s = since_begin_s();
-    stage_ = b + 1;
-    moved_.notify_all();
-  }
-  if (!wait_until(lock, [this] { return closing_; })) return;
-  if (gather_ && !options_.everywhere.empty()) {
-    call(lock, [this] { gather_->run(*comm_, reduced_, options_.everywhere); });
-  }
-  call(lock, [this] { message_.exchange(comm_.get()); });
-  carrying_ = false;
-  done_ = true;
-  moved_.notify_all();
-}
-
-/// False: the reducer is being destroyed.
-template <typename Ready>
-bool Reducer::Impl::wait_until(std::unique_lock<std::mutex>& lock, Ready ready) {
-  work_.wait(lock, [&] { return stop_ || ready(); });
-  return !stop_;
-}
-
-template <typename Call>
-void Reducer::Impl::call(std::unique_lock<std::mutex>& lock, Call call) {
-  in_call_ = true;
-  lock.unlock();
-  call();
-  lock.lock();
-  in_call_ = false;
 }
 
 Reducer::Reducer(comm::Communicator& comm, ReducerOptions options) {
