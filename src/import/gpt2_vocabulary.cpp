@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "import/gpt2_vocabulary.h"
 
+#include <algorithm>
 #include <array>
 #include <unordered_map>
 #include <utility>

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "import/image_file.h"
 
+#include <algorithm>
 #include <charconv>
 #include <csetjmp>
 #include <cstdio>

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Counts the allocations of the whole process: a run makes none.
+#include <gtest/gtest.h>
+
 #include "autodiff/backward.h"
 #include "autodiff/executor.h"
 #include "autodiff/graphs.h"

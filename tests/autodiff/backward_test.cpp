@@ -5,6 +5,8 @@
 #include <cstring>
 #include <set>
 
+#include <gtest/gtest.h>
+
 #include "autodiff/graphs.h"
 #include "base/error.h"
 #include "ops/ops.h"

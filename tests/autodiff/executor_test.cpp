@@ -6,6 +6,8 @@
 #include <limits>
 #include <thread>
 
+#include <gtest/gtest.h>
+
 #include "autodiff/backward.h"
 #include "autodiff/graphs.h"
 #include "autodiff/passes.h"

@@ -2,6 +2,8 @@
 #include <algorithm>
 #include <functional>
 
+#include <gtest/gtest.h>
+
 #include "autodiff/backward.h"
 #include "autodiff/graphs.h"
 #include "autodiff/passes.h"

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "autodiff/graph.h"
 
+#include <gtest/gtest.h>
+
 #include "autodiff/passes.h"
 #include "base/error.h"
 #include "ops/ops.h"

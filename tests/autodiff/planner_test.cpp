@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include <gtest/gtest.h>
+
 #include "autodiff/backward.h"
 #include "autodiff/graphs.h"
 #include "autodiff/passes.h"

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // libcudart: errors, versions and devices.
 #include <algorithm>
+#include <array>
 #include <cstdio>
 #include <cstring>
 #include <map>

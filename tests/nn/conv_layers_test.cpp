@@ -3,6 +3,8 @@
 #include <string>
 #include <vector>
 
+#include <gmock/gmock.h>
+
 #include "autodiff/passes.h"
 #include "nn/nn_support.h"
 

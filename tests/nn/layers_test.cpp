@@ -2,6 +2,8 @@
 #include <cmath>
 #include <set>
 
+#include <gmock/gmock.h>
+
 #include "nn/layer.h"
 #include "nn/nn_support.h"
 

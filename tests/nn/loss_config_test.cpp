@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <set>
 
+#include <gmock/gmock.h>
+
 #include "nn/nn_support.h"
 
 namespace dlt::nn {

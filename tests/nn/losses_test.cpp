@@ -2,6 +2,8 @@
 #include <cmath>
 #include <map>
 
+#include <gmock/gmock.h>
+
 #include "base/error.h"
 #include "nn/nn_support.h"
 

@@ -3,6 +3,8 @@
 
 #include <cmath>
 
+#include <gmock/gmock.h>
+
 #include "base/rng.h"
 #include "nn/nn_support.h"
 

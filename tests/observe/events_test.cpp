@@ -9,6 +9,7 @@
 #include <sstream>
 #include <thread>
 
+#include <gmock/gmock.h>
 #include <nlohmann/json.hpp>
 
 #include "base/fs.h"

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "observe/progress.h"
 
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
 #include "observe/fixed_clock.h"
 #include "support/allocation_count.h"
 

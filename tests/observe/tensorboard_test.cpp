@@ -5,6 +5,8 @@
 #include <cstring>
 #include <limits>
 
+#include <gmock/gmock.h>
+
 #include "base/fs.h"
 #include "observe/crc32c.h"
 #include "observe/fixed_clock.h"

@@ -3,6 +3,8 @@
 #include <set>
 #include <sstream>
 
+#include <gtest/gtest.h>
+
 #include "base/fs.h"
 #include "ops/ops.h"
 #include "support/op_samples.h"

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <set>
 
+#include <gtest/gtest.h>
+
 #include "autodiff/backward.h"
 #include "autodiff/graph.h"
 #include "base/text.h"

@@ -4,6 +4,8 @@
 #include <cstring>
 #include <limits>
 
+#include <gtest/gtest.h>
+
 #include "autodiff/graph.h"
 #include "base/error.h"
 #include "base/rng.h"

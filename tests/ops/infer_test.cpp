@@ -1,4 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <cmath>
+
+#include <gtest/gtest.h>
+
 #include "autodiff/graph.h"
 #include "base/error.h"
 #include "ops/ops.h"

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "optim/groups.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "optim/no_kernels.h"

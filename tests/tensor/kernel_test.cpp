@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tensor/kernel.h"
 
+#include <gtest/gtest.h>
+
 #include "base/error.h"
 
 namespace dlt::tensor {

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cstdint>
 
+#include <gtest/gtest.h>
+
 #include "base/error.h"
 #include "tensor/tensor.h"
 
