@@ -14,6 +14,7 @@ namespace {
 constexpr std::size_t kMaxQueue = 1024;
 // Nothing ran in any thread for so long while one waited: a test that would never end.
 constexpr std::chrono::seconds kHang{60};
+constexpr std::chrono::microseconds kPoll{200};
 
 class CallWork final : public Work {
  public:
@@ -74,6 +75,7 @@ void Engine::reset(std::vector<Device> wanted) {
   nccl_async_errors.clear();
   sticky_error = next_work_error = 0;
   counts = {};
+  thread_state() = {};
   for (Device& device : wanted) {
     GpuState state;
     state.properties = std::move(device);
@@ -142,8 +144,8 @@ bool Engine::run_one(Lock& lock) {
     is_done = work.step(lock);
     lock.lock();
     stream->is_running = false;
-    open_memory();
   } else {
+    open_memory();
     is_done = work.step(lock);
   }
   if (is_done) stream->queue.pop_front();
@@ -155,20 +157,35 @@ bool Engine::run_one(Lock& lock) {
 
 cudaError_t Engine::run_until(Lock& lock, const std::function<bool()>& done,
                               const std::string& what) {
-  open_memory();
   while (sticky_error == 0 && !done()) {
     if (run_one(lock)) continue;
     close_memory();
-    const std::int64_t steps = num_steps_;
-    const std::uint64_t sequence = next_sequence;
-    if (changed.wait_for(lock, kHang) == std::cv_status::timeout && steps == num_steps_ &&
-        sequence == next_sequence && !done()) {
-      report_hang(what);
-    }
-    open_memory();
+    wait_for_others(lock, what);
   }
   close_memory();
   return static_cast<cudaError_t>(sticky_error);
+}
+
+void Engine::wait_for_others(Lock& lock, const std::string& what) {
+  const std::int64_t steps = num_steps_;
+  const std::uint64_t sequence = next_sequence;
+  const auto is_new = [&] {
+    return steps != num_steps_ || sequence != next_sequence || sticky_error != 0;
+  };
+  const std::vector<CUstream_st*> all = all_streams();
+  const bool polls = std::any_of(all.begin(), all.end(), [](const CUstream_st* stream) {
+    return !stream->queue.empty() && stream->queue.front().work->polls();
+  });
+  if (!polls) {
+    if (!changed.wait_for(lock, kHang, is_new)) report_hang(what);
+    return;
+  }
+  changed.wait_for(lock, kPoll);
+  const auto now = std::chrono::steady_clock::now();
+  if (steps != last_steps_ || last_progress_ == std::chrono::steady_clock::time_point())
+    last_progress_ = now;
+  last_steps_ = steps;
+  if (now - last_progress_ > kHang) report_hang(what);
 }
 
 void Engine::report_hang(const std::string& what) const {
@@ -183,7 +200,6 @@ void Engine::report_hang(const std::string& what) const {
 void Engine::run_some(Lock& lock) {
   // At least one, so that who asks again and again gets there; mostly all that can run.
   const std::size_t most = random() % 4 == 0 ? 1 : kMaxQueue * 16;
-  open_memory();
   for (std::size_t n = 0; n < most && sticky_error == 0 && run_one(lock); ++n) {
   }
   close_memory();

@@ -35,6 +35,8 @@ class Work {
   virtual bool step(Lock& lock) = 0;
   /// Runs with device memory closed and the lock free (functions of the host).
   [[nodiscard]] virtual bool on_host() const { return false; }
+  /// May become ready by what another process does, of which nobody tells.
+  [[nodiscard]] virtual bool polls() const { return false; }
   std::string name;
 };
 /// Begins a piece of work: at once, or at each launch of the graph that holds it.
@@ -161,13 +163,18 @@ class Engine {
  private:
   [[nodiscard]] std::vector<CUstream_st*> all_streams() const;
   [[nodiscard]] bool may_run(const CUstream_st& stream) const;
+  /// Leaves device memory open.
   bool run_one(Lock& lock);
   void open_memory();
   void close_memory();
+  /// Waits for others to change something. Ends the process where that takes for ever.
+  void wait_for_others(Lock& lock, const std::string& what);
   [[noreturn]] void report_hang(const std::string& what) const;
 
   std::vector<std::shared_ptr<CUstream_st>> destroyed_;  // until their work is done
   std::int64_t num_steps_ = 0;
+  std::int64_t last_steps_ = 0;  // when a poll last saw something done
+  std::chrono::steady_clock::time_point last_progress_;
 };
 
 Engine& engine();

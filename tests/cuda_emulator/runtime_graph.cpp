@@ -28,6 +28,10 @@ class GraphWork final : public Work {
     return work_.empty() || num_done_ == work_.size() || !ready_nodes().empty();
   }
   bool on_host() const override { return !work_.empty() && chosen().on_host(); }
+  bool polls() const override {
+    return std::any_of(work_.begin(), work_.end(),
+                       [](const auto& work) { return work != nullptr && work->polls(); });
+  }
   bool step(Lock& lock) override {
     if (num_done_ < work_.size()) {
       const std::size_t node = choice_;
