@@ -29,7 +29,7 @@ inline std::vector<support::OpSample> many_samples() {
   std::vector<support::OpSample> more;
   for (const support::OpSample& sample : samples) {
     if (sample.op == "reshape") continue;
-    for (const std::int64_t n : {1, 3, 7, 15, 16, 17, 33, 64, 100, 1000}) {
+    for (const std::int64_t n : {1, 3, 7, 15, 16, 17, 33, 64, 100, 1000, 3001}) {
       const support::OpSample other = resized(sample, n == 7 ? 1 : 5, n);
       if (!other.op.empty()) more.push_back(other);
     }
