@@ -263,11 +263,11 @@ int BlockRunner::meet_block_counting(bool predicate) {
 }
 
 BlockRunner::Warp& BlockRunner::arrive(Meeting kind, unsigned mask) {
-  const std::string name = kMeetingNames[static_cast<std::size_t>(kind)];
   Warp& warp = warps_[current_ / kWarp];
-  if (mask != ~0u) report(name + " without a full mask (the dialect has none)");
-  if (warp.num_ended != 0) report(name + " after lanes of its warp have ended");
-  if (warp.num_waiting != 0 && warp.kind != kind) {
+  if (mask != ~0u || warp.num_ended != 0 || (warp.num_waiting != 0 && warp.kind != kind)) {
+    const std::string name = kMeetingNames[static_cast<std::size_t>(kind)];
+    if (mask != ~0u) report(name + " without a full mask (the dialect has none)");
+    if (warp.num_ended != 0) report(name + " after lanes of its warp have ended");
     report("at " + name + " while other lanes of its warp wait at " +
            kMeetingNames[static_cast<std::size_t>(warp.kind)]);
   }

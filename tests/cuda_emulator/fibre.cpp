@@ -61,6 +61,12 @@ constexpr std::size_t kStack_bytes = 128 << 10;
 #endif
 constexpr std::size_t kPage_bytes = 4096;
 
+/// Stacks that all begin at the same offset of a page would fight over the same lines of the cache.
+std::size_t colour() {
+  static thread_local std::size_t num_stacks = 0;
+  return num_stacks++ * 13 % 64 * 64;
+}
+
 }  // namespace
 
 void begin_fibre(Fibre* self) {
@@ -77,7 +83,7 @@ Fibre::Fibre(void (*entry)(void*), void* argument) : entry_(entry), argument_(ar
   stack_ = static_cast<std::byte*>(memory) + kPage_bytes;
   // What the first switch pops: r15 r14 r13 r12 rbx rbp, then the address it returns to. Nine words
   // leave the stack as the ABI wants it at the call.
-  auto* top = reinterpret_cast<std::uintptr_t*>(stack_ + kStack_bytes) - 9;
+  auto* top = reinterpret_cast<std::uintptr_t*>(stack_ + kStack_bytes - colour()) - 9;
   top[3] = reinterpret_cast<std::uintptr_t>(&begin_fibre);  // r12
   top[4] = reinterpret_cast<std::uintptr_t>(this);          // rbx
   top[6] = reinterpret_cast<std::uintptr_t>(&dlt_emulator_begin);

@@ -14,6 +14,7 @@ namespace dlt::emulator {
 namespace {
 
 constexpr std::size_t kPage_bytes = 4096;
+constexpr std::size_t kHuge_bytes = 2 << 20;
 constexpr std::size_t kAlign_bytes = 256;
 constexpr std::size_t kRegion_bytes = std::size_t{256} << 30;
 constexpr std::byte kBehind{0xa5};
@@ -25,13 +26,15 @@ std::size_t round_up(std::size_t bytes, std::size_t unit) {
 }  // namespace
 
 DeviceMemory::DeviceMemory() {
-  void* memory =
-      mmap(nullptr, kRegion_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  void* memory = mmap(nullptr, kRegion_bytes + kHuge_bytes, PROT_NONE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (memory == MAP_FAILED) fail("no addresses for a device's memory");
-  begin_ = next_ = static_cast<std::byte*>(memory);
+  memory_ = static_cast<std::byte*>(memory);
+  const auto at = reinterpret_cast<std::uintptr_t>(memory);
+  begin_ = next_ = memory_ + (round_up(at, kHuge_bytes) - at);
 }
 
-DeviceMemory::~DeviceMemory() { munmap(begin_, kRegion_bytes); }
+DeviceMemory::~DeviceMemory() { munmap(memory_, kRegion_bytes + kHuge_bytes); }
 
 void* DeviceMemory::allocate(std::size_t bytes, std::size_t limit_bytes) {
   const std::size_t body_bytes = round_up(bytes, kAlign_bytes);
@@ -40,12 +43,18 @@ void* DeviceMemory::allocate(std::size_t bytes, std::size_t limit_bytes) {
   made.bytes = bytes;
   made.pages = next_;
   made.pages_bytes = round_up(body_bytes, kPage_bytes);
+  if (made.pages_bytes >= kHuge_bytes) {
+    // To open and close a page costs as much as 2 MiB in one.
+    const auto at = static_cast<std::size_t>(next_ - begin_);
+    made.pages = begin_ + round_up(at, kHuge_bytes);
+    madvise(made.pages, made.pages_bytes, MADV_HUGEPAGE);
+  }
   made.data = made.pages + (made.pages_bytes - body_bytes);
   if (static_cast<std::size_t>(made.pages - begin_) + made.pages_bytes + kPage_bytes >
       kRegion_bytes) {
     fail("a device's addresses are used up");
   }
-  next_ += made.pages_bytes + kPage_bytes;
+  next_ = made.pages + made.pages_bytes + kPage_bytes;
   if (mprotect(made.pages, made.pages_bytes, PROT_READ | PROT_WRITE) != 0) {
     fail("mprotect of device memory failed: too many allocations");
   }

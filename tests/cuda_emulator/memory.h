@@ -39,7 +39,8 @@ class DeviceMemory {
 
  private:
   void check_end(const Allocation& allocation) const;
-  std::byte* begin_ = nullptr;
+  std::byte* memory_ = nullptr;  // all that was reserved
+  std::byte* begin_ = nullptr;   // its first multiple of a large page
   std::byte* next_ = nullptr;
   std::map<const std::byte*, Allocation> live_;
   std::size_t used_bytes_ = 0;
