@@ -18,7 +18,12 @@ function(dltrain_no_cuda why)
 endfunction()
 
 macro(dltrain_find_cuda)
+  # CMake 3.25 as Debian 12 has it marks nvToolsExt as deprecated for projects of 3.25 and newer, and fails where there is
+  # none: CUDA 13 has none.
+  set(required_version "${CMAKE_MINIMUM_REQUIRED_VERSION}")
+  set(CMAKE_MINIMUM_REQUIRED_VERSION 3.24)
   find_package(CUDAToolkit 12 QUIET)
+  set(CMAKE_MINIMUM_REQUIRED_VERSION "${required_version}")
   find_path(DLTRAIN_CUDNN_INCLUDE_DIR cudnn_graph.h HINTS ${CUDAToolkit_INCLUDE_DIRS})
   find_library(DLTRAIN_CUDNN_LIBRARY cudnn HINTS ${CUDAToolkit_LIBRARY_DIR} "${CUDAToolkit_LIBRARY_ROOT}/lib")
   find_package(NCCL 2.19 QUIET)

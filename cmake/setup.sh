@@ -1,18 +1,23 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # Installs the Debian packages that are missing: cmake/setup.sh run|test. When all are there it
-# neither calls apt nor needs the network.
+# neither calls apt nor needs the network. cmake/setup.sh list prints the libraries, one a line; cmake/bundle.sh
+# reads them there.
 set -euo pipefail
 
-packages=(g++ cmake ninja-build libopenmpi-dev openmpi-bin libhdf5-dev libyaml-cpp-dev
+tools=(g++ cmake ninja-build)
+libraries=(libopenmpi-dev openmpi-bin libhdf5-dev libyaml-cpp-dev
   libboost-dev libdnnl-dev libspdlog-dev libfmt-dev libcli11-dev libssl-dev libxxhash-dev
   nlohmann-json3-dev zlib1g-dev libpng-dev libjpeg62-turbo-dev)
-test_packages=(libgtest-dev libgmock-dev libbenchmark-dev clang-format-14 mpich libmpich-dev)
+test_libraries=(libgtest-dev libgmock-dev)
+test_tools=(libbenchmark-dev clang-format-14 mpich libmpich-dev)
 
+packages=("${tools[@]}" "${libraries[@]}")
 case "${1:-}" in
   run) ;;
-  test) packages+=("${test_packages[@]}") ;;
-  *) echo "usage: cmake/setup.sh run|test" >&2; exit 64 ;;
+  test) packages+=("${test_libraries[@]}" "${test_tools[@]}") ;;
+  list) printf '%s\n' "${libraries[@]}" "${test_libraries[@]}"; exit 0 ;;
+  *) echo "usage: cmake/setup.sh run|test|list" >&2; exit 64 ;;
 esac
 
 if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
