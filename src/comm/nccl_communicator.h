@@ -16,6 +16,7 @@ namespace dlt::comm {
 struct NcclOptions {
   std::string gpu;             // this rank's GPU, for messages: its UUID
   double init_timeout_s = 60;  // until all ranks are there
+  double call_timeout_s = 0;   // until NCCL takes a call; 0: for ever
   double abort_timeout_s = 5;  // for an abort, before it is left behind
   Clock* clock = nullptr;      // null: the system's
 };
