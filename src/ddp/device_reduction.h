@@ -28,7 +28,6 @@ struct DeviceReductionOptions {
   bool bf16 = false;  // what crosses ranks is rounded to bf16; sums are f32
   tensor::Backend* device = nullptr;
   comm::DeviceCommunicator* comm = nullptr;  // null: one rank
-  double timeout_s = 0;                      // of wait(); 0: for ever
 };
 
 /// Carries a step's buckets among the GPUs of all ranks, in a queue of its own beside the one that
@@ -59,9 +58,9 @@ class DeviceReduction {
   /// What compute is given from now on waits for the bucket's sum: with shards, for that of this
   /// rank's slice.
   void join(std::size_t bucket, tensor::Queue& compute);
-  /// The host waits until what compute has been given is through.
+  /// The host waits until what compute has been given is through. timeout_s 0: for ever.
   /// errors  Error(Exit::peer_lost) "rank 1: waited 30 s for bucket 3 of step 812: ..."
-  void wait(tensor::Queue& compute);
+  void wait(tensor::Queue& compute, double timeout_s);
   /// With shards: from the ranks' slices of a flat buffer to all of it, on all ranks, in the
   /// queue's order.
   void gather(float* flat, tensor::Queue& queue);
