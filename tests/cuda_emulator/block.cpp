@@ -373,6 +373,8 @@ void BlockRunner::run(const GridCall& call, std::mt19937_64& random) {
   }
 }
 
+thread_local const void* running = nullptr;
+
 BlockRunner& runner() {
   static BlockRunner instance;
   return instance;
@@ -380,7 +382,12 @@ BlockRunner& runner() {
 
 }  // namespace
 
-void run_grid(const GridCall& call, std::mt19937_64& random) { runner().run(call, random); }
+void run_grid(const GridCall& call, std::mt19937_64& random) {
+  running = call.kernel;
+  runner().run(call, random);
+  running = nullptr;
+}
+const void* running_kernel() { return running; }
 void meet_block() { runner().meet_block(Meeting::sync_threads); }
 int meet_block_counting(bool predicate) { return runner().meet_block_counting(predicate); }
 void meet_warp(unsigned mask) { runner().meet_warp(Meeting::sync_warp, mask); }

@@ -33,6 +33,9 @@ struct GridCall {
 };
 void run_grid(const GridCall& call, std::mt19937_64& random);
 
+/// The kernel that this thread runs now, or null.
+[[nodiscard]] const void* running_kernel();
+
 /// What a kernel may call from inside run_grid().
 enum class Meeting : std::uint8_t {
   none,

@@ -60,7 +60,10 @@ ThreadState& thread_state() {
   return state;
 }
 
-Engine::Engine() : seed(first_seed()), random(seed) { reset(default_devices()); }
+Engine::Engine() : seed(first_seed()), random(seed) {
+  reset(default_devices());
+  watch_faults();
+}
 
 void Engine::reset(std::vector<Device> wanted) {
   execs.clear();

@@ -178,6 +178,8 @@ class Engine {
 };
 
 Engine& engine();
+/// Reports of accesses to memory that is not there, before the process ends by them.
+void watch_faults();
 
 /// The current device and last error of the calling thread.
 struct ThreadState {

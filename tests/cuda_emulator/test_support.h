@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <csignal>
 #include <cstddef>
+#include <cstdio>
 #include <string>
 #include <vector>
 
@@ -47,6 +49,15 @@ std::vector<T> to_host(const T* data, std::size_t count) {
             cudaSuccess);
   return values;
 }
+/// Of EXPECT_EXIT: the process ended by touching what is not there, and said so.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+inline bool faulted(int status) { return status != 0; }
+inline std::string fault_text(const char*) { return ""; }
+#else
+inline bool faulted(int status) { return ::testing::KilledBySignal(SIGSEGV)(status); }
+inline std::string fault_text(const char* text) { return text; }
+#endif
+
 inline cudaStream_t make_stream() {
   cudaStream_t stream = nullptr;
   EXPECT_EQ(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), cudaSuccess);
