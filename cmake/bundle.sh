@@ -67,6 +67,7 @@ tidy() {
   mkdir -p "$root/hdf5"
   ln -sfn ../usr/include/hdf5/serial "$root/hdf5/include"
   ln -sfn "../usr/$lib/hdf5/serial" "$root/hdf5/lib"
+  find "$root" -xtype l -delete
   # Paths in what CMake reads.
   # shellcheck disable=SC2016
   grep -rlI --include='*.cmake' '"/usr/' "$root/usr/lib" "$root/usr/share" |

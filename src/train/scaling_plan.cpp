@@ -47,6 +47,12 @@ std::vector<std::string> unknown_settings(const RunConfig& config, int ranks_per
   return remarks;
 }
 
+/// Buffers of the model's size that an update reads or writes: gradients and parameters read,
+/// parameters written, each state both.
+std::int64_t update_passes(const RunConfig& config) {
+  return 3 + 2 * static_cast<std::int64_t>(config.optimizer->state_names().size());
+}
+
 /// What all rows share.
 struct Model {
   const RunConfig& config;
@@ -139,6 +145,9 @@ ScalingPlan make_scaling_plan(const Surroundings& around, const PlanOptions& opt
       .ranks_per_host = options.ranks_per_host,
       .leaf_samples = division.leaf_capacity,
       .gradient_bytes = program->layout().total * kElement_bytes,
+      .leaf_flops = program->flops(),
+      .leaf_kernels = static_cast<std::int64_t>(program->graph().nodes().size()),
+      .update_bytes = program->layout().total * kElement_bytes * update_passes(config),
       .measured = !options.step_ms,
       .bandwidth_gbps = options.bandwidth_gbps,
       .latency_us = options.latency_us,
@@ -198,6 +207,9 @@ std::string scaling_json(const ScalingPlan& plan) {
   json.set("leaves_per_rank", std::int64_t{plan.leaves_per_rank});
   json.set("ranks_per_host", std::int64_t{plan.ranks_per_host});
   json.set("gradient_bytes", plan.gradient_bytes);
+  json.set("leaf_flops", plan.leaf_flops);
+  json.set("leaf_kernels", plan.leaf_kernels);
+  json.set("update_bytes", plan.update_bytes);
   json.set("bandwidth_gbps", plan.bandwidth_gbps);
   json.set("latency_us", plan.latency_us);
   json.set("leaf_ms", plan.profile.leaf_s * 1e3);

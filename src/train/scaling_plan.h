@@ -44,6 +44,8 @@ struct ScalingPlan {
   int threads = 1, leaves_per_rank = 1;  // of one rank alone
   int ranks_per_host = 1;
   std::int64_t leaf_samples = 1, gradient_bytes = 0;
+  std::int64_t leaf_flops = 0, leaf_kernels = 0;
+  std::int64_t update_bytes = 0;  // an update reads and writes, at least
   bool measured = false;
   double bandwidth_gbps = 0, latency_us = 0;
   ddp::StepProfile profile = {};

@@ -49,6 +49,17 @@ TEST_F(Plan, TakesAGivenStepAndNetwork) {
   EXPECT_NEAR(std::stod(json_value(two, "exposed_ms")), 2.04, 0.2) << got.out;
 }
 
+TEST_F(Plan, SaysWhatALeafAndAnUpdateCostAtLeast) {
+  const ProgramResult got = plan({"--ranks", "1", "--step-ms", "10", "--memory-gb-s", "10", "--set",
+                                  "train.threads=1", "--json"});
+  ASSERT_EQ(got.exit_code, 0) << got.err;
+  // Gradients and parameters are read, parameters written, both states of adam read and written.
+  EXPECT_EQ(std::stol(json_value(got.out, "update_bytes")),
+            7 * std::stol(json_value(got.out, "gradient_bytes")));
+  EXPECT_GT(std::stol(json_value(got.out, "leaf_flops")), 0) << got.out;
+  EXPECT_GT(std::stol(json_value(got.out, "leaf_kernels")), 0) << got.out;
+}
+
 TEST_F(Plan, AFixedNumberOfLeavesIsSharedByTheRanks) {
   const ProgramResult got = plan({"--ranks", "2,8", "--step-ms", "10", "--memory-gb-s", "10"});
   ASSERT_EQ(got.exit_code, 0) << got.err;
