@@ -13,7 +13,7 @@ for config in bench/gpu/*.yaml; do
   # Counted on the CPU, which needs no GPU: the graph is the same.
   "$program" plan "$config" --ranks 1 --step-ms 1 --memory-gb-s 1 --json --set train.device=cpu --set train.precision=f32 |
     awk -v model="$(basename "$config" .yaml)" -v tflops="$rate" -v tb="$memory_tb_per_s" '
-      { gsub(/[",:]/, " ") }
+      { gsub(/[{",:]/, " ") }
       $1 ~ /^(leaf_flops|leaf_kernels|update_bytes)$/ { of[$1] = $2 }
       $1 == "global_batch_size" { batch = $2 }
       END {

@@ -75,8 +75,57 @@ expect_json("no time is left" steps 4 why_not)
 string(JSON type TYPE "${json}" steps 4 exit)
 expect("exit of what came too late" "${type}" NULL)
 
+# A machine with two GPUs, all of whose programs are played by scripts; racecheck finds something.
+function(script name text)
+  file(WRITE "${WORK}/${name}" "#!/bin/bash\n${text}\n")
+  file(CHMOD "${WORK}/${name}" PERMISSIONS OWNER_READ OWNER_WRITE OWNER_EXECUTE)
+endfunction()
+script(bin/nvidia-smi "printf 'NVIDIA H200, 9.0, 580.95, 143771 MiB\\n%.0s' 1 2")
+script(bin/cmake "echo 'dltrain_nccl: phony'")
+script(bin/ctest "echo '  Test #1: cuda_conformance_gpu_test'")
+script(bin/mpirun "shift 4; exec \"$@\"")
+script(bin/compute-sanitizer "[[ $2 == memcheck ]]")
+script(bin/python3 "[[ $1 == -c ]] || echo '{\"step_ms\": 6.0}'")
+script(build/bench_gpu_update "echo '{\"share_of_copy\": 0.91}'")
+script(build/dltrain "case \"$*\" in
+  info*) echo 'gpu        0: NVIDIA H200' ;;
+  plan*) printf '{\"leaf_flops\": 989000000000000,\\n\"leaf_kernels\": 5,\\n\"update_bytes\": 4800000000,\\n\"global_batch_size\": 8\\n}\\n' ;;
+  *leaves=2*) printf '{\"samples_per_s\": 36.0,\\n\"step_ms\": {\\n\"median\": 5.0}}\\n' ;;
+  *) printf '{\"samples_per_s\": 20.0,\\n\"step_ms\": {\\n\"median\": 4.0},\\n\"gflops_per_s\": 494500.0}\\n' ;;
+esac")
+execute_process(COMMAND "${ROOT}/bench/gpu.sh" --build "${WORK}/build" --out "${WORK}/all.json" RESULT_VARIABLE code OUTPUT_VARIABLE out
+  ERROR_VARIABLE err)
+expect("gpu.sh where racecheck fails: exit" "${code}" 70)
+foreach(line IN ITEMS
+    "| gpt2-124m | 1001.000 | 4.000 | 50.0 % | 6.000 (1.50 ×) | 6.000 (1.50 ×) |"
+    "| update of adam, share of a copy's bandwidth | 1 | 0.91 |"
+    "gpt2-124m on 2 GPUs: 36.0 samples/s, 90.0 % of 2 times one")
+  string(FIND "${out}" "${line}" at)
+  if(at LESS 0)
+    string(APPEND problems "gpu.sh: expected '${line}' in '${out}' ${err}\n")
+  endif()
+endforeach()
+file(READ "${WORK}/all.json" json)
+expect_json("580.95" driver)
+string(JSON count LENGTH "${json}" steps)
+math(EXPR last "${count} - 1")
+foreach(i RANGE ${last})
+  string(JSON name GET "${json}" steps ${i} name)
+  string(JSON code GET "${json}" steps ${i} exit)
+  if(name STREQUAL "racecheck")
+    expect("exit of ${name}" "${code}" 1)
+  else()
+    expect("exit of ${name}" "${code}" 0)
+  endif()
+endforeach()
+expect("commands with two GPUs" "${count}" 21)
+string(JSON command GET "${json}" steps 1 command)
+if(NOT command MATCHES "bench_gpu_update dltrain_nccl cuda_conformance_gpu_test$")
+  string(APPEND problems "gpu.sh: builds '${command}', expected the library for NCCL and the tests of a real GPU, too\n")
+endif()
+
 if(problems)
   message(NOTICE "${problems}")
   message(FATAL_ERROR "bench/gpu.sh does not do what it says")
 endif()
-message(STATUS "bench/gpu.sh: ${count} commands in a dry run")
+message(STATUS "bench/gpu.sh does what it says")
