@@ -14,7 +14,20 @@
 namespace dlt::ddp {
 namespace {
 
+constexpr std::int64_t kNarrow_bytes = 2;
+
 std::int64_t size(const Bucket& range) { return range.end - range.begin; }
+
+/// A range of a bucket that crosses ranks in one type.
+struct Piece {
+  Bucket bucket;
+  Bucket range;
+  DType type = DType::f32;
+  [[nodiscard]] bool narrow() const { return type == DType::bf16; }
+  [[nodiscard]] std::int64_t bytes(std::int64_t count) const {
+    return count * static_cast<std::int64_t>(size_bytes(type));
+  }
+};
 
 /// What a bucket takes, in this order; all memory is known when it is made.
 struct Stage {
@@ -23,10 +36,10 @@ struct Stage {
   std::optional<Bucket> library;  // of the result: the library sums it over all ranks
   std::vector<comm::Send> sends;  // nodes, to those who finish them
   std::vector<comm::Receive> receives;
-  std::optional<DeviceSum> sum;  // this rank's part
+  std::vector<DeviceSum> sums;  // this rank's parts
   std::vector<comm::Send> part_sends;
   std::vector<comm::Receive> part_receives;
-  std::optional<DeviceSum> after;  // of the gathered parts
+  std::vector<DeviceSum> after;  // of the gathered parts
 };
 
 /// A node of some rank.
@@ -41,10 +54,6 @@ struct DeviceReduction::Impl {
   explicit Impl(DeviceReductionOptions options);
 
   [[nodiscard]] int world_size() const { return options_.division.world_size(); }
-  [[nodiscard]] DType sent_type() const { return options_.bf16 ? DType::bf16 : DType::f32; }
-  [[nodiscard]] std::int64_t sent_size() const {
-    return static_cast<std::int64_t>(size_bytes(sent_type()));
-  }
   /// Whether ranks send nodes to those who finish them.
   [[nodiscard]] bool exchanges() const {
     return world_size() > 1 &&
@@ -53,12 +62,14 @@ struct DeviceReduction::Impl {
   void plan_sources();
   void allocate();
   void register_memory();
+  [[nodiscard]] std::vector<Piece> pieces_of(const Bucket& bucket) const;
+  [[nodiscard]] Bucket part(const Piece& piece, int rank) const;
+  [[nodiscard]] bool gathers(const Piece& piece) const { return plan_.gathers(piece.range); }
   [[nodiscard]] Stage plan_stage(const Bucket& bucket);
-  void plan_exchange(const Bucket& bucket, Stage& stage);
-  void plan_part(const Bucket& bucket, Stage& stage);
-  void plan_gather(const Bucket& bucket, Stage& stage);
-  [[nodiscard]] std::byte* own_node(std::size_t index, const Bucket& bucket, std::int64_t at) const;
-  [[nodiscard]] std::byte* finished(const Bucket& bucket, std::int64_t at) const;
+  [[nodiscard]] std::byte* plan_exchange(const Piece& piece, std::byte* place, Stage& stage);
+  void plan_gather(const Piece& piece, Stage& stage);
+  [[nodiscard]] std::byte* own_node(std::size_t index, const Piece& piece, std::int64_t at) const;
+  [[nodiscard]] std::byte* finished(const Piece& piece, std::int64_t at) const;
   void run(const Stage& stage);
 
   DeviceReductionOptions options_;
@@ -132,17 +143,20 @@ void DeviceReduction::Impl::allocate() {
   under_way_ = device.allocate_staging(sizeof(std::int64_t));
   if (!exchanges()) return;
 
-  std::int64_t longest_part = 0;
+  std::int64_t most_received = 0;  // bytes a node
   for (const Bucket& bucket : options_.buckets) {
-    longest_part = std::max(longest_part, whole_lines(plan_.part(bucket, 0, options_.rank)));
+    std::int64_t bytes = 0;
+    for (const Piece& piece : pieces_of(bucket)) {
+      bytes += piece.bytes(whole_lines(part(piece, options_.rank)));
+    }
+    most_received = std::max(most_received, bytes);
   }
-  const auto num_own = static_cast<std::int64_t>(own_.size());
   const auto num_received = std::count_if(sources_.begin(), sources_.end(),
                                           [&](const Source& s) { return s.rank != options_.rank; });
-  received_ = device.allocate(num_received * longest_part * sent_size());
+  received_ = device.allocate(num_received * most_received);
   if (!options_.bf16) return;
-  narrow_ = device.allocate(num_own * longest_ * sent_size());
-  if (!options_.shards) parts_ = device.allocate(longest_ * sent_size());
+  narrow_ = device.allocate(static_cast<std::int64_t>(own_.size()) * longest_ * kNarrow_bytes);
+  if (!options_.shards) parts_ = device.allocate(longest_ * kNarrow_bytes);
 }
 
 void DeviceReduction::Impl::register_memory() {
@@ -162,18 +176,44 @@ void DeviceReduction::Impl::register_memory() {
   }
 }
 
-/// Where element `at` of the bucket is in what this rank sends.
-std::byte* DeviceReduction::Impl::own_node(std::size_t index, const Bucket& bucket,
-                                           std::int64_t at) const {
-  if (!options_.bf16) return reinterpret_cast<std::byte*>(own_[index] + at);
-  const auto first = static_cast<std::int64_t>(index) * longest_;
-  return narrow_.data() + (first + at - bucket.begin) * sent_size();
+std::vector<Piece> DeviceReduction::Impl::pieces_of(const Bucket& bucket) const {
+  if (!options_.bf16) return {{bucket, bucket}};
+  std::vector<Piece> pieces;
+  std::int64_t at = bucket.begin;
+  const auto up_to = [&](std::int64_t end, DType type) {
+    if (end > at) pieces.push_back({bucket, {at, end}, type});
+    at = std::max(at, end);
+  };
+  for (const Bucket& range : options_.unrounded) {
+    up_to(std::min(range.begin, bucket.end), DType::bf16);
+    up_to(std::min(range.end, bucket.end), DType::f32);
+  }
+  up_to(bucket.end, DType::bf16);
+  return pieces;
 }
 
-/// Where it is once its part is finished.
-std::byte* DeviceReduction::Impl::finished(const Bucket& bucket, std::int64_t at) const {
-  if (!options_.bf16) return reinterpret_cast<std::byte*>(options_.reduced + at);
-  return parts_.data() + (at - bucket.begin) * sent_size();
+/// What a rank finishes.
+Bucket DeviceReduction::Impl::part(const Piece& piece, int rank) const {
+  if (!options_.shards) return plan_.part(piece.range, 0, rank);
+  const Bucket slice = options_.shards->slice(piece.bucket, rank);
+  const std::int64_t begin = std::max(slice.begin, piece.range.begin);
+  return {begin, std::max(begin, std::min(slice.end, piece.range.end))};
+}
+
+/// Where element `at` is in what this rank sends.
+std::byte* DeviceReduction::Impl::own_node(std::size_t index, const Piece& piece,
+                                           std::int64_t at) const {
+  if (!piece.narrow()) return reinterpret_cast<std::byte*>(own_[index] + at);
+  const auto first = static_cast<std::int64_t>(index) * longest_;
+  return narrow_.data() + piece.bytes(first + at - piece.bucket.begin);
+}
+
+/// Where it is once its part is finished, until all parts are there.
+std::byte* DeviceReduction::Impl::finished(const Piece& piece, std::int64_t at) const {
+  if (!piece.narrow() || !gathers(piece)) {
+    return reinterpret_cast<std::byte*>(options_.reduced + at);
+  }
+  return parts_.data() + piece.bytes(at - piece.bucket.begin);
 }
 
 Stage DeviceReduction::Impl::plan_stage(const Bucket& bucket) {
@@ -194,74 +234,71 @@ Stage DeviceReduction::Impl::plan_stage(const Bucket& bucket) {
     stage.library = bucket;
     return stage;
   }
-  for (std::size_t i = 0; options_.bf16 && i < own_.size(); ++i) {
-    stage.before.push_back(sums_.make({.from = {own_[i] + bucket.begin},
-                                       .to = own_node(i, bucket, bucket.begin),
-                                       .to_type = DType::bf16,
-                                       .count = size(bucket)}));
+  std::byte* place = received_.data();
+  for (const Piece& piece : pieces_of(bucket)) {
+    place = plan_exchange(piece, place, stage);
+    if (gathers(piece)) plan_gather(piece, stage);
   }
-  plan_exchange(bucket, stage);
-  plan_part(bucket, stage);
-  if (plan_.gathers(bucket)) plan_gather(bucket, stage);
   return stage;
 }
 
-void DeviceReduction::Impl::plan_exchange(const Bucket& bucket, Stage& stage) {
+/// Nodes to those who finish them, and this rank's part of the piece. What it receives lies at
+/// `place`; returns the end of that.
+std::byte* DeviceReduction::Impl::plan_exchange(const Piece& piece, std::byte* place,
+                                                Stage& stage) {
+  for (std::size_t i = 0; piece.narrow() && i < own_.size(); ++i) {
+    stage.before.push_back(sums_.make({.from = {own_[i] + piece.range.begin},
+                                       .to = own_node(i, piece, piece.range.begin),
+                                       .to_type = piece.type,
+                                       .count = size(piece.range)}));
+  }
   for (int rank = 0; rank < world_size(); ++rank) {
     if (rank == options_.rank) continue;
-    const Bucket part = plan_.part(bucket, 0, rank);
-    for (std::size_t i = 0; i < own_.size() && size(part) > 0; ++i) {
+    const Bucket theirs = part(piece, rank);
+    for (std::size_t i = 0; i < own_.size() && size(theirs) > 0; ++i) {
       stage.sends.push_back({.peer = rank,
-                             .data = own_node(i, bucket, part.begin),
-                             .num_bytes = size(part) * sent_size()});
+                             .data = own_node(i, piece, theirs.begin),
+                             .num_bytes = piece.bytes(size(theirs))});
     }
   }
-  const Bucket mine = plan_.part(bucket, 0, options_.rank);
-  std::byte* place = received_.data();
-  for (const Source& source : sources_) {
-    if (source.rank == options_.rank || size(mine) == 0) continue;
-    stage.receives.push_back(
-        {.peer = source.rank, .data = place, .num_bytes = size(mine) * sent_size()});
-    place += whole_lines(mine) * sent_size();
-  }
-}
-
-void DeviceReduction::Impl::plan_part(const Bucket& bucket, Stage& stage) {
-  const Bucket mine = plan_.part(bucket, 0, options_.rank);
-  if (size(mine) == 0) return;
+  const Bucket mine = part(piece, options_.rank);
+  if (size(mine) == 0) return place;
   std::vector<const void*> from;
-  auto received = stage.receives.begin();
   for (const Source& source : sources_) {
-    from.push_back(source.rank == options_.rank ? own_node(source.index, bucket, mine.begin)
-                                                : (received++)->data);
+    if (source.rank == options_.rank) {
+      from.push_back(own_node(source.index, piece, mine.begin));
+      continue;
+    }
+    from.push_back(place);
+    stage.receives.push_back(
+        {.peer = source.rank, .data = place, .num_bytes = piece.bytes(size(mine))});
+    place += piece.bytes(whole_lines(mine));
   }
-  const bool narrow = options_.bf16 && plan_.gathers(bucket);
-  stage.sum = sums_.make({.from = std::move(from),
-                          .from_type = sent_type(),
-                          .merges = merges_,
-                          .to = narrow ? static_cast<void*>(finished(bucket, mine.begin))
-                                       : options_.reduced + mine.begin,
-                          .to_type = narrow ? DType::bf16 : DType::f32,
-                          .count = size(mine)});
+  stage.sums.push_back(sums_.make({.from = std::move(from),
+                                   .from_type = piece.type,
+                                   .merges = merges_,
+                                   .to = finished(piece, mine.begin),
+                                   .to_type = gathers(piece) ? piece.type : DType::f32,
+                                   .count = size(mine)}));
+  return place;
 }
 
-void DeviceReduction::Impl::plan_gather(const Bucket& bucket, Stage& stage) {
-  const Bucket mine = plan_.part(bucket, 0, options_.rank);
+void DeviceReduction::Impl::plan_gather(const Piece& piece, Stage& stage) {
+  const Bucket mine = part(piece, options_.rank);
   for (int rank = 0; rank < world_size(); ++rank) {
     if (rank == options_.rank) continue;
-    const Bucket theirs = plan_.part(bucket, 0, rank);
-    stage.part_sends.push_back({.peer = rank,
-                                .data = finished(bucket, mine.begin),
-                                .num_bytes = size(mine) * sent_size()});
+    const Bucket theirs = part(piece, rank);
+    stage.part_sends.push_back(
+        {.peer = rank, .data = finished(piece, mine.begin), .num_bytes = piece.bytes(size(mine))});
     stage.part_receives.push_back({.peer = rank,
-                                   .data = finished(bucket, theirs.begin),
-                                   .num_bytes = size(theirs) * sent_size()});
+                                   .data = finished(piece, theirs.begin),
+                                   .num_bytes = piece.bytes(size(theirs))});
   }
-  if (!options_.bf16) return;
-  stage.after = sums_.make({.from = {finished(bucket, bucket.begin)},
-                            .from_type = DType::bf16,
-                            .to = options_.reduced + bucket.begin,
-                            .count = size(bucket)});
+  if (!piece.narrow()) return;
+  stage.after.push_back(sums_.make({.from = {finished(piece, piece.range.begin)},
+                                    .from_type = piece.type,
+                                    .to = options_.reduced + piece.range.begin,
+                                    .count = size(piece.range)}));
 }
 
 void DeviceReduction::Impl::run(const Stage& stage) {
@@ -276,9 +313,9 @@ void DeviceReduction::Impl::run(const Stage& stage) {
   }
   if (!exchanges()) return;
   options_.comm->exchange(stage.sends, stage.receives, queue_->handle());
-  if (stage.sum) stage.sum->run(*queue_);
+  for (const DeviceSum& sum : stage.sums) sum.run(*queue_);
   options_.comm->exchange(stage.part_sends, stage.part_receives, queue_->handle());
-  if (stage.after) stage.after->run(*queue_);
+  for (const DeviceSum& sum : stage.after) sum.run(*queue_);
 }
 
 DeviceReduction::DeviceReduction(DeviceReductionOptions options)
@@ -330,10 +367,10 @@ void DeviceReduction::gather(float* flat, tensor::Queue& queue) {
   std::vector<comm::Receive> receives;
   constexpr auto kElement_bytes = static_cast<std::int64_t>(sizeof(float));
   for (const Bucket& bucket : i.options_.buckets) {
-    const Bucket mine = i.plan_.part(bucket, 0, i.options_.rank);
+    const Bucket mine = i.options_.shards->slice(bucket, i.options_.rank);
     for (int rank = 0; rank < i.world_size(); ++rank) {
       if (rank == i.options_.rank) continue;
-      const Bucket theirs = i.plan_.part(bucket, 0, rank);
+      const Bucket theirs = i.options_.shards->slice(bucket, rank);
       sends.push_back(
           {.peer = rank, .data = flat + mine.begin, .num_bytes = size(mine) * kElement_bytes});
       receives.push_back(

@@ -25,7 +25,8 @@ struct DeviceReductionOptions {
   float* reduced = nullptr;   // flat buffer of the result; may be nodes[0]
   std::optional<ShardPlan> shards = {};  // a rank needs the sum of its own slices alone
   Reduction kind = Reduction::exact;
-  bool bf16 = false;  // what crosses ranks is rounded to bf16; sums are f32
+  bool bf16 = false;                   // what crosses ranks is rounded to bf16; sums are f32
+  std::vector<Bucket> unrounded = {};  // ascending ranges that cross as they are all the same
   tensor::Backend* device = nullptr;
   comm::DeviceCommunicator* comm = nullptr;  // null: one rank
 };

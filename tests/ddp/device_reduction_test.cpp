@@ -2,7 +2,7 @@
 // On emulated GPUs, with an emulated NCCL: ranks are threads, each with a GPU of its own.
 #include "ddp/device_reduction.h"
 
-#include <bit>
+#include <algorithm>
 #include <cstring>
 #include <functional>
 #include <memory>
@@ -91,6 +91,7 @@ struct Plan {
   LeafDivision division;
   Reduction kind = Reduction::exact;
   bool bf16 = false;
+  std::vector<Bucket> unrounded = {};
   bool own_result = false;  // not where the first node is
   bool captured = false;
   std::optional<ShardPlan> shards = {};
@@ -121,16 +122,18 @@ class Rank {
     if (plan.own_result || nodes.empty()) result_ = gpu.device.allocate(bytes);
     out_ = gpu.device.allocate_staging(bytes);
     reduced_ = result_.data() != nullptr ? reinterpret_cast<float*>(result_.data()) : nodes[0];
-    reduction_ = std::make_unique<DeviceReduction>(DeviceReductionOptions{.rank = gpu.host.rank(),
-                                                                          .division = plan.division,
-                                                                          .buckets = kBuckets,
-                                                                          .nodes = nodes,
-                                                                          .reduced = reduced_,
-                                                                          .shards = plan.shards,
-                                                                          .kind = plan.kind,
-                                                                          .bf16 = plan.bf16,
-                                                                          .device = &gpu.device,
-                                                                          .comm = gpu.comm});
+    reduction_ =
+        std::make_unique<DeviceReduction>(DeviceReductionOptions{.rank = gpu.host.rank(),
+                                                                 .division = plan.division,
+                                                                 .buckets = kBuckets,
+                                                                 .nodes = nodes,
+                                                                 .reduced = reduced_,
+                                                                 .shards = plan.shards,
+                                                                 .kind = plan.kind,
+                                                                 .bf16 = plan.bf16,
+                                                                 .unrounded = plan.unrounded,
+                                                                 .device = &gpu.device,
+                                                                 .comm = gpu.comm});
   }
 
   Values step(std::int64_t step) {
@@ -330,6 +333,43 @@ TEST_F(DeviceReductionTest, Bf16RoundsWhatIsSentAndSumsInF32) {
                       .bf16 = true};
       expect_steps(plan, [&](std::int64_t step) { return bf16_sum(plan, step); });
     }
+  }
+}
+
+/// Ranges within, at the end of, and across buckets.
+const std::vector<Bucket> kUnrounded{{0, 16}, {4096, 4112}, {16448, 16512}, {20544, 20560}};
+
+TEST_F(DeviceReductionTest, Bf16LeavesRangesAsTheyAre) {
+  const ReducerCase gradients = gradients_of(6);
+  const Values exact = host_tree(gradients, 0);
+  const ShardPlan shards(layout_of({48, 16448, 4064}), kBuckets, 3);
+  for (const bool sharded : {false, true}) {
+    Plan plan{.gradients = gradients,
+              .division = LeafDivision(6, 3),
+              .bf16 = true,
+              .unrounded = kUnrounded};
+    if (sharded) plan.shards = shards;
+    on_gpus(3, [&](Gpu& gpu) {
+      Rank rank(gpu, plan);
+      Values got = rank.step(0);
+      if (sharded) {
+        rank.reduction().gather(rank.reduced(), rank.compute());
+        rank.compute().copy(got.data(), rank.reduced(), kTotal * kElement_bytes);
+        rank.compute().wait();
+      }
+      std::int64_t num_rounded = 0;
+      for (std::int64_t i = 0; i < kTotal; ++i) {
+        const auto at = static_cast<std::size_t>(i);
+        const bool kept =
+            std::any_of(kUnrounded.begin(), kUnrounded.end(),
+                        [&](const Bucket& range) { return i >= range.begin && i < range.end; });
+        if (kept) {
+          ASSERT_EQ(got[at], exact[at]) << i << ", " << plan.text();
+        }
+        if (!kept && got[at] != exact[at]) ++num_rounded;
+      }
+      EXPECT_GT(num_rounded, kTotal / 2) << plan.text();
+    });
   }
 }
 
