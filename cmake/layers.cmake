@@ -33,7 +33,7 @@ set(may_supervisor launcher config observe base)
 
 # Foreign header -> the files that may include it. The first rule that matches counts.
 set(foreign_rules
-  "^mpi\\.h$"                  "^src/comm/backend/mpi[a-z_]*\\.cpp$"
+  "^mpi(-ext)?\\.h$"            "^src/comm/backend/mpi[a-z_]*\\.cpp$"
   "^nccl\\.h$"                 "^src/comm/backend/nccl\\.cpp$"
   "^(hdf5|H5[A-Za-z]*)\\.h$"   "^src/(data|import)/.*\\.cpp$"
   "^yaml-cpp/"                 "^src/config/.*\\.cpp$"

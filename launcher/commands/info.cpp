@@ -5,6 +5,7 @@
 #include "base/cpu.h"
 #include "base/text.h"
 #include "comm/communicator.h"
+#include "comm/nccl_library.h"
 #include "launcher/commands.h"
 #include "launcher/version.h"
 #include "tensor/backend.h"
@@ -51,7 +52,11 @@ class Info final : public Command {
     row("backend", cat(backend->name(), ": ", backend->description(), ", ",
                        backend->kernels().size(), " kernels"));
     row("comm", "self, mpi");
-    row("mpi", comm::mpi_library_version());
+    row("mpi", cat(comm::mpi_library_version(),
+                   comm::mpi_takes_device_memory() ? ", CUDA-aware" : ", not CUDA-aware"));
+    const comm::NcclFound nccl = comm::find_nccl();
+    row("nccl", nccl.library != nullptr ? comm::nccl_version_text(nccl.library->version())
+                                        : cat("none: ", nccl.why_not));
     row("rank",
         cat(ranks.rank, " of ", ranks.world_size, ", started by ", launcher::name(ranks.starter)));
     return Exit::ok;

@@ -122,5 +122,7 @@ class MpiSession {
 };
 /// "Open MPI v4.1.4, ..."; needs no MpiSession.
 [[nodiscard]] std::string mpi_library_version();
+/// Whether the library says that it takes pointers to a GPU's memory (CUDA-aware); likewise.
+[[nodiscard]] bool mpi_takes_device_memory();
 
 }  // namespace dlt::comm

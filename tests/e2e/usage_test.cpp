@@ -68,7 +68,7 @@ TEST(Usage, MistakesExitWith64AndAHint) {
 TEST(Usage, InfoNamesWhatMatters) {
   const ProgramResult got = dltrain({"info"});
   EXPECT_EQ(got.exit_code, 0);
-  for (const char* word : {"dltrain 0.", "cpu", "Open MPI", "HDF5"}) {
+  for (const char* word : {"dltrain 0.", "cpu", "Open MPI", "CUDA-aware", "nccl ", "HDF5"}) {
     EXPECT_NE(got.out.find(word), std::string::npos) << word << "\n" << got.out;
   }
 }

@@ -9,6 +9,9 @@
 #include <map>
 
 #include <mpi.h>
+#if defined(OPEN_MPI) && __has_include(<mpi-ext.h>)
+#include <mpi-ext.h>
+#endif
 #include <sched.h>
 #include <time.h>
 
@@ -375,6 +378,14 @@ std::string mpi_library_version() {
   if (MPI_Get_library_version(text.data(), &length) != MPI_SUCCESS) return "MPI";
   const std::string version(text.data(), static_cast<std::size_t>(length));
   return version.substr(0, version.find_first_of(std::string_view("\n\0", 2)));
+}
+
+bool mpi_takes_device_memory() {
+#ifdef MPIX_CUDA_AWARE_SUPPORT
+  return MPIX_Query_cuda_support() == 1;
+#else
+  return false;
+#endif
 }
 
 }  // namespace dlt::comm
