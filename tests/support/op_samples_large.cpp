@@ -33,11 +33,42 @@ void add_norms(std::vector<OpSample>& samples) {
   samples.push_back({"group_norm_grad", {x, x, c, {{2, 4}}, {{2, 4}, Fill::positive}}, groups});
 }
 
+void add_images(std::vector<OpSample>& samples) {
+  using Dims = std::vector<std::int64_t>;
+  const Shape x{2, 9, 8, 12}, places{2, 300, 40};
+  Attrs pool{{"window", Dims{5, 4}}, {"strides", Dims{2, 3}}, {"pads", Dims{2, 1, 3, 0}}};
+  samples.push_back({"max_pool2d", {{x}}, pool});
+  samples.push_back({"avg_pool2d", {{x}}, pool});
+  pool.set("shape", Dims(x.dims().begin(), x.dims().end()));
+  const SampleInput y{{2, 4, 3, 12}};
+  samples.push_back({"max_pool2d_grad", {y, {y.shape, Fill::bytes, 20}}, pool});
+  samples.push_back({"avg_pool2d_grad", {y}, pool});
+  const Attrs shape{{"shape", Dims(places.dims().begin(), places.dims().end())}};
+  const SampleInput mask = target({2, 300}, Fill::mask), pooled{{2, 40}};
+  samples.push_back({"global_avg_pool", {{places}, mask}, {}});
+  samples.push_back({"global_max_pool", {{places}, mask}, {}});
+  samples.push_back({"global_avg_pool_grad", {pooled, mask}, shape});
+  samples.push_back({"global_max_pool_grad", {pooled, labels({2, 40}, 300)}, shape});
+}
+
+/// Some tokens once, some in a few positions, some in more than a piece or a tile of a kernel.
+void add_embeddings(std::vector<OpSample>& samples) {
+  for (const std::int64_t rows : {3, 40, 255, 256, 3000, 70000}) {
+    samples.push_back(
+        {"embedding_grad", {labels({3, 700}, rows), {{3, 700, 5}}}, {{"rows", rows}}});
+  }
+  samples.push_back(
+      {"embedding_grad", {labels({100}, 1), {{100, 300}}}, {{"rows", std::int64_t{2}}}});
+  samples.push_back({"embedding", {labels({3, 40}, 90), {{90, 36}}}, {}});
+}
+
 }  // namespace
 
 std::vector<OpSample> large_op_samples() {
   std::vector<OpSample> samples;
   add_norms(samples);
+  add_images(samples);
+  add_embeddings(samples);
   return samples;
 }
 

@@ -8,7 +8,6 @@
 namespace dlt::cpu {
 namespace {
 
-using tensor::Attrs;
 using tensor::Kernel;
 using tensor::KernelSpec;
 using tensor::Shape;
@@ -17,36 +16,12 @@ bool served(const KernelSpec& spec) {
   return spec.inputs[0].dtype == DType::f32 && spec.outputs[0].dtype == DType::f32;
 }
 
-/// x is the image that is pooled, y the result.
-PoolPlan pool_plan(const Shape& x, const Shape& y, const Attrs& attrs) {
-  const auto window = attrs.integers("window"), strides = attrs.integers("strides");
-  const auto pads = attrs.integers("pads");
-  PoolPlan plan{.batch = x[0],
-                .in_height = x[1],
-                .in_width = x[2],
-                .out_height = y[1],
-                .out_width = y[2],
-                .channels = x[3],
-                .window_height = window[0],
-                .window_width = window[1],
-                .stride_height = strides[0],
-                .stride_width = strides[1],
-                .top = pads[0],
-                .left = pads[2],
-                .count_include_pad = attrs.integer("count_include_pad") != 0};
-  plan.overlap = strides[0] < window[0] || strides[1] < window[1];
-  plan.gaps = strides[0] > window[0] || strides[1] > window[1] ||
-              (y[1] - 1) * strides[0] + window[0] < x[1] + pads[0] ||
-              (y[2] - 1) * strides[1] + window[1] < x[2] + pads[2];
-  return plan;
-}
-
 std::unique_ptr<Kernel> pool_kernel(const KernelSpec& spec, PlannedKernel<PoolPlan>::Run run,
                                     bool forward) {
   if (!served(spec)) return nullptr;
   const Shape &x = forward ? spec.inputs[0].shape : spec.outputs[0].shape,
               &y = forward ? spec.outputs[0].shape : spec.inputs[0].shape;
-  return std::make_unique<PlannedKernel<PoolPlan>>(run, pool_plan(x, y, spec.attrs), 0);
+  return std::make_unique<PlannedKernel<PoolPlan>>(run, tensor::pool_geometry(x, y, spec.attrs), 0);
 }
 std::unique_ptr<Kernel> pool(const KernelSpec& spec, PlannedKernel<PoolPlan>::Run run) {
   return pool_kernel(spec, run, true);
@@ -58,8 +33,7 @@ std::unique_ptr<Kernel> pool_grad(const KernelSpec& spec, PlannedKernel<PoolPlan
 std::unique_ptr<Kernel> global_kernel(const KernelSpec& spec, const Shape& x,
                                       PlannedKernel<GlobalPoolPlan>::Run run) {
   if (!served(spec)) return nullptr;
-  const GlobalPoolPlan plan{.batch = x[0], .places = x.rows() / x[0], .channels = x.last()};
-  return std::make_unique<PlannedKernel<GlobalPoolPlan>>(run, plan, 0);
+  return std::make_unique<PlannedKernel<GlobalPoolPlan>>(run, tensor::global_pool_geometry(x), 0);
 }
 std::unique_ptr<Kernel> global_pool(const KernelSpec& spec,
                                     PlannedKernel<GlobalPoolPlan>::Run run) {
@@ -73,15 +47,8 @@ std::unique_ptr<Kernel> global_pool_grad(const KernelSpec& spec,
 std::unique_ptr<Kernel> upsample_kernel(const KernelSpec& spec, const Shape& small,
                                         PlannedKernel<UpsamplePlan>::Run run) {
   if (!served(spec)) return nullptr;
-  const auto size = spec.attrs.integers("size");
-  const UpsamplePlan plan{.batch = small[0],
-                          .height = small[1],
-                          .width = small[2],
-                          .channels = small[3],
-                          .factor_height = size[0],
-                          .factor_width = size[1],
-                          .bilinear = spec.attrs.word("interpolation") == "bilinear"};
-  return std::make_unique<PlannedKernel<UpsamplePlan>>(run, plan, 0);
+  return std::make_unique<PlannedKernel<UpsamplePlan>>(
+      run, tensor::upsample_geometry(small, spec.attrs), 0);
 }
 std::unique_ptr<Kernel> upsample(const KernelSpec& spec, PlannedKernel<UpsamplePlan>::Run run) {
   return upsample_kernel(spec, spec.inputs[0].shape, run);
@@ -89,18 +56,6 @@ std::unique_ptr<Kernel> upsample(const KernelSpec& spec, PlannedKernel<UpsampleP
 std::unique_ptr<Kernel> upsample_grad(const KernelSpec& spec,
                                       PlannedKernel<UpsamplePlan>::Run run) {
   return upsample_kernel(spec, spec.outputs[0].shape, run);
-}
-
-FramePlan frame_plan(const KernelSpec& spec, const Shape& small, const Shape& large) {
-  const auto pads = spec.attrs.integers("pads");
-  return {.batch = small[0],
-          .height = small[1],
-          .width = small[2],
-          .channels = small[3],
-          .large_height = large[1],
-          .large_width = large[2],
-          .top = pads[0],
-          .left = pads[2]};
 }
 
 /// f(row in the small image, its place in the large one, bytes)
@@ -148,13 +103,15 @@ DLT_IMAGE(upsample2d_grad, upsample_grad)
 
 std::unique_ptr<Kernel> make_pad2d(const KernelSpec& spec, Isa /*isa*/) {
   if (!served(spec)) return nullptr;
-  const FramePlan plan = frame_plan(spec, spec.inputs[0].shape, spec.outputs[0].shape);
+  const FramePlan plan =
+      tensor::frame_geometry(spec.inputs[0].shape, spec.outputs[0].shape, spec.attrs);
   return std::make_unique<PlannedKernel<FramePlan>>(pad, plan, 0);
 }
 
 std::unique_ptr<Kernel> make_crop2d(const KernelSpec& spec, Isa /*isa*/) {
   if (!served(spec)) return nullptr;
-  const FramePlan plan = frame_plan(spec, spec.outputs[0].shape, spec.inputs[0].shape);
+  const FramePlan plan =
+      tensor::frame_geometry(spec.outputs[0].shape, spec.inputs[0].shape, spec.attrs);
   return std::make_unique<PlannedKernel<FramePlan>>(crop, plan, 0);
 }
 

@@ -281,17 +281,17 @@ class BatchNormMomentsGradKernel final : public Kernel {
 }  // namespace
 
 std::unique_ptr<Kernel> make_batch_moments(const KernelSpec& spec, const DeviceLibraries&) {
-  return all_f32(spec) ? std::make_unique<BatchMomentsKernel>(spec) : nullptr;
+  return floats_are_f32(spec) ? std::make_unique<BatchMomentsKernel>(spec) : nullptr;
 }
 std::unique_ptr<Kernel> make_batch_moments_grad(const KernelSpec& spec, const DeviceLibraries&) {
-  return all_f32(spec) ? std::make_unique<BatchMomentsGradKernel>(spec) : nullptr;
+  return floats_are_f32(spec) ? std::make_unique<BatchMomentsGradKernel>(spec) : nullptr;
 }
 std::unique_ptr<Kernel> make_batch_norm_moments(const KernelSpec& spec, const DeviceLibraries&) {
-  return all_f32(spec) ? std::make_unique<BatchNormMomentsKernel>(spec) : nullptr;
+  return floats_are_f32(spec) ? std::make_unique<BatchNormMomentsKernel>(spec) : nullptr;
 }
 std::unique_ptr<Kernel> make_batch_norm_moments_grad(const KernelSpec& spec,
                                                      const DeviceLibraries&) {
-  return all_f32(spec) ? std::make_unique<BatchNormMomentsGradKernel>(spec) : nullptr;
+  return floats_are_f32(spec) ? std::make_unique<BatchNormMomentsGradKernel>(spec) : nullptr;
 }
 
 }  // namespace dlt::cuda

@@ -320,16 +320,16 @@ class BatchNormStatisticsKernel final : public Kernel {
 }  // namespace
 
 std::unique_ptr<Kernel> make_batch_norm(const KernelSpec& spec, const DeviceLibraries&) {
-  return all_f32(spec) ? std::make_unique<BatchNormKernel>(spec) : nullptr;
+  return floats_are_f32(spec) ? std::make_unique<BatchNormKernel>(spec) : nullptr;
 }
 std::unique_ptr<Kernel> make_batch_norm_grad(const KernelSpec& spec, const DeviceLibraries&) {
-  return all_f32(spec) ? std::make_unique<BatchNormGradKernel>(spec) : nullptr;
+  return floats_are_f32(spec) ? std::make_unique<BatchNormGradKernel>(spec) : nullptr;
 }
 std::unique_ptr<Kernel> make_batch_norm_inference(const KernelSpec& spec, const DeviceLibraries&) {
-  return all_f32(spec) ? std::make_unique<BatchNormInferenceKernel>(spec) : nullptr;
+  return floats_are_f32(spec) ? std::make_unique<BatchNormInferenceKernel>(spec) : nullptr;
 }
 std::unique_ptr<Kernel> make_batch_norm_statistics(const KernelSpec& spec, const DeviceLibraries&) {
-  return all_f32(spec) ? std::make_unique<BatchNormStatisticsKernel>() : nullptr;
+  return floats_are_f32(spec) ? std::make_unique<BatchNormStatisticsKernel>() : nullptr;
 }
 
 }  // namespace dlt::cuda

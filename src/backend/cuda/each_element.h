@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A function of the index for each element, and what kernels ask of their spec.
+// A function of the index for each element, and small things that such kernels share.
 #pragma once
 
 #include <algorithm>
@@ -33,8 +33,10 @@ void launch_elements(std::int64_t count, const Op& op, cudaStream_t stream) {
          count, op);
 }
 
+[[nodiscard]] __device__ inline bool is_nan(float x) { return x != x; }
+
 /// Whether all floats of the spec are f32. Ids, labels and the like are other types.
-[[nodiscard]] inline bool all_f32(const tensor::KernelSpec& spec) {
+[[nodiscard]] inline bool floats_are_f32(const tensor::KernelSpec& spec) {
   const auto other = [](const tensor::TensorType& type) {
     return type.dtype == DType::f64 || type.dtype == DType::f16 || type.dtype == DType::bf16;
   };

@@ -180,10 +180,10 @@ class GroupNormGradKernel final : public Kernel {
 }  // namespace
 
 std::unique_ptr<Kernel> make_group_norm(const KernelSpec& spec, const DeviceLibraries&) {
-  return all_f32(spec) ? std::make_unique<GroupNormKernel>(spec) : nullptr;
+  return floats_are_f32(spec) ? std::make_unique<GroupNormKernel>(spec) : nullptr;
 }
 std::unique_ptr<Kernel> make_group_norm_grad(const KernelSpec& spec, const DeviceLibraries&) {
-  return all_f32(spec) ? std::make_unique<GroupNormGradKernel>(spec) : nullptr;
+  return floats_are_f32(spec) ? std::make_unique<GroupNormGradKernel>(spec) : nullptr;
 }
 
 }  // namespace dlt::cuda

@@ -47,9 +47,7 @@ __global__ void __launch_bounds__(kWarpsPerBlock* kWarp) norm_rows(RowNorm p) {
     float v[4 * kQuads];
     quads.load(p.a + row * p.n, v);
     if constexpr (kAdd) {
-      float b[4 * kQuads];
-      quads.load(p.b + row * p.n, b);
-      quads.each([&](int i, std::int64_t) { v[i] += b[i]; });
+      quads.each_of(p.b + row * p.n, [&](int i, float b) { v[i] += b; });
       quads.store(v, p.sum + row * p.n);
     }
     float total = 0, squares = 0;
@@ -57,13 +55,8 @@ __global__ void __launch_bounds__(kWarpsPerBlock* kWarp) norm_rows(RowNorm p) {
     const float mean = kCentered ? warp_sum(total) / size : 0.0F;
     quads.each([&](int i, std::int64_t) { squares += (v[i] - mean) * (v[i] - mean); });
     const float inv_std = 1.0F / sqrtf(warp_sum(squares) / size + p.eps);
-    float gamma[4 * kQuads];
-    quads.load(p.gamma, gamma);
-    quads.each([&](int i, std::int64_t) { v[i] = (v[i] - mean) * inv_std * gamma[i]; });
-    if constexpr (kCentered) {
-      quads.load(p.beta, gamma);
-      quads.each([&](int i, std::int64_t) { v[i] += gamma[i]; });
-    }
+    quads.each_of(p.gamma, [&](int i, float gamma) { v[i] = (v[i] - mean) * inv_std * gamma; });
+    if (kCentered) quads.each_of(p.beta, [&](int i, float beta) { v[i] += beta; });
     quads.store(v, p.y + row * p.n);
     if (quads.lane() == 0) store_moments<kCentered>(p, row, mean, inv_std);
   }
@@ -201,17 +194,16 @@ __global__ void __launch_bounds__(kWarpsPerBlock* kWarp) grad_of_rows(RowGrad p)
   const float share = 1.0F / static_cast<float>(p.n);
   float dgamma[4 * kQuads] = {}, dbeta[4 * kQuads] = {};
   for (std::int64_t row = quads.first_row(); row < p.rows; row += quads.row_step()) {
-    float normal[4 * kQuads], g[4 * kQuads], gamma[4 * kQuads];
+    float normal[4 * kQuads], g[4 * kQuads];
     quads.load(p.x + row * p.n, normal);
     quads.load(p.dy + row * p.n, g);
-    quads.load(p.gamma, gamma);
     const float mean = kCentered ? p.mean[row] : 0.0F, inv_std = p.inv_std[row];
     float sum = 0, product = 0;
-    quads.each([&](int i, std::int64_t) {
+    quads.each_of(p.gamma, [&](int i, float gamma) {
       normal[i] = (normal[i] - mean) * inv_std;
       dgamma[i] += g[i] * normal[i];
       dbeta[i] += g[i];
-      g[i] *= gamma[i];
+      g[i] *= gamma;
       sum += g[i];
       product += g[i] * normal[i];
     });
@@ -219,8 +211,7 @@ __global__ void __launch_bounds__(kWarpsPerBlock* kWarp) grad_of_rows(RowGrad p)
     const float slope = warp_sum(product) * share;
     quads.each([&](int i, std::int64_t) { g[i] = inv_std * (g[i] - shift - normal[i] * slope); });
     if (p.past != nullptr) {
-      quads.load(p.past + row * p.n, gamma);
-      quads.each([&](int i, std::int64_t) { g[i] += gamma[i]; });
+      quads.each_of(p.past + row * p.n, [&](int i, float past) { g[i] += past; });
     }
     quads.store(g, p.dx + row * p.n);
   }
@@ -309,19 +300,19 @@ class RowGradKernel final : public Kernel {
 }  // namespace
 
 std::unique_ptr<Kernel> make_layer_norm(const KernelSpec& spec, const DeviceLibraries&) {
-  return all_f32(spec) ? std::make_unique<RowNormKernel<true, false>>(spec) : nullptr;
+  return floats_are_f32(spec) ? std::make_unique<RowNormKernel<true, false>>(spec) : nullptr;
 }
 std::unique_ptr<Kernel> make_add_layer_norm(const KernelSpec& spec, const DeviceLibraries&) {
-  return all_f32(spec) ? std::make_unique<RowNormKernel<true, true>>(spec) : nullptr;
+  return floats_are_f32(spec) ? std::make_unique<RowNormKernel<true, true>>(spec) : nullptr;
 }
 std::unique_ptr<Kernel> make_rms_norm(const KernelSpec& spec, const DeviceLibraries&) {
-  return all_f32(spec) ? std::make_unique<RowNormKernel<false, false>>(spec) : nullptr;
+  return floats_are_f32(spec) ? std::make_unique<RowNormKernel<false, false>>(spec) : nullptr;
 }
 std::unique_ptr<Kernel> make_layer_norm_grad(const KernelSpec& spec, const DeviceLibraries&) {
-  return all_f32(spec) ? std::make_unique<RowGradKernel<true>>(spec) : nullptr;
+  return floats_are_f32(spec) ? std::make_unique<RowGradKernel<true>>(spec) : nullptr;
 }
 std::unique_ptr<Kernel> make_rms_norm_grad(const KernelSpec& spec, const DeviceLibraries&) {
-  return all_f32(spec) ? std::make_unique<RowGradKernel<false>>(spec) : nullptr;
+  return floats_are_f32(spec) ? std::make_unique<RowGradKernel<false>>(spec) : nullptr;
 }
 
 }  // namespace dlt::cuda

@@ -42,20 +42,33 @@ class RowQuads {
       if (j < n_) f(i, j);
     }
   }
-  __device__ void load(const float* row, float* values) const {
-    if (aligned_) {
+  /// f(place in the registers, the row's number there): four at a time, for rows
+  /// that are wanted once.
+  template <typename F>
+  __device__ void each_of(const float* row, F f) const {
 #pragma unroll
-      for (int q = 0; q < kQuads; ++q) {
-        if (at(4 * q) >= n_) continue;
-        const float4 quad = *reinterpret_cast<const float4*>(row + at(4 * q));
-        values[4 * q] = quad.x;
-        values[4 * q + 1] = quad.y;
-        values[4 * q + 2] = quad.z;
-        values[4 * q + 3] = quad.w;
+    for (int q = 0; q < kQuads; ++q) {
+      const int j = at(4 * q);
+      if (j >= n_) continue;
+      float values[4] = {};
+      if (aligned_) {
+        const float4 quad = *reinterpret_cast<const float4*>(row + j);
+        values[0] = quad.x;
+        values[1] = quad.y;
+        values[2] = quad.z;
+        values[3] = quad.w;
+      } else {
+#pragma unroll
+        for (int k = 0; k < 4; ++k) values[k] = j + k < n_ ? row[j + k] : 0.0F;
       }
-    } else {
-      each([&](int i, std::int64_t j) { values[i] = row[j]; });
+#pragma unroll
+      for (int k = 0; k < 4; ++k) {
+        if (j + k < n_) f(4 * q + k, values[k]);
+      }
     }
+  }
+  __device__ void load(const float* row, float* values) const {
+    each_of(row, [&](int i, float value) { values[i] = value; });
   }
   __device__ void store(const float* values, float* row) const {
     if (aligned_) {
