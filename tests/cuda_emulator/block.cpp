@@ -321,9 +321,19 @@ struct Touched {
   unsigned num_launches = 0;
 };
 
+#if defined(__SANITIZE_ADDRESS__)
+// Between the variables lie stretches that AddressSanitizer lets nobody touch, memset() included.
+constexpr bool kMaySearch = false;
+__attribute__((no_sanitize_address)) void fill_static(std::size_t begin, std::size_t end) {
+  auto* words = reinterpret_cast<volatile std::uint64_t*>(dlt_emulator_shared_begin);
+  for (std::size_t word = begin / 8; word < end / 8; ++word) words[word] = ~std::uint64_t{0};
+}
+#else
+constexpr bool kMaySearch = true;
 void fill_static(std::size_t begin, std::size_t end) {
   std::memset(dlt_emulator_shared_begin + begin, kNaNByte, end - begin);
 }
+#endif
 
 void look_for_touched(Touched& touched, std::size_t size) {
   const std::byte* memory = dlt_emulator_shared_begin;
@@ -355,7 +365,8 @@ void BlockRunner::run(const GridCall& call, std::mt19937_64& random) {
   Touched& touched = touched_by[call.kernel];
   const auto static_bytes =
       static_cast<std::size_t>(dlt_emulator_shared_end - dlt_emulator_shared_begin);
-  const bool look = static_bytes != 0 && touched.num_launches++ % 16 == 0;
+  const bool look = kMaySearch && static_bytes != 0 && touched.num_launches++ % 16 == 0;
+  if (!kMaySearch) touched.end = static_bytes;
   const std::uint64_t per_layer = std::uint64_t{shape.blocks.x} * shape.blocks.y;
   std::vector<std::uint32_t> order(per_layer * shape.blocks.z);
   std::iota(order.begin(), order.end(), 0u);

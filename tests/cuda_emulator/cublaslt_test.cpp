@@ -36,6 +36,9 @@ class CublasLt : public EmulatorTest {
     ASSERT_EQ(cublasLtMatmulDescCreate(&desc_, CUBLAS_COMPUTE_32F, CUDA_R_32F), kDone);
   }
   void TearDown() override {
+    for (const cublasLtMatrixLayout_t layout : layouts_) {
+      EXPECT_EQ(cublasLtMatrixLayoutDestroy(layout), kDone);
+    }
     EXPECT_EQ(cublasLtMatmulDescDestroy(desc_), kDone);
     EXPECT_EQ(cublasLtDestroy(handle_), kDone);
     EmulatorTest::TearDown();
@@ -56,6 +59,7 @@ class CublasLt : public EmulatorTest {
     EXPECT_EQ(cublasLtMatrixLayoutCreate(&m.layout, type, static_cast<std::uint64_t>(rows),
                                          static_cast<std::uint64_t>(columns), m.ld),
               kDone);
+    layouts_.push_back(m.layout);
     return m;
   }
   template <typename T>
@@ -84,6 +88,7 @@ class CublasLt : public EmulatorTest {
 
   cublasLtHandle_t handle_ = nullptr;
   cublasLtMatmulDesc_t desc_ = nullptr;
+  std::vector<cublasLtMatrixLayout_t> layouts_;
   std::mt19937 random_{7};
   std::uniform_real_distribution<float> uniform_{-1.0f, 1.0f};
 };
@@ -111,6 +116,7 @@ TEST_F(CublasLt, RowMajorIsTheTransposeOfColumnMajor) {
   const std::int32_t row = CUBLASLT_ORDER_ROW;
   Matrix out = d;
   ASSERT_EQ(cublasLtMatrixLayoutCreate(&out.layout, CUDA_R_32F, 4, 6, 6), kDone);
+  layouts_.push_back(out.layout);
   ASSERT_EQ(
       cublasLtMatrixLayoutSetAttribute(out.layout, CUBLASLT_MATRIX_LAYOUT_ORDER, &row, sizeof row),
       kDone);
@@ -231,6 +237,7 @@ TEST_F(CublasLt, AlgorithmsHoldTheCallerToItsPreference) {
   EXPECT_EQ(run(a.data, workspace, 16), CUBLAS_STATUS_INVALID_VALUE);
   EXPECT_EQ(run(static_cast<const float*>(a.data) + 1, workspace, workspace_bytes),
             CUBLAS_STATUS_NOT_SUPPORTED);
+  EXPECT_EQ(cublasLtMatmulPreferenceDestroy(preference), kDone);
 }
 
 TEST_F(CublasLt, AMatrixBeyondItsMemoryIsReported) {
