@@ -227,8 +227,8 @@ void launch(void (*kernel)(P...), const Grid& grid, cudaStream_t stream, A&&... 
     void (*kernel)(P...);
     std::tuple<P...> values;
   };
-  const auto kept = std::make_shared<Arguments>(
-      Arguments{kernel, std::tuple<P...>(std::forward<A>(args)...)});
+  const auto kept =
+      std::make_shared<Arguments>(Arguments{kernel, std::tuple<P...>(std::forward<A>(args)...)});
   // What lies between the fields of a struct may look like an address.
   std::apply([](P&... values) { (__builtin_clear_padding(&values), ...); }, kept->values);
   const auto views = std::apply(
