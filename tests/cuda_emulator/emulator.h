@@ -29,16 +29,22 @@
 ///   capture   streams, joined by events, into graphs that are launched any number of times; what
 ///             CUDA forbids while capturing is refused with its error and ends the capture.
 ///             Stricter than CUDA: a copy of pageable memory cannot be captured.
-///   cuBLASLt  products of row- or column-major matrices in f32, bf16 and fp16 with their
-///   epilogues. cuDNN     the graph API: convolutions, products and pointwise operations around
-///   them. NCCL      ranks are threads of one process, each with a device; a rank that never comes
-///   leaves
-///             the others' streams waiting.
+///   cuBLASLt  products of row- or column-major matrices in f32, bf16 and fp16,
+///             with their epilogues.
+///   cuDNN     the graph API: convolutions, products, pointwise operations after them.
+///   NCCL      ranks are threads or processes of one host, each with a device;
+///             they hand data over in files in /dev/shm. A rank that never comes
+///             leaves the others' streams waiting.
+/// The functions are stricter than the vendors': what is refused here may work there.
+///
 /// What is not: time, the caches, the number of registers, races between threads of a block that
 /// are right in every order of whole stretches between barriers (compute-sanitizer finds those),
 /// float rounding of the vendor's kernels (sums here run in f32 in ascending order of the inner
 /// index), managed memory, textures, peer access, cudaStreamPerThread, and every function that is
 /// not defined: the linker names those.
+///
+/// A .cu file may not have statics that begin as zeros or are made at run time: shared.ld takes
+/// them for __shared__ variables, which are filled with NaN.
 ///
 /// The order is drawn from a seed: the environment's DLT_EMULATOR_SEED or set_seed(), else from the
 /// clock. It is printed with every report of the emulator; tests print seed() when they fail.
