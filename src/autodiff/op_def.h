@@ -56,7 +56,7 @@ struct OpDef {
   tensor::HostKernelFactory host = nullptr;
   Vjp vjp = nullptr;      // null: not differentiable
   Flops flops = nullptr;  // null: one per output element
-  /// Its operands are rounded as attribute precision says: f32, bf16 or bf16_emulated (see
+  /// Its operands are rounded as attribute precision says: f32, bf16, fp16, ... (docs/ops.md; see
   /// set_precision in passes.h). The host kernel does so in f32 and leaves f64 alone.
   bool product = false;
   bool in_place = false;  // output 0 may use the memory of input 0 (same byte size)

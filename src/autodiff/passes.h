@@ -31,8 +31,8 @@ int fuse_bias_activation(Graph& graph);
 /// others.
 int fuse_norm_activation(Graph& graph);
 
-/// Gives every product (OpDef::product) the attribute precision: f32, bf16 or bf16_emulated. To be
-/// run after append_backward, so that gradients are computed alike; returns how many there are.
+/// Gives every product (OpDef::product) the attribute precision (docs/ops.md). To be run after
+/// append_backward, so that gradients are computed alike; returns how many there are.
 int set_precision(Graph& graph, const std::string& precision);
 
 /// Takes out nodes that give back what they get: scale by 1, dropout of rate 0, a reshape to the

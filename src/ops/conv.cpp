@@ -139,8 +139,8 @@ std::vector<double> zeros(const Shape& shape) {
   return std::vector<double>(static_cast<std::size_t>(shape.numel()));
 }
 
-bool rounds_operands(const ConvGeometry& g, const Attrs& attrs) {
-  return ops::rounds_operands(attrs) && g.rounds();
+Rounding rounding_of(const ConvGeometry& g, const Attrs& attrs) {
+  return g.rounds() ? ops::rounding_of(attrs) : Rounding::none;
 }
 
 template <typename T>
@@ -149,10 +149,11 @@ void conv2d_host(const KernelArgs& args, const Attrs& attrs) {
       conv_geometry("conv2d", args.inputs[0].type.shape, args.inputs[1].type.shape, attrs);
   const T* x = args.inputs[0].as<const T>();
   const T* weight = args.inputs[1].as<const T>();
-  const bool bf16 = rounds_operands(g, attrs);
+  const Rounding rounding = rounding_of(g, attrs);
   std::vector<double> sums = zeros(g.output());
   for_each_term(g, [&](const Term& t) {
-    sums[static_cast<std::size_t>(t.y)] += operand(x[t.x], bf16) * operand(weight[t.weight], bf16);
+    sums[static_cast<std::size_t>(t.y)] +=
+        operand(x[t.x], rounding) * operand(weight[t.weight], rounding);
   });
   const Activation& activation = activation_of("conv2d", attrs);
   const double alpha = activation_alpha(attrs);
@@ -172,10 +173,11 @@ void input_grad_host(const KernelArgs& args, const Attrs& attrs) {
                                        args.inputs[1].type.shape, attrs);
   const T* dy = args.inputs[0].as<const T>();
   const T* weight = args.inputs[1].as<const T>();
-  const bool bf16 = rounds_operands(g, attrs);
+  const Rounding rounding = rounding_of(g, attrs);
   std::vector<double> sums = zeros(g.input());
   for_each_term(g, [&](const Term& t) {
-    sums[static_cast<std::size_t>(t.x)] += operand(dy[t.y], bf16) * operand(weight[t.weight], bf16);
+    sums[static_cast<std::size_t>(t.x)] +=
+        operand(dy[t.y], rounding) * operand(weight[t.weight], rounding);
   });
   store(sums, args.outputs[0].as<T>());
 }
@@ -186,10 +188,11 @@ void weight_grad_host(const KernelArgs& args, const Attrs& attrs) {
                                        args.outputs[0].type.shape, attrs);
   const T* x = args.inputs[0].as<const T>();
   const T* dy = args.inputs[1].as<const T>();
-  const bool bf16 = rounds_operands(g, attrs);
+  const Rounding rounding = rounding_of(g, attrs);
   std::vector<double> sums = zeros(g.weight());
   for_each_term(g, [&](const Term& t) {
-    sums[static_cast<std::size_t>(t.weight)] += operand(x[t.x], bf16) * operand(dy[t.y], bf16);
+    sums[static_cast<std::size_t>(t.weight)] +=
+        operand(x[t.x], rounding) * operand(dy[t.y], rounding);
   });
   store(sums, args.outputs[0].as<T>());
 }

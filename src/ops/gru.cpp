@@ -46,11 +46,11 @@ struct GruStep {
   const T *x, *weight, *bias, *h_before;  // bias, h_before null: zeros
   T *gates, *h, *inner;
   std::int64_t units;
-  bool bf16;  // operands of the product are rounded
+  Rounding rounding;  // of the operands of the product
 
   [[nodiscard]] double recurrent(std::int64_t j) const {
     const double start = bias != nullptr ? static_cast<double>(bias[j]) : 0.0;
-    return recurrent_sum(start, h_before, weight + j, units, kGates * units, bf16);
+    return recurrent_sum(start, h_before, weight + j, units, kGates * units, rounding);
   }
   void run() const {
     for (std::int64_t j = 0; j < 2 * units; ++j) {
@@ -90,8 +90,8 @@ void gru_host(const KernelArgs& args, const Attrs& attrs) {
     for (std::int64_t index = 0; index < steps; ++index) {
       const std::int64_t row = b * steps + order.at(index);
       const GruStep<T> step{
-          x + row * width,     weight, bias,     h, gates + row * width, y + row * units,
-          inner + row * units, units,  form.bf16};
+          x + row * width,     weight, bias,         h, gates + row * width, y + row * units,
+          inner + row * units, units,  form.rounding};
       mask != nullptr&& mask[row] == T{0} ? step.skip() : step.run();
       h = step.h;
     }
@@ -169,9 +169,12 @@ struct GruStepGrad {
 /// product.
 struct GruGradients {
   std::vector<double> dh, d, kept;
-  bool bf16;
-  GruGradients(std::int64_t units, bool rounds)
-      : dh(static_cast<std::size_t>(units)), d(kGates * dh.size()), kept(dh.size()), bf16(rounds) {}
+  Rounding rounding;
+  GruGradients(std::int64_t units, Rounding rounds)
+      : dh(static_cast<std::size_t>(units)),
+        d(kGates * dh.size()),
+        kept(dh.size()),
+        rounding(rounds) {}
 
   template <typename T>
   void step(const GruStepGrad<T>& at) {
@@ -191,7 +194,7 @@ struct GruGradients {
       at.dx[2 * units + j] = static_cast<T>(dn);
       at.dinner[j] = static_cast<T>(dn * r);
     }
-    back_through<T>(at.weight, d, dh, bf16);
+    back_through<T>(at.weight, d, dh, rounding);
     for (std::size_t j = 0; j < units; ++j) dh[j] += kept[j];
   }
 };
@@ -208,7 +211,7 @@ void gru_grad_host(const KernelArgs& args, const Attrs& attrs) {
   const tensor::Shape& shape = args.inputs[1].type.shape;
   const std::int64_t steps = shape[1], units = shape[2], width = kGates * units;
   const StepOrder order{steps, form.reverse};
-  GruGradients sample(units, form.bf16);
+  GruGradients sample(units, form.rounding);
   for (std::int64_t b = 0; b < shape[0]; ++b) {
     load_state<T>(dlast_h, b, sample.dh);
     const T* start = h0 != nullptr ? h0 + b * units : nullptr;

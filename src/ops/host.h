@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <string>
 
 #include "base/dtype.h"
 #include "tensor/kernel.h"
@@ -35,17 +36,25 @@ std::unique_ptr<tensor::Kernel> host_kernel(const tensor::KernelSpec& spec) {
   return nullptr;
 }
 
-/// An operand of a product as attribute precision says: rounded to bf16 and back, or as it is. f64
-/// is what gradients are checked in, and stays as it is.
+/// What attribute precision rounds the operands of a product to.
+enum class Rounding : std::uint8_t { none, bf16, fp16 };
+
+inline Rounding rounding_of(const tensor::Attrs& attrs) {
+  const std::string word = attrs.word("precision", "f32");
+  if (word == "fp16") return Rounding::fp16;
+  return word == "bf16" || word == "bf16_emulated" ? Rounding::bf16 : Rounding::none;
+}
+
+/// An operand of a product, rounded and back in f32. f64 is what gradients are checked in, and
+/// stays as it is.
 template <typename T>
-double operand(T x, bool) {
+double operand(T x, Rounding) {
   return static_cast<double>(x);
 }
-inline double operand(float x, bool bf16) {
-  return static_cast<double>(bf16 ? bf16_to_f32(f32_to_bf16(x)) : x);
-}
-inline bool rounds_operands(const tensor::Attrs& attrs) {
-  return attrs.word("precision", "f32") != "f32";
+inline double operand(float x, Rounding rounding) {
+  if (rounding == Rounding::bf16) x = bf16_to_f32(f32_to_bf16(x));
+  if (rounding == Rounding::fp16) x = f16_to_f32(f32_to_f16(x));
+  return static_cast<double>(x);
 }
 
 inline double no_parameter(const tensor::Attrs&) { return 0.0; }

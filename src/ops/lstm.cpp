@@ -46,12 +46,12 @@ struct LstmStep {
   const T *x, *weight, *h_before, *c_before;  // states null: zeros
   T *gates, *h, *c;
   std::int64_t units;
-  bool bf16;  // operands of the product are rounded
+  Rounding rounding;  // of the operands of the product
 
   void run() const {
     for (std::int64_t j = 0; j < kGates * units; ++j) {
       const double sum = recurrent_sum(static_cast<double>(x[j]), h_before, weight + j, units,
-                                       kGates * units, bf16);
+                                       kGates * units, rounding);
       gates[j] = static_cast<T>(j / units == 2 ? std::tanh(sum) : sigmoid(sum, 0));
     }
     for (std::int64_t j = 0; j < units; ++j) {
@@ -97,7 +97,7 @@ void lstm_host(const KernelArgs& args, const Attrs& attrs) {
                              y + row * units,
                              cells + row * units,
                              units,
-                             form.bf16};
+                             form.rounding};
       mask != nullptr&& mask[row] == T{0} ? step.skip() : step.run();
       h = step.h;
       c = step.c;
@@ -165,9 +165,12 @@ TypeList infer_lstm_grad(Types inputs, const Attrs& attrs) {
 /// The gradients of one sample on their way back through the steps: of h, c and a step's sums.
 struct LstmGradients {
   std::vector<double> dh, dc, d;
-  bool bf16;
-  LstmGradients(std::int64_t units, bool rounds)
-      : dh(static_cast<std::size_t>(units)), dc(dh.size()), d(kGates * dh.size()), bf16(rounds) {}
+  Rounding rounding;
+  LstmGradients(std::int64_t units, Rounding rounds)
+      : dh(static_cast<std::size_t>(units)),
+        dc(dh.size()),
+        d(kGates * dh.size()),
+        rounding(rounds) {}
 
   /// One step; dx may be gates.
   template <typename T>
@@ -186,7 +189,7 @@ struct LstmGradients {
       dc[j] *= f;
     }
     for (std::size_t j = 0; j < d.size(); ++j) dx[j] = static_cast<T>(d[j]);
-    back_through<T>(weight, d, dh, bf16);
+    back_through<T>(weight, d, dh, rounding);
   }
 };
 
@@ -204,7 +207,7 @@ void lstm_grad_host(const KernelArgs& args, const Attrs& attrs) {
   const tensor::Shape& shape = args.inputs[1].type.shape;
   const std::int64_t steps = shape[1], units = shape[2], width = kGates * units;
   const StepOrder order{steps, form.reverse};
-  LstmGradients sample(units, form.bf16);
+  LstmGradients sample(units, form.rounding);
   for (std::int64_t b = 0; b < shape[0]; ++b) {
     load_state<T>(dlast_h, b, sample.dh);
     load_state<T>(dlast_c, b, sample.dc);

@@ -54,7 +54,7 @@ TypeList infer_matmul(Types inputs, const Attrs& attrs) {
 template <typename T>
 void matmul_host(const KernelArgs& args, const Attrs& attrs) {
   const bool trans_a = attrs.integer("trans_a") != 0, trans_b = attrs.integer("trans_b") != 0;
-  const bool bf16 = rounds_operands(attrs);
+  const Rounding rounding = rounding_of(attrs);
   const Strides sa(args.inputs[0].type.shape, trans_a), sb(args.inputs[1].type.shape, trans_b);
   const T* a = args.inputs[0].as<const T>();
   const T* b = args.inputs[1].as<const T>();
@@ -65,8 +65,8 @@ void matmul_host(const KernelArgs& args, const Attrs& attrs) {
     for (std::int64_t j = 0; j < shape[1]; ++j) {
       double sum = 0;
       for (std::int64_t k = 0; k < inner; ++k) {
-        sum += operand(a[i * sa.row + k * sa.column], bf16) *
-               operand(b[k * sb.row + j * sb.column], bf16);
+        sum += operand(a[i * sa.row + k * sa.column], rounding) *
+               operand(b[k * sb.row + j * sb.column], rounding);
       }
       c[i * shape[1] + j] = static_cast<T>(sum);
     }
@@ -174,7 +174,7 @@ template <typename T>
 void linear_host(const KernelArgs& args, const Attrs& attrs) {
   const Activation& activation = activation_of("linear", attrs);
   const double alpha = activation_alpha(attrs);
-  const bool bf16 = rounds_operands(attrs);
+  const Rounding rounding = rounding_of(attrs);
   const T* x = args.inputs[0].as<const T>();
   const T* w = args.inputs[1].as<const T>();
   const T* b = args.inputs[2].as<const T>();
@@ -185,7 +185,7 @@ void linear_host(const KernelArgs& args, const Attrs& attrs) {
     for (std::int64_t j = 0; j < n; ++j) {
       double sum = 0;
       for (std::int64_t k = 0; k < inner; ++k) {
-        sum += operand(x[i * inner + k], bf16) * operand(w[k * n + j], bf16);
+        sum += operand(x[i * inner + k], rounding) * operand(w[k * n + j], rounding);
       }
       y[i * n + j] = static_cast<T>(activation.value(sum + static_cast<double>(b[j]), alpha));
     }

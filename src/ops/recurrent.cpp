@@ -56,7 +56,7 @@ void weight_grad_host(const KernelArgs& args, const Attrs& attrs) {
           const T* h = state_before(order, index, y + b * steps * units, start, units);
           const std::int64_t row = b * steps + order.at(index);
           const T factor = of_inner ? inner[row * units + j - (width - units)] : d[row * width + j];
-          if (h != nullptr) sum += operand(h[i], form.bf16) * operand(factor, form.bf16);
+          if (h != nullptr) sum += operand(h[i], form.rounding) * operand(factor, form.rounding);
         }
       }
       dw[i * width + j] = static_cast<T>(sum);
@@ -99,7 +99,7 @@ RecurrentForm::RecurrentForm(const Attrs& attrs)
       dy(attrs.integer("dy") != 0),
       dlast_h(attrs.integer("dlast_h") != 0),
       dlast_c(attrs.integer("dlast_c") != 0),
-      bf16(rounds_operands(attrs)) {}
+      rounding(rounding_of(attrs)) {}
 
 RecurrentSizes recurrent_sizes(std::string_view op, Types inputs, std::int64_t gates) {
   if (inputs.empty()) rule_broken(op, "no inputs; want [B, T, ...]");

@@ -15,14 +15,14 @@ namespace dlt::ops {
 
 /// The attributes of recurrent ops: 1 where that optional operand is there.
 struct RecurrentForm {
-  bool initial = false;  // states before the first step
-  bool masked = false;   // mask [B, T]
-  bool reverse = false;  // steps run from the last to the first
-  bool bias = false;     // gru: of the recurrent product
-  bool dy = false;       // gradient of y
-  bool dlast_h = false;  // gradient of the last h
-  bool dlast_c = false;  // gradient of the last c
-  bool bf16 = false;     // the operands of products are rounded
+  bool initial = false;                // states before the first step
+  bool masked = false;                 // mask [B, T]
+  bool reverse = false;                // steps run from the last to the first
+  bool bias = false;                   // gru: of the recurrent product
+  bool dy = false;                     // gradient of y
+  bool dlast_h = false;                // gradient of the last h
+  bool dlast_c = false;                // gradient of the last c
+  Rounding rounding = Rounding::none;  // of the operands of products
   explicit RecurrentForm(const tensor::Attrs& attrs);
 };
 
@@ -82,9 +82,9 @@ template <typename T>
 /// x + h · column of the recurrent weight [units, width]; h null: zeros.
 template <typename T>
 [[nodiscard]] double recurrent_sum(double x, const T* h, const T* weight, std::int64_t units,
-                                   std::int64_t width, bool bf16) {
+                                   std::int64_t width, Rounding rounding) {
   for (std::int64_t k = 0; h != nullptr && k < units; ++k) {
-    x += operand(h[k], bf16) * operand(weight[k * width], bf16);
+    x += operand(h[k], rounding) * operand(weight[k * width], rounding);
   }
   return x;
 }
@@ -111,11 +111,13 @@ void store_state(std::span<const double> from, std::int64_t sample, T* states) {
 
 /// dh = weight · d for a recurrent weight [units, width].
 template <typename T>
-void back_through(const T* weight, std::span<const double> d, std::span<double> dh, bool bf16) {
+void back_through(const T* weight, std::span<const double> d, std::span<double> dh,
+                  Rounding rounding) {
   for (double& sum : dh) {
     sum = 0;
     for (const double change : d) {
-      sum += (bf16 ? operand(static_cast<T>(change), bf16) : change) * operand(*weight++, bf16);
+      sum += (rounding == Rounding::none ? change : operand(static_cast<T>(change), rounding)) *
+             operand(*weight++, rounding);
     }
   }
 }

@@ -44,9 +44,11 @@ void expect_number(std::string_view op, std::string_view name, double value, boo
 
 void expect_precision(std::string_view op, const tensor::Attrs& attrs) {
   const std::string word = attrs.word("precision", "f32");
-  if (word != "f32" && word != "bf16" && word != "bf16_emulated") {
-    rule_broken(op, cat("precision is ", printable(word), "; want bf16, bf16_emulated or f32"));
+  for (const std::string_view known : {"bf16", "bf16_emulated", "f32", "fp16", "tf32"}) {
+    if (word == known) return;
   }
+  rule_broken(
+      op, cat("precision is ", printable(word), "; want bf16, bf16_emulated, f32, fp16 or tf32"));
 }
 
 void expect_label_smoothing(std::string_view op, const tensor::Attrs& attrs) {

@@ -38,7 +38,7 @@ void expect_same(std::string_view op, std::string_view a, const tensor::TensorTy
 /// "dropout: rate is 1.5; want 0 <= rate < 1"
 void expect_number(std::string_view op, std::string_view name, double value, bool holds,
                    std::string_view wanted);
-/// Attribute precision of a product: bf16, bf16_emulated or f32.
+/// Attribute precision of a product: bf16, bf16_emulated, f32, fp16 or tf32.
 void expect_precision(std::string_view op, const tensor::Attrs& attrs);
 void expect_label_smoothing(std::string_view op, const tensor::Attrs& attrs);
 

@@ -62,9 +62,9 @@ void simple_rnn_host(const KernelArgs& args, const Attrs& attrs) {
       for (std::int64_t j = 0; j < units; ++j) {
         const double start = static_cast<double>(x[row * units + j]);
         const double run =
-            skip
-                ? 0.0
-                : activation.value(recurrent_sum(start, h, weight + j, units, units, form.bf16), 0);
+            skip ? 0.0
+                 : activation.value(
+                       recurrent_sum(start, h, weight + j, units, units, form.rounding), 0);
         const T kept = h != nullptr ? h[j] : T{0};
         y[row * units + j] = skip ? kept : static_cast<T>(run);
       }
@@ -152,7 +152,7 @@ void simple_rnn_grad_host(const KernelArgs& args, const Attrs& attrs) {
         change[j] = activation.grad(static_cast<double>(y_row[j]), dh[j], 0);
         d_row[j] = static_cast<T>(change[j]);
       }
-      back_through<T>(weight, change, dh, form.bf16);
+      back_through<T>(weight, change, dh, form.rounding);
     }
     store_state(dh, b, dh0);
   }

@@ -112,7 +112,11 @@ class CpuBackend final : public tensor::Backend {
     const auto found =
         std::lower_bound(entries_.begin(), entries_.end(), kernel,
                          [](const Entry& entry, std::string_view key) { return entry.name < key; });
-    return found != entries_.end() && found->name == kernel ? found->factory : nullptr;
+    if (found == entries_.end() || found->name != kernel) return nullptr;
+    return [make = found->factory](const KernelSpec& spec) {
+      // No processor multiplies fp16 faster: the ops' own kernels do it.
+      return spec.attrs.word("precision") == "fp16" ? nullptr : make(spec);
+    };
   }
   [[nodiscard]] std::vector<std::string> kernels() const override {
     std::vector<std::string> names;

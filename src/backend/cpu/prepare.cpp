@@ -21,10 +21,10 @@ void set_activation(const Attrs& attrs, Call& call) {
 
 Precision precision_of(const Attrs& attrs) {
   const std::string word = attrs.word("precision", "f32");
-  DLT_CHECK(word == "f32" || word == "bf16" || word == "bf16_emulated", cat("precision ", word));
-  return word == "f32"    ? Precision::f32
-         : word == "bf16" ? Precision::bf16
-                          : Precision::bf16_emulated;
+  if (word == "bf16") return Precision::bf16;
+  if (word == "bf16_emulated") return Precision::bf16_emulated;
+  DLT_CHECK(word == "f32" || word == "tf32", cat("precision ", word));
+  return Precision::f32;
 }
 
 bool product(const KernelSpec& spec, Plan& plan) {

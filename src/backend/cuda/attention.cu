@@ -30,9 +30,11 @@ struct Rows {
   float largest[kR], total[kR], sums[kR][HeadColumns<kD>::kCount];
 
   __device__ Rows() {
+#pragma unroll
     for (int i = 0; i < kR; ++i) {
       largest[i] = -INFINITY;
       total[i] = 0.0f;
+#pragma unroll
       for (float& sum : sums[i]) sum = 0.0f;
     }
   }
@@ -40,16 +42,19 @@ struct Rows {
   template <int kC>
   __device__ void absorb(int i, float (&scores)[kC]) {
     float most = largest[i];
+#pragma unroll
     for (const float score : scores) most = fmaxf(most, score);
     most = row_max(most);
     const float shrink = most == -INFINITY ? 1.0f : expf(largest[i] - most);
     float sum = 0.0f;
+#pragma unroll
     for (float& score : scores) {
       score = score == -INFINITY ? 0.0f : expf(score - most);
       sum += score;
     }
     largest[i] = most;
     total[i] = fmaf(total[i], shrink, row_sum(sum));
+#pragma unroll
     for (float& x : sums[i]) x *= shrink;
   }
 };
@@ -58,10 +63,12 @@ template <int kD, int kR>
 __device__ void store_rows(const AttentionForm& form, const Rows<kD, kR>& rows,
                            std::int64_t first_query, const Outputs& out) {
   const std::int64_t b = blockIdx.z, h = blockIdx.y;
+#pragma unroll
   for (int i = 0; i < kR; ++i) {
     const std::int64_t query = first_query + tile_row() * kR + i;
     if (query >= form.length) continue;
     float* y = out.y + ((b * form.length + query) * form.heads + h) * form.head_size;
+#pragma unroll
     for (int v = 0; v < HeadColumns<kD>::kCount; ++v) {
       const int d = HeadColumns<kD>::at(v);
       if (d < form.head_size) y[d] = rows.total[i] == 0.0f ? 0.0f : rows.sums[i][v] / rows.total[i];
@@ -97,15 +104,20 @@ __global__ void __launch_bounds__(kTileThreads)
     dot_rows<kD, kR, kC>(p, q_tile, kv_tile);
     __syncthreads();
     load_tile<kD, kKeys, kC>(kv_tile, {head.v + first_key * head.stride, head.stride, keys, size});
+#pragma unroll
     for (int i = 0; i < kR; ++i) {
       const std::int64_t query = first_query + tile_row() * kR + i;
       const std::int64_t key = first_key + tile_lane() * kC;
+#pragma unroll
       for (int j = 0; j < kC; ++j) {
         p[i][j] = head.sees(form, query, key + j) ? p[i][j] * form.scale : -INFINITY;
       }
       rows.absorb(i, p[i]);
-      DropoutRow dropout(form, head, query);
-      for (int j = 0; j < kC; ++j) p[i][j] *= dropout.factor(key + j);
+      if (form.threshold == 0) continue;
+      float factors[kC];
+      dropout_factors(form, head, query, key, factors);
+#pragma unroll
+      for (int j = 0; j < kC; ++j) p[i][j] *= factors[j];
     }
     store_scores<kR, kC>(p_tile, p);
     __syncthreads();

@@ -2,6 +2,7 @@
 // Device code that attention and its derivative share: one head of one sample, and what it sees.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 
@@ -71,26 +72,22 @@ struct AttentionHead {
   }
 };
 
-/// What dropout multiplies probabilities with, for rows or columns of consecutive keys.
-class DropoutRow {
- public:
-  __device__ DropoutRow(const AttentionForm& form, const AttentionHead& head, std::int64_t i)
-      : form_(form), head_(head), i_(i) {}
-  /// Keys are asked for in ascending order.
-  [[nodiscard]] __device__ float factor(std::int64_t j) {
-    if (form_.threshold == 0) return 1.0f;
-    if (fresh_ || j % 4 == 0) words_ = head_.words(form_, i_, j);
-    fresh_ = false;
-    return (words_[static_cast<std::size_t>(j % 4)] >> 8) >= form_.threshold ? form_.keep_scale
-                                                                             : 0.0f;
+/// What dropout multiplies the probabilities of query i and kCount keys from j on with; kCount
+/// divides 4 and j. Only with dropout.
+template <int kCount>
+__device__ void dropout_factors(const AttentionForm& form, const AttentionHead& head,
+                                std::int64_t i, std::int64_t j, float (&factors)[kCount]) {
+  const auto at = static_cast<int>(j % 4);
+  const std::array<std::uint32_t, 4> words = head.words(form, i, j);
+#pragma unroll
+  for (int u = 0; u < kCount; ++u) {
+    const int which = at + u;  // selected, since registers have no index
+    const std::uint32_t word = which == 0   ? words[0]
+                               : which == 1 ? words[1]
+                               : which == 2 ? words[2]
+                                            : words[3];
+    factors[u] = (word >> 8) >= form.threshold ? form.keep_scale : 0.0f;
   }
-
- private:
-  const AttentionForm& form_;
-  const AttentionHead& head_;
-  std::int64_t i_;
-  std::array<std::uint32_t, 4> words_{};
-  bool fresh_ = true;
-};
+}
 
 }  // namespace dlt::cuda

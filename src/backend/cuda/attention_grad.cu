@@ -88,15 +88,26 @@ __device__ inline Pair differentiate(const AttentionForm& form, const GradHead& 
   return {p * factor, p * (factor * pair.product - head.dot[query])};
 }
 
+/// dropout_factors(), or ones.
+template <int kCount>
+__device__ void fill_factors(const AttentionForm& form, const AttentionHead& head, std::int64_t i,
+                             std::int64_t j, float (&factors)[kCount]) {
+#pragma unroll
+  for (float& factor : factors) factor = 1.0f;
+  if (form.threshold != 0) dropout_factors(form, head, i, j, factors);
+}
+
 /// Rows of a gradient, times factor.
 template <int kD, int kR>
 __device__ void store_rows(const AttentionForm& form,
                            const float (&sums)[kR][HeadColumns<kD>::kCount], float factor,
                            std::int64_t first, float* to) {
   const std::int64_t stride = (form.heads + 2 * form.kv_heads) * form.head_size;
+#pragma unroll
   for (int i = 0; i < kR; ++i) {
     const std::int64_t row = first + tile_row() * kR + i;
     if (row >= form.length) continue;
+#pragma unroll
     for (int v = 0; v < HeadColumns<kD>::kCount; ++v) {
       const int d = HeadColumns<kD>::at(v);
       if (d < form.head_size) to[row * stride + d] = factor * sums[i][v];
@@ -106,7 +117,9 @@ __device__ void store_rows(const AttentionForm& form,
 
 template <int kR, int kN>
 __device__ void clear(float (&sums)[kR][kN]) {
+#pragma unroll
   for (auto& row : sums) {
+#pragma unroll
     for (float& sum : row) sum = 0.0f;
   }
 }
@@ -138,14 +151,16 @@ __global__ void __launch_bounds__(kTileThreads) query_grad_kernel(Grad g) {
     float score[T::kR][T::kC], product[T::kR][T::kC];
     dot_rows<kD, T::kR, T::kC>(score, q_tile, k_tile);
     dot_rows<kD, T::kR, T::kC>(product, dy_tile, v_tile);
+#pragma unroll
     for (int i = 0; i < T::kR; ++i) {
       const std::int64_t query = first + tile_row() * T::kR + i;
       const std::int64_t key = key0 + tile_lane() * T::kC;
-      DropoutRow dropout(form, head.head, query);
+      float factors[T::kC];
+      fill_factors(form, head.head, query, key, factors);
+#pragma unroll
       for (int j = 0; j < T::kC; ++j) {
-        const float factor = dropout.factor(key + j);
-        score[i][j] =
-            differentiate(form, head, {score[i][j], product[i][j]}, query, key + j, factor).product;
+        const Pair pair{score[i][j], product[i][j]};
+        score[i][j] = differentiate(form, head, pair, query, key + j, factors[j]).product;
       }
     }
     store_scores<T::kR, T::kC>(score_tile, score);
@@ -188,14 +203,16 @@ __global__ void __launch_bounds__(kTileThreads) key_grad_kernel(Grad g) {
       float score[T::kR][T::kC], product[T::kR][T::kC];
       dot_rows<kD, T::kR, T::kC>(score, k_tile, q_tile);
       dot_rows<kD, T::kR, T::kC>(product, v_tile, dy_tile);
+#pragma unroll
       for (int j = 0; j < T::kC; ++j) {
         const std::int64_t query = query0 + tile_lane() * T::kC + j;
         const std::int64_t key = first + tile_row() * T::kR;
-        DropoutRow dropout(form, head.head, query);
+        float factors[T::kR];
+        fill_factors(form, head.head, query, key, factors);
+#pragma unroll
         for (int i = 0; i < T::kR; ++i) {
-          const float factor = dropout.factor(key + i);
           const Pair pair =
-              differentiate(form, head, {score[i][j], product[i][j]}, query, key + i, factor);
+              differentiate(form, head, {score[i][j], product[i][j]}, query, key + i, factors[i]);
           score[i][j] = pair.product;
           product[i][j] = pair.score;
         }

@@ -59,7 +59,9 @@ __device__ void load_tile(float* tile, const HeadRows& rows) {
 /// sums[i][j] = row kR·row + i of a · row kC·lane + j of b.
 template <int kD, int kR, int kC>
 __device__ void dot_rows(float (&sums)[kR][kC], const float* a, const float* b) {
+#pragma unroll
   for (int i = 0; i < kR; ++i) {
+#pragma unroll
     for (int j = 0; j < kC; ++j) sums[i][j] = 0.0f;
   }
   a += tile_row() * kR * kPitch<kD>;
@@ -67,11 +69,15 @@ __device__ void dot_rows(float (&sums)[kR][kC], const float* a, const float* b) 
 #pragma unroll 4
   for (int d = 0; d < kD; d += 4) {
     float4 x[kR], y[kC];
+#pragma unroll
     for (int i = 0; i < kR; ++i) x[i] = *reinterpret_cast<const float4*>(a + i * kPitch<kD> + d);
+#pragma unroll
     for (int j = 0; j < kC; ++j) {
       y[j] = *reinterpret_cast<const float4*>(b + j * kSide * kPitch<kD> + d);
     }
+#pragma unroll
     for (int i = 0; i < kR; ++i) {
+#pragma unroll
       for (int j = 0; j < kC; ++j) {
         float sum = sums[i][j];
         sum = fmaf(x[i].x, y[j].x, sum);
@@ -104,18 +110,23 @@ __device__ void add_weighted_rows(float (&sums)[kR][HeadColumns<kD>::kCount], co
 #pragma unroll 2
   for (int k = 0; k < kK; k += 4) {
     float4 weight[kR];
+#pragma unroll
     for (int i = 0; i < kR; ++i) {
       weight[i] = *reinterpret_cast<const float4*>(w + i * kPitch<kK> + k);
     }
+#pragma unroll
     for (int u = 0; u < 4; ++u) {
       const float* row = x + slot<kC>(k + u) * kPitch<kD>;
       float number[kCount];
+#pragma unroll
       for (int v = 0; v < kCount; ++v) number[v] = row[HeadColumns<kD>::at(v)];
+#pragma unroll
       for (int i = 0; i < kR; ++i) {
         const float factor = u == 0   ? weight[i].x
                              : u == 1 ? weight[i].y
                              : u == 2 ? weight[i].z
                                       : weight[i].w;
+#pragma unroll
         for (int v = 0; v < kCount; ++v) sums[i][v] = fmaf(factor, number[v], sums[i][v]);
       }
     }
@@ -125,8 +136,10 @@ __device__ void add_weighted_rows(float (&sums)[kR][HeadColumns<kD>::kCount], co
 /// The thread's scores into a tile [rows, kSide · kC].
 template <int kR, int kC>
 __device__ void store_scores(float* tile, const float (&scores)[kR][kC]) {
+#pragma unroll
   for (int i = 0; i < kR; ++i) {
     float* row = tile + (tile_row() * kR + i) * kPitch<kSide * kC> + tile_lane() * kC;
+#pragma unroll
     for (int j = 0; j < kC; ++j) row[j] = scores[i][j];
   }
 }

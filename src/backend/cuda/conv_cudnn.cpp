@@ -17,6 +17,8 @@ namespace dlt::cuda {
 namespace {
 
 constexpr std::int64_t kMaxWorkspace_bytes = std::int64_t{512} << 20;
+/// What cudaMalloc gives, and so what the library may expect of its workspace.
+constexpr std::int64_t kWorkspaceAlignment_bytes = 256;
 enum Id : std::int64_t { kX = 1, kWeight = 2, kY = 3 };
 
 /// How operands that attribute precision rounds are held.
@@ -149,6 +151,7 @@ class ConvByCudnn final : public tensor::Kernel {
               const DeviceLibraries& libraries)
       : spec_(spec), held_(held), plan_(std::move(plan)), plans_(libraries.cudnn_plans()) {
     workspace_bytes_ = aligned(plan_->workspace_bytes());
+    if (workspace_bytes_ > 0) workspace_bytes_ += kWorkspaceAlignment_bytes;
     const tensor::ConvGeometry& g = spec_.g;
     if (is_narrow(spec_.precision)) {
       x_bytes_ = aligned(g.input().numel() * element_bytes());
@@ -220,7 +223,11 @@ class ConvByCudnn final : public tensor::Kernel {
   };
   void convolve(const Tensors& t, const tensor::KernelArgs& args) const {
     const std::array<Binding, 3> bindings{{{kX, t.x}, {kWeight, t.weight}, {kY, t.y}}};
-    plans_.run(*plan_, bindings, args.scratch, stream_of(args));
+    const auto past = static_cast<std::int64_t>(reinterpret_cast<std::uintptr_t>(args.scratch) %
+                                                kWorkspaceAlignment_bytes);
+    std::byte* const workspace = args.scratch + (past == 0 ? 0 : kWorkspaceAlignment_bytes - past);
+    plans_.run(*plan_, bindings, plan_->workspace_bytes() > 0 ? workspace : nullptr,
+               stream_of(args));
   }
   void forward(const tensor::KernelArgs& args) const {
     std::byte* const copy = args.scratch + workspace_bytes_ + weight_bytes_;
