@@ -95,7 +95,8 @@ AverageKernel::AverageKernel(const tensor::Backend& backend) {
   if (kernel_ == nullptr) kernel_ = tensor::make_function_kernel(average_update_host, attrs);
 }
 
-void AverageKernel::run(const float* params, float* average, Range range, double weight) const {
+void AverageKernel::run(const float* params, float* average, Range range, double weight,
+                        tensor::Queue* queue) const {
   if (range.end <= range.begin || weight == 0) return;
   const tensor::TensorType type{tensor::Shape{range.end - range.begin}, DType::f32};
   const std::array<tensor::View, 1> inputs{
@@ -103,6 +104,7 @@ void AverageKernel::run(const float* params, float* average, Range range, double
   const std::array<tensor::View, 1> outputs{tensor::View{average + range.begin, type}};
   tensor::RunContext run;
   run.scalars = std::span<const double>(&weight, 1);
+  run.queue = queue;
   kernel_->run({.inputs = inputs, .outputs = outputs, .scratch = nullptr, .run = run});
 }
 

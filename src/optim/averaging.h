@@ -55,8 +55,9 @@ class AverageKernel {
   struct Range {
     std::int64_t begin = 0, end = 0;
   };
-  /// Allocates nothing; any thread.
-  void run(const float* params, float* average, Range range, double weight) const;
+  /// Allocates nothing; any thread. queue: of a device with memory of its own.
+  void run(const float* params, float* average, Range range, double weight,
+           tensor::Queue* queue = nullptr) const;
 
  private:
   std::unique_ptr<tensor::Kernel> kernel_;

@@ -18,6 +18,8 @@
 
 namespace dlt::optim {
 
+class ScalarTable;
+
 /// What an update needs beside the buffers. The gradient an optimiser works with is
 ///   clip(grad_scale·grad) + 2·l2·p + l1·sign(p)
 /// where grad_scale is one over the step's sum of sample weights, times the norm clipping factor,
@@ -34,7 +36,10 @@ struct UpdateArgs {
   double clip_value = std::numeric_limits<double>::infinity();
   std::optional<double> weight_decay = {};  // instead of the optimiser's own
   double l1 = 0, l2 = 0;
-  double trust_ratio = 1;  // of optimisers that adapts()
+  double trust_ratio = 1;          // of optimisers that adapts()
+  tensor::Queue* queue = nullptr;  // of a device with memory of its own, where all buffers then are
+  ScalarTable* scalars =
+      nullptr;  // of that device: where kernels find their scalars; null: by value
 };
 
 /// Of one parameter.

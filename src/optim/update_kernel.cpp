@@ -6,12 +6,13 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "optim/scalar_table.h"
 
 namespace dlt::optim {
 namespace {
 
 constexpr std::size_t kMaxStates = 4;
-constexpr std::size_t kMaxScalars = 16;
+constexpr std::size_t kMaxScalars = ScalarTable::kColumns;
 constexpr std::int64_t kNumSums = 2;
 
 }  // namespace
@@ -55,6 +56,11 @@ void UpdateKernel::run(const UpdateArgs& args, std::span<float* const> states,
   std::copy(scalars.own.begin(), scalars.own.end(), all.begin() + kOwnScalars);
   tensor::RunContext run;
   run.scalars = std::span<const double>(all.data(), kOwnScalars + scalars.own.size());
+  run.queue = args.queue;
+  if (args.scalars != nullptr) {
+    run.device_scalars = args.scalars->next(run.scalars);
+    if (!args.scalars->launches()) return;
+  }
   kernel_->run({.inputs = inputs,
                 .outputs = std::span<const tensor::View>(outputs.data(), num_outputs),
                 .scratch = nullptr,

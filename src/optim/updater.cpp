@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <cstring>
 
 #include "base/error.h"
 
@@ -58,12 +59,14 @@ Updater::Updater(const Optimizer& optimizer, const tensor::FlatLayout& layout,
     : optimizer_(&optimizer),
       pool_(&pool),
       total_(layout.total),
-      num_workers_(layout.total >= kParallelElements ? pool.num_workers() : 1),
+      num_workers_(
+          layout.total >= kParallelElements && options.queue == nullptr ? pool.num_workers() : 1),
       clip_value_(options.clip_value),
       shard_(options.shard.value_or(Shard::whole(layout.total))),
       exchange_(options.shard ? options.add_up : nullptr),
       plan_(plan_updates(layout, optimizer.groups(), options.excluded,
                          optimizer.adapts() ? Merge::none : Merge::neighbours)),
+      queue_(options.queue),
       sum_of_squares_(make_sum_of_squares(backend)),
       average_(backend) {
   for (std::size_t part = 0; part < plan_.parts.size(); ++part) {
@@ -75,6 +78,7 @@ Updater::Updater(const Optimizer& optimizer, const tensor::FlatLayout& layout,
   }
   find_own_blocks();
   sums_.resize(2 * blocks_.size());
+  if (options.device != nullptr) make_device_sums(*options.device);
   trust_ratios_.assign(plan_.ranges.size(), 1.0);
   square_task_ = [this](int worker) { square_blocks(worker); };
   measure_task_ = [this](int worker) { measure_blocks(worker); };
@@ -95,6 +99,25 @@ void Updater::find_own_blocks() {
   }
 }
 
+void Updater::make_device_sums(tensor::Backend& device) {
+  const auto num_bytes = static_cast<std::int64_t>(sums_.size() * sizeof(double));
+  device_sums_ = device.allocate(num_bytes);
+  fetched_sums_ = device.allocate_staging(num_bytes);
+}
+
+double* Updater::sums_of(std::size_t block) {
+  double* all = queue_ != nullptr ? reinterpret_cast<double*>(device_sums_.data()) : sums_.data();
+  return all + 2 * block;
+}
+
+/// What the device has made of the blocks, to sums_; waits for it.
+void Updater::fetch_sums() {
+  if (queue_ == nullptr) return;
+  queue_->copy(fetched_sums_.data(), device_sums_.data(), device_sums_.size_bytes());
+  queue_->wait();
+  std::memcpy(sums_.data(), fetched_sums_.data(), sums_.size() * sizeof(double));
+}
+
 /// Every block's sums are in one rank's shard, so that adding them up over ranks only adds zeros.
 void Updater::add_up_sums() {
   if (exchange_) exchange_(sums_);
@@ -110,15 +133,15 @@ void Updater::run(const std::function<void(int)>& task) {
 
 void Updater::square_blocks(int worker) {
   const auto [first, last] = share(own_blocks_.size(), num_workers_, worker);
-  const tensor::RunContext context;
+  tensor::RunContext context;
+  context.queue = queue_;
   for (std::size_t own = first; own < last; ++own) {
     const std::size_t i = own_blocks_[own];
     const Block& block = blocks_[i];
     const std::array<tensor::View, 1> in{
         tensor::View{const_cast<float*>(step_.grads) + block.begin,
                      {tensor::Shape{block.end - block.begin}, DType::f32}}};
-    const std::array<tensor::View, 1> out{
-        tensor::View{&sums_[2 * i], {tensor::Shape{1}, DType::f64}}};
+    const std::array<tensor::View, 1> out{tensor::View{sums_of(i), {tensor::Shape{1}, DType::f64}}};
     sum_of_squares_->run({.inputs = in, .outputs = out, .scratch = nullptr, .run = context});
   }
 }
@@ -127,6 +150,7 @@ double Updater::gradient_norm(const float* grads) {
   step_.grads = grads;
   if (exchange_) std::fill(sums_.begin(), sums_.end(), 0.0);
   run(square_task_);
+  fetch_sums();
   add_up_sums();
   double sum = 0;
   for (std::size_t i = 0; i < blocks_.size(); ++i) sum += sums_[2 * i];
@@ -146,7 +170,9 @@ UpdateArgs Updater::args_of(std::size_t range) const {
           .weight_decay = settings.weight_decay,
           .l1 = settings.l1,
           .l2 = settings.l2,
-          .trust_ratio = trust_ratios_[range]};
+          .trust_ratio = trust_ratios_[range],
+          .queue = queue_,
+          .scalars = step_.scalars};
 }
 
 void Updater::measure_blocks(int worker) {
@@ -157,7 +183,7 @@ void Updater::measure_blocks(int worker) {
     args.begin = blocks_[i].begin;
     args.end = blocks_[i].end;
     args.state_shift = blocks_[i].state_shift;
-    optimizer_->measure(args, *step_.states, &sums_[2 * i]);
+    optimizer_->measure(args, *step_.states, sums_of(i));
   }
 }
 
@@ -183,6 +209,7 @@ void Updater::update(const StepUpdate& update) {
     DLT_CHECK(step_.begin == 0 && step_.end == total_, "norms are those of the whole update");
     if (exchange_) std::fill(sums_.begin(), sums_.end(), 0.0);
     run(measure_task_);
+    fetch_sums();
     add_up_sums();
     set_trust_ratios();
   }
@@ -222,10 +249,12 @@ void Updater::update_range(const Shard::Range& range) {
     update_chunk(range.begin, range.end, state_shift);
     return;
   }
-  for (std::int64_t at = range.begin; at < range.end; at += kChunkElements) {
-    const std::int64_t stop = std::min(at + kChunkElements, range.end);
+  // A device does not need the two close to each other.
+  const std::int64_t chunk = queue_ != nullptr ? range.end - range.begin : kChunkElements;
+  for (std::int64_t at = range.begin; at < range.end; at += chunk) {
+    const std::int64_t stop = std::min(at + chunk, range.end);
     update_chunk(at, stop, state_shift);
-    average_.run(step_.params, step_.average, {at, stop}, step_.average_weight);
+    average_.run(step_.params, step_.average, {at, stop}, step_.average_weight, queue_);
   }
 }
 

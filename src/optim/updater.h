@@ -24,6 +24,9 @@ struct UpdaterOptions {
   /// With a shard: adds up numbers over all ranks, of which only one gives each; called by the
   /// thread that calls the updater.
   std::function<void(std::span<double>)> add_up = {};
+  /// Where the buffers are a device's: it, and what takes the work, all from one thread.
+  tensor::Backend* device = nullptr;
+  tensor::Queue* queue = nullptr;
 };
 
 /// One step's update of the flat buffers.
@@ -38,12 +41,13 @@ struct StepUpdate {
   double grad_scale = 1;
   std::int64_t begin = 0;  // elements to update, multiples of 16; end -1: all
   std::int64_t end = -1;
+  ScalarTable* scalars = nullptr;  // as UpdateArgs'
 };
 
-/// Applies an optimiser with its groups to the flat buffers, on all workers of a pool. Norms are
-/// sums of blocks that are cut by the layout alone, added in the layout's order, so that no bit
-/// depends on the number of workers, nor on which rank's shard a block is in. Allocates in the
-/// constructor only.
+/// Applies an optimiser with its groups to the flat buffers, on all workers of a pool, or on a
+/// device with memory of its own, where update() does not wait for it. Norms are sums of blocks
+/// that are cut by the layout alone, added in the layout's order, so that no bit depends on the
+/// number of workers, nor on which rank's shard a block is in. Allocates in the constructor only.
 class Updater {
  public:
   /// All arguments but backend and options must outlive it; layout and groups are read here.
@@ -56,6 +60,9 @@ class Updater {
   /// Updates what of [begin, end) is in the shard; all at once if the optimiser adapts(), which
   /// makes it collective with a shard.
   void update(const StepUpdate& update);
+  /// Kernels that one update() gives to a device, of an optimiser that does not adapt and without
+  /// an average.
+  [[nodiscard]] std::size_t num_kernels() const { return plan_.ranges.size(); }
 
  private:
   struct Block {
@@ -64,6 +71,9 @@ class Updater {
     std::size_t part = 0;
   };
   void find_own_blocks();
+  void make_device_sums(tensor::Backend& device);
+  [[nodiscard]] double* sums_of(std::size_t block);
+  void fetch_sums();
   void add_up_sums();
   void run(const std::function<void(int)>& task);
   [[nodiscard]] UpdateArgs args_of(std::size_t range) const;
@@ -83,9 +93,11 @@ class Updater {
   std::function<void(std::span<double>)> exchange_;  // null: the shard is all
   UpdatePlan plan_;
   std::vector<Block> blocks_;
-  std::vector<std::size_t> own_blocks_;  // of blocks_, those in the shard
-  std::vector<double> sums_;             // two of each block
-  std::vector<double> trust_ratios_;     // of each range
+  std::vector<std::size_t> own_blocks_;         // of blocks_, those in the shard
+  std::vector<double> sums_;                    // two of each block
+  tensor::Queue* queue_;                        // null in host memory
+  tensor::Storage device_sums_, fetched_sums_;  // the same on the device, and in staging memory
+  std::vector<double> trust_ratios_;            // of each range
   std::unique_ptr<tensor::Kernel> sum_of_squares_;
   AverageKernel average_;
   std::function<void(int)> square_task_, measure_task_, update_task_;

@@ -33,6 +33,7 @@ tensor::Backend& Devices::for_leaves(const RunConfig& config) {
   const auto index = static_cast<std::size_t>(local_->rank) % gpus_->list().size();
   gpu_ = gpus_->open(static_cast<int>(index));
   placement_ = cat("GPU ", describe(gpus_->list()[index]));
+  gpu_uuid_ = gpus_->list()[index].uuid;
   return *gpu_;
 }
 

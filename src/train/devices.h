@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 
+#include "comm/nccl_library.h"
 #include "tensor/backend.h"
 
 namespace dlt::tensor {
@@ -39,13 +42,21 @@ class Devices {
   [[nodiscard]] tensor::Backend& for_leaves(const RunConfig& config);
   /// Which GPU for_leaves() took and why, one line; "" for the host.
   [[nodiscard]] const std::string& placement() const { return placement_; }
+  /// Of that GPU; "" for the host.
+  [[nodiscard]] const std::string& gpu_uuid() const { return gpu_uuid_; }
+  /// The library that joins GPUs: the plug-in's, or one that tests bring.
+  [[nodiscard]] comm::NcclFound find_nccl() const {
+    return find_nccl_ ? find_nccl_() : comm::find_nccl();
+  }
+  void set_find_nccl(std::function<comm::NcclFound()> find) { find_nccl_ = std::move(find); }
 
  private:
   tensor::Backend* host_;
   std::optional<LocalRank> local_;  // none: the host alone
   std::unique_ptr<tensor::Gpus> gpus_;
   std::unique_ptr<tensor::Backend> gpu_;
-  std::string placement_;
+  std::string placement_, gpu_uuid_;
+  std::function<comm::NcclFound()> find_nccl_;
 };
 
 }  // namespace dlt::train

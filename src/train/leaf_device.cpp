@@ -28,9 +28,11 @@ LeafDevice::LeafDevice(const autodiff::Program& program, tensor::Backend& backen
       compute_(backend.make_queue()),
       upload_(backend.make_queue()),
       download_(backend.make_queue()),
+      resident_(options.resident),
       host_params_(options.params),
-      device_params_(options.params) {
-  if (!options.params_on_device) {
+      device_params_(options.params),
+      wait_(options.wait ? options.wait : [](const tensor::Event& event) { event.wait(); }) {
+  if (!resident_) {
     params_copy_ = backend.allocate(total_ * static_cast<std::int64_t>(sizeof(float)));
     device_params_ = reinterpret_cast<const float*>(params_copy_.data());
   }
@@ -79,7 +81,7 @@ void LeafDevice::make_slot(Slot& slot, const Options& options) {
   slot.results = backend_.allocate_staging(results_bytes_);
   slot.weights.resize(static_cast<std::size_t>(capacity_));
   slot.labels.resize(static_cast<std::size_t>(capacity_));
-  if (options.gradients) {
+  if (options.gradients && !resident_) {
     slot.gradients = backend_.allocate(total_ * static_cast<std::int64_t>(sizeof(float)));
   }
   slot.sent = backend_.make_event(tensor::EventKind::order);
@@ -115,7 +117,10 @@ void LeafDevice::copy_batch(const data::LeafBatch& batch) {
   };
   slot.batch.inputs = copy("input", batch.inputs);
   slot.batch.targets = copy("target", batch.targets);
-  (void)copy("weight", batch.weights);
+  if (const Input* weight = find("weight")) {
+    std::transform(batch.weights, batch.weights + capacity_, staged_floats(*weight),
+                   [this](float value) { return value * weight_scale_; });
+  }
   std::copy_n(batch.weights, capacity_, slot.weights.begin());
   slot.batch.weights = slot.weights.data();
   auto* ids = reinterpret_cast<std::int64_t*>(slot.staging.data() + kIds_offset_bytes);
@@ -127,15 +132,16 @@ void LeafDevice::copy_batch(const data::LeafBatch& batch) {
   }
 }
 
-void LeafDevice::send(autodiff::Executor& executor) {
+void LeafDevice::bind(autodiff::Executor& executor, float* gradients) {
   Slot& slot = begun();
   send_params();
   for (const Input& input : inputs_) {
     executor.bind_input(input.name, slot.block.data() + input.offset_bytes);
   }
   if (slot.gradients.data() != nullptr) {
-    executor.bind_gradients(reinterpret_cast<float*>(slot.gradients.data()));
+    gradients = reinterpret_cast<float*>(slot.gradients.data());
   }
+  if (gradients != nullptr) executor.bind_gradients(gradients);
 }
 
 void LeafDevice::send_params() {
@@ -181,7 +187,34 @@ void LeafDevice::end(const autodiff::Executor& executor) {
     compute_->copy(slot.results.data() + output.offset_bytes, executor.output(output.name).data,
                    output.type.bytes());
   }
-  compute_->record(*slot.done);
+}
+
+void LeafDevice::mark_end() { compute_->record(*begun().done); }
+
+void LeafDevice::give_recorded(std::size_t key, const std::function<void()>& give) {
+  // The first time libraries may still load what they need, which a capture forbids.
+  constexpr int kGiven_before = 1;
+  std::vector<Recorded>& all = begun().recorded;
+  if (all.size() <= key) all.resize(key + 1);
+  Recorded& mine = all[key];
+  if (mine.recording == nullptr && mine.times_given++ < kGiven_before) {
+    give();
+    return;
+  }
+  if (mine.recording == nullptr) {
+    compute_->begin_capture();
+    try {
+      give();
+    } catch (...) {
+      try {
+        (void)compute_->end_capture();
+      } catch (const Error&) {  // the first failure says more
+      }
+      throw;
+    }
+    mine.recording = compute_->end_capture();
+  }
+  compute_->replay(*mine.recording);
 }
 
 void LeafDevice::finish(float* gradients, autodiff::GradientSink* sink) {
@@ -201,7 +234,7 @@ void LeafDevice::finish(float* gradients, autodiff::GradientSink* sink) {
     slot.finals[i].copied->wait();
     if (sink != nullptr) sink->gradients_final(slot.finals[i].prefix);
   }
-  slot.done->wait();
+  wait_(*slot.done);
 }
 
 tensor::View LeafDevice::output(std::string_view name) const {

@@ -63,7 +63,13 @@ struct LeafRunner::Relay final : autodiff::GradientSink {
   void backward_begins() override {
     if (sink != nullptr) sink->backward_begins();
   }
-  void gradients_final(std::int64_t prefix) override { device.gradients_final(prefix); }
+  void gradients_final(std::int64_t prefix) override {
+    if (!device.resident()) {
+      device.gradients_final(prefix);
+    } else if (sink != nullptr) {
+      sink->gradients_final(prefix);
+    }
+  }
   LeafDevice& device;
   autodiff::GradientSink* sink;
 };
@@ -79,10 +85,13 @@ bool reads_predictions(const SumLayout& sums) {
 
 std::unique_ptr<LeafDevice> make_leaf_device(const autodiff::Program& program,
                                              tensor::Backend& backend, const float* params,
-                                             const SumLayout& sums) {
+                                             const SumLayout& sums,
+                                             const LeafResidence& residence) {
   if (backend.in_host_memory()) return nullptr;
   LeafDevice::Options options{.params = params,
+                              .resident = residence.state == Residence::device,
                               .gradients = !program.graph().gradients().empty(),
+                              .wait = residence.wait,
                               .wanted = {"loss", "mask"}};
   const auto& outputs = program.graph().outputs();
   if (reads_predictions(sums) || !outputs.contains("loss")) {
@@ -97,8 +106,9 @@ std::unique_ptr<LeafDevice> make_leaf_device(const autodiff::Program& program,
 }  // namespace
 
 LeafRunner::LeafRunner(const autodiff::Program& program, tensor::Backend& backend,
-                       const float* params, SumLayout sums, std::uint64_t seed)
-    : device_(make_leaf_device(program, backend, params, sums)),
+                       const float* params, SumLayout sums, std::uint64_t seed,
+                       const LeafResidence& residence)
+    : device_(make_leaf_device(program, backend, params, sums, residence)),
       executor_(program, backend, device_ != nullptr ? device_->params() : params),
       layout_(sums),
       seed_(seed),
@@ -117,9 +127,16 @@ LeafRunner::LeafRunner(const autodiff::Program& program, tensor::Backend& backen
 
 LeafRunner::~LeafRunner() = default;
 
+tensor::Queue* LeafRunner::queue() { return device_ != nullptr ? &device_->queue() : nullptr; }
+
 void LeafRunner::params_changed() {
   executor_.params_changed();
   if (device_ != nullptr) device_->params_changed();
+}
+
+void LeafRunner::scale_weights(double scale) {
+  DLT_CHECK(device_ != nullptr || scale == 1, "weights are scaled on devices alone");
+  if (device_ != nullptr) device_->scale_weights(scale);
 }
 
 void LeafRunner::bind_gate(autodiff::ParamGate* gate) {
@@ -168,7 +185,7 @@ void LeafRunner::carry_out(CarriedState& state, std::int64_t first_row, std::int
 
 void LeafRunner::begin(const data::LeafBatch& batch, float* gradients) {
   if (device_ != nullptr) {
-    device_->begin(batch, executor_, [&](const std::string& name, float* memory) {
+    device_->begin(batch, executor_, gradients, [&](const std::string& name, float* memory) {
       const auto found = std::find_if(carried_.begin(), carried_.end(),
                                       [&](const CarriedInput& one) { return one.name == name; });
       std::copy(found->values.begin(), found->values.end(), memory);
@@ -199,7 +216,9 @@ void LeafRunner::run_segment(int segment, const data::LeafBatch& batch, std::uin
   }
   Relay relay(*device_, sink);
   executor_.run_segment(segment, context_, &relay);
-  if (segment + 1 == num_segments_) device_->end(executor_);
+  if (segment + 1 < num_segments_) return;
+  device_->end(executor_);
+  device_->mark_end();
 }
 
 float* LeafRunner::sync_values(int segment) {
@@ -219,6 +238,21 @@ void LeafRunner::submit(const data::LeafBatch& batch, std::uint64_t epoch, float
   for (int segment = 0; segment < num_segments_; ++segment) {
     run_segment(segment, batch, epoch, sink);
   }
+}
+
+void LeafRunner::submit_recorded(const data::LeafBatch& batch, std::uint64_t epoch,
+                                 float* gradients, autodiff::GradientSink* sink,
+                                 const Recorded& recorded) {
+  DLT_CHECK(device_ != nullptr && num_segments_ == 1, "recorded are whole leaves of a device");
+  begin(batch, gradients);
+  context_ = device_->context(seed_, epoch);
+  device_->give_recorded(recorded.key, [&] {
+    Relay relay(*device_, sink);
+    executor_.run(context_, &relay);
+    device_->end(executor_);
+    if (recorded.tail) recorded.tail();
+  });
+  device_->mark_end();
 }
 
 std::span<const double> LeafRunner::finish(float* gradients, autodiff::GradientSink* sink) {

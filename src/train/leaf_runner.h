@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -50,19 +52,33 @@ struct SumLayout {
   return sums[1] > 0 ? sums[0] / sums[1] : 0;
 }
 
+/// Whose parameters and gradients are, where leaves run on a device with memory of its own.
+enum class Residence : std::uint8_t { host, device };
+struct LeafResidence {
+  Residence state = Residence::host;
+  /// How to wait for the device, where it may wait for others; empty: without a deadline.
+  std::function<void(const tensor::Event&)> wait = {};
+};
+
 /// Runs leaves of one program for one worker thread: binds the leaf, executes, adds up loss and
-/// metrics. On a device with memory of its own up to two leaves are under way at once; parameters,
-/// gradients, samples and results stay the host's and are copied.
+/// metrics. On a device with memory of its own up to two leaves are under way at once, and samples
+/// and results travel; so do parameters and gradients, unless they are the device's: the sink then
+/// hears of gradients that are on their way in the queue.
 class LeafRunner {
  public:
   LeafRunner(const autodiff::Program& program, tensor::Backend& backend, const float* params,
-             SumLayout sums, std::uint64_t seed);
+             SumLayout sums, std::uint64_t seed, const LeafResidence& residence = {});
   ~LeafRunner();
+  /// That kernels go to; null in host memory.
+  [[nodiscard]] tensor::Queue* queue();
 
   /// For several leaves with the same parameters: what kernels make of these is kept.
   void keep_copies() { executor_.keep_copies(); }
   /// The parameters have changed since the last leaf.
   void params_changed();
+  /// What the weights of the next leaves' samples are multiplied by where gradients come from, on a
+  /// device; loss and metrics know nothing of it.
+  void scale_weights(double scale);
   /// Asked for parameters that are still on their way.
   void bind_gate(autodiff::ParamGate* gate);
   void bind_watch(autodiff::CallWatch* watch) { executor_.bind_watch(watch); }
@@ -75,6 +91,15 @@ class LeafRunner {
   void submit(const data::LeafBatch& batch, std::uint64_t epoch, float* gradients,
               autodiff::GradientSink* sink);
   std::span<const double> finish(float* gradients, autodiff::GradientSink* sink);
+  /// submit() on a device, and then what `tail` gives to the queue: captured, and replayed in later
+  /// steps, in which the sink hears nothing and tail is not called. key: as LeafDevice's; with a
+  /// key everything that is given must be the same each time.
+  struct Recorded {
+    std::size_t key = 0;
+    std::function<void()> tail;
+  };
+  void submit_recorded(const data::LeafBatch& batch, std::uint64_t epoch, float* gradients,
+                       autodiff::GradientSink* sink, const Recorded& recorded);
   /// Leaves that may be under way at once.
   [[nodiscard]] int depth() const { return device_ != nullptr ? 2 : 1; }
   /// The same in pieces, for programs with places where all leaves wait for each other

@@ -13,6 +13,8 @@ namespace {
 
 constexpr const char* kTracker = "numerics.tracker";
 constexpr const char* kSkipped = "numerics.skipped";
+constexpr const char* kScale = "numerics.loss_scale";
+constexpr std::int64_t kScale_numbers = 2;    // scale, good steps
 constexpr std::int64_t kTracker_numbers = 4;  // mean, variance, observed, rollbacks
 constexpr double kLeast_deviation = 1e-3;     // of the mean
 
@@ -57,7 +59,7 @@ void NumericsState::skip(std::int64_t step) {
 }
 
 std::size_t NumericsState::count(const tensor::StateDict& optimizer) {
-  return optimizer.count(kTracker) + optimizer.count(kSkipped);
+  return optimizer.count(kTracker) + optimizer.count(kSkipped) + optimizer.count(kScale);
 }
 
 void NumericsState::save(tensor::StateDict& to) const {
@@ -68,6 +70,12 @@ void NumericsState::save(tensor::StateDict& to) const {
                                                        static_cast<double>(rollbacks)};
     std::copy(numbers.begin(), numbers.end(), values.as<double>().begin());
     to.emplace(kTracker, values);
+  }
+  if (scaler != optim::LossScaler{}) {
+    const tensor::Tensor values({kScale_numbers}, DType::f64);
+    values.as<double>()[0] = scaler.scale;
+    values.as<double>()[1] = static_cast<double>(scaler.good_steps);
+    to.emplace(kScale, values);
   }
   if (skipped_.empty()) return;
   const tensor::Tensor steps({static_cast<std::int64_t>(skipped_.size())}, DType::i64);
@@ -95,6 +103,7 @@ void NumericsState::load(const tensor::StateDict& from) {
     tracker = {numbers[0], numbers[1], static_cast<std::int64_t>(numbers[2])};
     rollbacks = static_cast<std::int64_t>(numbers[3]);
   }
+  load_scale(from);
   if (const auto found = from.find(kSkipped); found != from.end()) {
     if (found->second.dtype() != DType::i64 || found->second.shape().rank() != 1) {
       refuse(kSkipped, "a list of i64", found->second.type().text());
@@ -104,6 +113,21 @@ void NumericsState::load(const tensor::StateDict& from) {
       skip(step);
     }
   }
+}
+
+void NumericsState::load_scale(const tensor::StateDict& from) {
+  const auto found = from.find(kScale);
+  if (found == from.end()) return;
+  const tensor::TensorType expected{{kScale_numbers}, DType::f64};
+  if (found->second.type() != expected) {
+    refuse(kScale, expected.text(), found->second.type().text());
+  }
+  const auto numbers = found->second.as<double>();
+  const bool fits = numbers[0] >= optim::LossScaler::kLeast &&
+                    numbers[0] <= optim::LossScaler::kMost && numbers[1] >= 0 &&
+                    numbers[1] <= static_cast<double>(optim::LossScaler::kGood_steps);
+  if (!fits) refuse(kScale, "a scale and a count of steps", cat(numbers[0], " and ", numbers[1]));
+  scaler = {.scale = numbers[0], .good_steps = static_cast<std::int64_t>(numbers[1])};
 }
 
 }  // namespace dlt::train

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "optim/loss_scaler.h"
 #include "tensor/tensor.h"
 #include "train/numerics_options.h"
 
@@ -37,6 +38,7 @@ class NumericsState {
  public:
   LossTracker tracker;
   std::int64_t rollbacks = 0;  // so far
+  optim::LossScaler scaler;    // with train.precision: fp16
 
   /// Such a step (steps done before it) reads no data and makes no update.
   void skip(std::int64_t step);
@@ -44,12 +46,13 @@ class NumericsState {
 
   /// Tensors of a checkpoint that are of this kind.
   [[nodiscard]] static std::size_t count(const tensor::StateDict& optimizer);
-  /// "numerics.tracker", f64 [4], and "numerics.skipped", i64 [n].
+  /// "numerics.tracker", f64 [4], "numerics.loss_scale", f64 [2], and "numerics.skipped", i64 [n].
   void save(tensor::StateDict& to) const;
   /// errors  Error(Exit::data) naming the tensor that does not fit
   void load(const tensor::StateDict& from);
 
  private:
+  void load_scale(const tensor::StateDict& from);
   std::vector<std::int64_t> skipped_;
 };
 

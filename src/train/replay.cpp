@@ -217,6 +217,7 @@ struct ReplayJob::Replay {
   bool advance() {
     const bool wanted = step + 1 == job.options_.step;
     watch.begin_step(wanted || job.options_.until_nan);
+    if (wanted) trainer->settle();
     if (wanted) copy_flat(program->layout(), "before", state.params(), tensors);
     const StepReport report = trainer->step({.want_norm = true});
     ++step;
@@ -254,6 +255,7 @@ struct ReplayJob::Replay {
     if (report.trouble != Trouble::listed) {
       mine.gradients = hasher.run(trainer->reduced_gradients());
     }
+    trainer->settle();
     mine.parameters = combined(hasher.run(state.params()));
     // A step that the run left out is made here if it was asked for.
     const bool as_run = (logged->second.skipped == "listed") == (mine.skipped == "listed");
@@ -292,6 +294,7 @@ struct ReplayJob::Replay {
     step_text = head.str() + out.str();
     if (job.options_.dump.empty()) return;
     copy_flat(program->layout(), "gradient", trainer->reduced_gradients(), tensors);
+    trainer->settle();
     copy_flat(program->layout(), "after", state.params(), tensors);
     tensors.emplace("leaf.loss", losses);
     tensors.emplace("leaf.weight", weights);

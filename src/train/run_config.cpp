@@ -103,13 +103,19 @@ void read_train(MapReader train, RunConfig& out) {
   out.device = device == "cpu" ? Device::cpu : device == "cuda" ? Device::cuda : Device::automatic;
   out.threads = train.integer_or_auto("threads", {.min = 1, .max = 1024});
   out.leaves = train.integer_or_auto("leaves", {.min = 1, .max = kMaxLeaves});
-  out.precision = train.choice("precision", {"bf16", "bf16_emulated", "f32"}, std::string("f32"));
+  out.precision = train.choice("precision", {"bf16", "bf16_emulated", "f32", "fp16", "tf32"},
+                               std::string("f32"));
   const std::string problem = precision_problem(out.precision, cpu_features());
   if (!problem.empty() && out.device != Device::cuda) {
     train.error(
         "precision", problem,
         "bf16_emulated computes the same to rounding on any processor, more slowly; on a GPU "
         "set train.device: cuda");
+  }
+  if ((out.precision == "fp16" || out.precision == "tf32") && out.device != Device::cuda) {
+    train.error("precision",
+                cat("expected train.device: cuda for ", out.precision, ", got ", device),
+                "a CPU has f32 and bf16");
   }
   out.reduction = train.choice("reduction", {"exact", "fast"}, std::string("exact")) == "fast"
                       ? ddp::Reduction::fast

@@ -64,7 +64,10 @@ struct RunConfig {
   std::optional<InitialWeightsOptions> init;
   std::optional<optim::ParamGroup> freeze;  // parameters that stay as they are
   Device device = Device::automatic;        // that leaves run on
-  std::string precision = "f32";            // of the operands of products: f32, bf16, bf16_emulated
+  std::string precision = "f32";  // of the operands of products: f32, bf16, bf16_emulated, fp16, tf32
+
+  /// Gradients pass through numbers of a small range (optim::LossScaler).
+  [[nodiscard]] bool scales_loss() const { return precision == "fp16"; }
 
   std::unique_ptr<optim::Optimizer> optimizer;
   optim::ScheduleConfig schedule;

@@ -72,6 +72,7 @@ void RunLog::step(const StepReport& report, const SumLayout& sums, double sample
                                {"compute", report.compute_s},
                                {"comm_exposed", report.comm_exposed_s},
                                {"data_wait", report.data_wait_s}});
+  if (report.loss_scale > 0) fields.emplace_back("loss_scale", report.loss_scale);
   if (!report.buckets.empty()) fields.emplace_back("buckets_ms", bucket_table(report.buckets));
   event("step", fields);
   if (!tensorboard_) return;

@@ -49,4 +49,16 @@ void RunningStatisticsUpdate::run(float* params, const float* sums, double weigh
   }
 }
 
+std::vector<double> RunningStatisticsUpdate::table() const {
+  std::vector<double> rows;
+  for (const Pair& pair : pairs_) {
+    for (const std::int64_t number : {pair.mean, pair.variance, pair.positions, pair.size}) {
+      rows.push_back(static_cast<double>(number));
+    }
+    rows.push_back(pair.momentum);
+    rows.push_back(pair.elements_per_sample);
+  }
+  return rows;
+}
+
 }  // namespace dlt::train

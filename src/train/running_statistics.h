@@ -20,6 +20,12 @@ class RunningStatisticsUpdate {
   /// params and sums are the whole flat buffers; weight_sum is that of all samples of the step.
   void run(float* params, const float* sums, double weight_sum) const;
 
+  /// The same for a device's kernel "running_statistics_update": a row of kTableColumns numbers for
+  /// each pair: offsets of mean, variance and positions (-1: none), size, momentum, elements a
+  /// sample.
+  static constexpr std::int64_t kTableColumns = 6;
+  [[nodiscard]] std::vector<double> table() const;
+
  private:
   struct Pair {
     std::int64_t mean = 0, variance = 0;  // offsets in the flat buffers

@@ -32,6 +32,7 @@ TrainLoop::TrainLoop(TrainJob& job, comm::Communicator& comm, const std::atomic<
       pool_(division_.update_threads) {
   job.around_.backend.enter_thread();
   device_->enter_thread();
+  gpus_ = link_gpus(job.config_, comm, *device_, job.around_.devices);
   train_program_ = training_program(job.config_, job.around_.table, *device_,
                                     division_.leaf_capacity, division_.num_workers);
   mark(observe::Phase::start);
@@ -74,7 +75,8 @@ TrainerParts TrainLoop::parts(const autodiff::Program& program) {
           .plan = &plan_,
           .pulse = job_->around_.pulse,
           .generation = job_->around_.generation,
-          .device = device_};
+          .device = device_,
+          .gpus = gpus_.comm.get()};
 }
 
 void TrainLoop::require_same_job() {
@@ -161,6 +163,7 @@ void TrainLoop::open_run_folder() {
                  step_ == 0             ? std::string()
                  : job_->resume_.memory ? cat(", going on from step ", step_, " (in memory)")
                                         : cat(", going on from step ", step_)));
+  tell_gpus();
   if (job_->init_) note_initial_weights();
   const char* from = job_->resume_.memory ? "memory" : job_->resume_.checkpoint ? "disk" : "start";
   observe::Fields start{{"step", step_},
@@ -171,6 +174,31 @@ void TrainLoop::open_run_folder() {
                         {"host", job_->around_.host}};
   if (comm_->world_size() > 1) plan_.describe(start);
   log_->event("run_start", start);
+}
+
+/// Which GPU each rank took, and how they reach each other.
+void TrainLoop::tell_gpus() {
+  const Devices* devices = job_->around_.devices;
+  const std::vector<std::string> places =
+      comm::allgather_text(*comm_, devices != nullptr ? devices->placement() : "");
+  for (std::size_t rank = 0; rank < places.size(); ++rank) {
+    if (!places[rank].empty()) log_->line(cat("rank ", rank, ": ", places[rank]));
+  }
+  if (gpus_.comm != nullptr) log_->line(cat("between GPUs: ", gpus_.comm->version()));
+  if (!gpus_.why_not.empty()) {
+    log_->line(cat("between GPUs: by way of the hosts, with updates there: ", gpus_.why_not));
+  }
+  if (const auto fallbacks = train_program_->host_fallbacks();
+      !device_->in_host_memory() && !fallbacks.empty()) {
+    log_->line(cat("warning: the GPU has no kernel for ", join(fallbacks),
+                   ": they run on the host, between copies, and steps are not captured"));
+  }
+  const std::vector<std::string> models = comm::allgather_text(*comm_, device_->description());
+  const auto other = std::find_if(models.begin(), models.end(),
+                                  [&](const std::string& model) { return model != models[0]; });
+  if (other == models.end() || job_->config_.reduction != ddp::Reduction::exact) return;
+  log_->line(cat("warning: rank 0 runs on ", models[0], ", rank ", other - models.begin(), " on ",
+                 *other, ": the weights' bits depend on which rank runs which leaf"));
 }
 
 void TrainLoop::note_initial_weights() {
@@ -357,7 +385,7 @@ void TrainLoop::note_step(const Trainer& trainer, const StepReport& report, doub
 }
 
 void TrainLoop::log_hashes(Trainer& trainer, const StepReport& report) {
-  if (plan_.shards) trainer.settle();
+  trainer.settle();
   if (!root()) return;
   StepHashes hashes = hash_step(report, trainer.sum_layout());
   const bool local = job_->config_.sync_every > 1 && comm_->world_size() > 1;

@@ -11,6 +11,7 @@
 #include "ddp/balance.h"
 #include "train/comm_plan.h"
 #include "train/evaluator.h"
+#include "train/gpu_link.h"
 #include "train/hash_chain.h"
 #include "train/model_state.h"
 #include "train/saver.h"
@@ -32,6 +33,7 @@ class TrainLoop {
  private:
   void mark(observe::Phase phase) const;
   void open_run_folder();
+  void tell_gpus();
   void note_initial_weights();
   void require_same_job();
   void load_or_initialize();
@@ -82,6 +84,7 @@ class TrainLoop {
   const std::atomic<bool>* stop_;
   RunPaths paths_;
   tensor::Backend* device_;  // that leaves run on
+  GpuLink gpus_;
   Division division_;
   double start_s_;
 

@@ -14,46 +14,40 @@
 #include "train/comm_plan.h"
 #include "train/engine.h"
 #include "train/local_steps.h"
-#include "train/step_watch.h"
+#include "train/resident_step.h"
 #include "train/synced_leaves.h"
+#include "train/trainer_worker.h"
 
 namespace dlt::train {
 namespace {
-
-/// What of the reduced gradients every rank needs, also with shards: the sums of statistics, which
-/// are moved two at a time.
-std::vector<ddp::Bucket> statistic_ranges(const TrainerParts& parts) {
-  std::vector<ddp::Bucket> ranges;
-  for (const std::string& name : statistic_names(*parts.config.model)) {
-    const tensor::FlatLayout::Entry* entry = parts.program.layout().find(name);
-    if (entry != nullptr) ranges.push_back({entry->offset, entry->offset + entry->numel});
-  }
-  return ranges;
-}
 
 bool updates_locally(const TrainerParts& parts) {
   return parts.config.sync_every > 1 && parts.comm.world_size() > 1;
 }
 
+/// With a state that is resident on a device the reducer carries the step's sums and control word
+/// alone.
 ddp::ReducerOptions reducer_options(const TrainerParts& parts, const TrainerRange& range,
                                     const CommPlan& plan, int num_sums) {
+  const bool resident = ResidentStep::why_not(parts).empty();
   ddp::ReducerOptions options{
-      .total = parts.program.layout().total,
-      .buckets = plan.buckets,
+      .total = resident ? 0 : parts.program.layout().total,
+      .buckets = resident ? std::vector<ddp::Bucket>{} : plan.buckets,
       .num_leaves = range.num_leaves,
       .leaf_cuts = range.leaf_cuts,
       .num_workers = parts.num_leaf_workers(),
       .num_sums = num_sums,
-      .reduction = updates_locally(parts) ? ddp::Reduction::none : parts.config.reduction,
+      .reduction =
+          resident || updates_locally(parts) ? ddp::Reduction::none : parts.config.reduction,
       .overlap = parts.config.overlap,
       .shards = plan.shards,
-      .everywhere = statistic_ranges(parts),
+      .everywhere = resident ? std::vector<ddp::Bucket>{} : statistic_ranges(parts),
       .release = plan.shards && parts.config.shard == Sharding::gradients,
       .timeout_s = parts.config.fault.hang_timeout_s,
       .shared_memory = parts.config.shared_memory,
       .generation = parts.generation,
       .pulse = &parts.pulse};
-  set_compression(options, parts.config, parts.program.layout());
+  if (!resident) set_compression(options, parts.config, parts.program.layout());
   return options;
 }
 
@@ -89,81 +83,8 @@ std::optional<data::Augment> make_augment(const RunConfig& config, const data::D
 bool updates_as_buckets_land(const RunConfig& config) {
   // The weight of bad samples is known from the step's sums alone.
   return !config.clip_norm && !decides_before_update(config.numerics) && !config.skip_bad_samples &&
-         !config.optimizer->adapts();
+         !config.optimizer->adapts() && !config.scales_loss();
 }
-
-/// One thread's part: its executor, its loader, and how its last step went.
-struct Trainer::Worker final : autodiff::GradientSink, autodiff::ParamGate {
-  Worker(Trainer& owner, const data::Dataset& dataset, int worker)
-      : reducer(&owner.reducer_),
-        pulse(&owner.parts_.pulse),
-        id(worker),
-        runner(owner.parts_.program, owner.parts_.leaf_device(), owner.state_->params(),
-               owner.sums_, owner.parts_.config.seed),
-        loader(dataset, owner.sampler_,
-               {.first_leaf = owner.reducer_.worker_leaves(worker).begin,
-                .num_leaves = owner.reducer_.worker_leaves(worker).size(),
-                .first_step = owner.range_.first_step,
-                .end_step = owner.range_.end_step,
-                .num_threads = static_cast<int>(owner.parts_.config.data_workers.value_or(-1)),
-                .augment = owner.augment_ ? &*owner.augment_ : nullptr,
-                .skip_steps = owner.skipped_,
-                .bad = owner.parts_.bad}) {
-    if (owner.reducer_.worker_leaves(worker).size() > 1) runner.keep_copies();
-    if (owner.plan_->shards) runner.bind_gate(this);
-  }
-
-  void backward_begins() override { tell(observe::Phase::backward); }
-
-  void gradients_final(std::int64_t prefix) override {
-    tell(observe::Phase::backward);
-    reducer->gradients_final(id, leaf, prefix);
-  }
-
-  void wait_for_params(std::int64_t from) override {
-    const double waited_s = reducer->wait_gathered(from);
-    if (waited_s > 0) tell(observe::Phase::forward);
-    param_wait_s += waited_s;
-  }
-
-  void tell(observe::Phase phase) {
-    mark.phase = phase;
-    pulse->mark(mark);
-  }
-
-  /// A leaf that was submitted and not finished.
-  struct UnderWay {
-    int leaf = 0;
-    std::int64_t first_row = 0, count = 0;
-  };
-  class Queue {
-   public:
-    void push(const UnderWay& leaf) { leaves_[static_cast<std::size_t>(size_++)] = leaf; }
-    UnderWay pop() {
-      const UnderWay first = leaves_[0];
-      leaves_[0] = leaves_[1];
-      --size_;
-      return first;
-    }
-    void clear() { size_ = 0; }
-    [[nodiscard]] int size() const { return size_; }
-
-   private:
-    std::array<UnderWay, 2> leaves_{};
-    int size_ = 0;
-  };
-
-  ddp::Reducer* reducer;
-  observe::Pulse* pulse;
-  observe::Mark mark;  // of the leaf at hand
-  Queue under_way;
-  int id;
-  int leaf = 0;
-  LeafRunner runner;
-  data::Loader loader;
-  double data_wait_s = 0, param_wait_s = 0;
-  std::exception_ptr failure;
-};
 
 Trainer::Trainer(const TrainerParts& parts, const data::Dataset& dataset, ModelState& state,
                  const TrainerRange& range)
@@ -188,14 +109,19 @@ Trainer::Trainer(const TrainerParts& parts, const data::Dataset& dataset, ModelS
       augment_(make_augment(parts.config, dataset)),
       next_step_(range.first_step),
       skipped_(state.numerics().skipped()),
-      updates_early_(parts.comm.world_size() > 1 && updates_as_buckets_land(parts.config) &&
-                     !updates_locally(parts)) {
+      updates_early_((parts.comm.world_size() > 1 || ResidentStep::why_not(parts).empty()) &&
+                     updates_as_buckets_land(parts.config) && !updates_locally(parts)) {
   DLT_CHECK(plan_->shards.has_value() == state.shard().has_value(),
             "state and communication are cut into the same shards");
   state.errors().restore(parts.program.layout(), reducer_.reduction_state(), parts.comm.rank(),
                          parts.comm.world_size());
   if (!state.carried().specs().empty() && !parts.config.streams) {
     throw Error(Exit::config, "stateful layers need data.streams: true");
+  }
+  if (ResidentStep::why_not(parts_).empty()) {
+    parts_.leaf_device().enter_thread();
+    resident_ =
+        std::make_unique<ResidentStep>(parts_, state, reducer_.rank_leaves(), range_.num_leaves);
   }
   workers_.resize(static_cast<std::size_t>(parts_.num_leaf_workers()));
   run_worker_task_ = [this](int worker) { run_worker(worker); };
@@ -239,60 +165,6 @@ std::int64_t Trainer::loader_bytes() const {
   std::int64_t total = synced_ ? synced_->buffer_bytes() : 0;
   for (const auto& worker : workers_) total += worker ? worker->loader.buffer_bytes() : 0;
   return total;
-}
-
-void Trainer::run_worker(int index) {
-  if (index >= static_cast<int>(workers_.size())) return;
-  Worker* worker = workers_[static_cast<std::size_t>(index)].get();
-  if (worker == nullptr) return;
-  worker->data_wait_s = worker->param_wait_s = 0;
-  worker->under_way.clear();
-  try {
-    run_leaves(*worker, index);
-  } catch (...) {
-    worker->failure = std::current_exception();
-    reducer_.worker_failed(index);
-  }
-}
-
-void Trainer::run_leaves(Worker& worker, int index) {
-  const int num_leaves = reducer_.worker_leaves(index).size();
-  const auto epoch = static_cast<std::uint64_t>(sampler_.epoch_of(next_step_));
-  worker.runner.params_changed();
-  for (int leaf = 0; leaf < num_leaves; ++leaf) {
-    worker.leaf = leaf;
-    worker.mark = {.step = next_step_, .leaf = reducer_.worker_leaves(index).begin + leaf};
-    worker.mark.row = sampler_.first_row(next_step_, worker.mark.leaf);
-    worker.tell(observe::Phase::data);
-    const double before = parts_.clock.monotonic_s();
-    const data::LeafBatch& batch = worker.loader.next();
-    worker.data_wait_s += parts_.clock.monotonic_s() - before;
-    if (batch.count == 0) {
-      while (worker.under_way.size() > 0) finish_leaf(worker, index);
-      reducer_.leaf_empty(index, leaf);
-      continue;
-    }
-    CarriedState& carried = state_->carried();
-    const std::int64_t first_row =
-        carried.first_row(reducer_.worker_leaves(index).begin + leaf, range_.num_leaves);
-    if (parts_.watch != nullptr) worker.runner.bind_watch(parts_.watch->leaf(batch.leaf));
-    worker.runner.carry_in(begins_epoch() ? nullptr : &carried, first_row, batch.count);
-    worker.tell(observe::Phase::forward);
-    DLT_KILL_POINT(leaf_before_forward);
-    worker.runner.submit(batch, epoch, reducer_.leaf_gradients(index, leaf), &worker);
-    worker.under_way.push({.leaf = leaf, .first_row = first_row, .count = batch.count});
-    if (worker.under_way.size() == worker.runner.depth()) finish_leaf(worker, index);
-  }
-  while (worker.under_way.size() > 0) finish_leaf(worker, index);
-}
-
-void Trainer::finish_leaf(Worker& worker, int index) {
-  const Worker::UnderWay leaf = worker.under_way.pop();
-  worker.leaf = leaf.leaf;
-  const auto sums = worker.runner.finish(reducer_.leaf_gradients(index, leaf.leaf), &worker);
-  DLT_KILL_POINT(leaf_after_backward);
-  worker.runner.carry_out(state_->carried(), leaf.first_row, leaf.count);
-  reducer_.leaf_sums(index, leaf.leaf, sums);
 }
 
 void Trainer::run_all_leaves() {
@@ -364,6 +236,9 @@ StepReport Trainer::step(const StepRequest& request) {
   if (std::binary_search(skipped_.begin(), skipped_.end(), next_step_)) return pass_over(report);
   const double start = parts_.clock.monotonic_s();
   reducer_.begin_step(next_step_);
+  early_update_ = step_update(report, 1.0 / static_cast<double>(report.samples));
+  update_given_ = false;
+  if (resident_) resident_->begin_step(next_step_);
   run_all_leaves();
 
   ddp::ControlWord control{.stop = request.stop_wanted ? 1 : 0, .save = request.save};
@@ -387,8 +262,9 @@ StepReport Trainer::step(const StepRequest& request) {
   mark(observe::Phase::reduce);
   reducer_.close_step(control);
   const bool early = updates_early_ && control.error == 0;
-  if (early) update_as_buckets_land(report);
+  if (early && !resident_) update_as_buckets_land(report);
   const ddp::StepResult& result = reducer_.finish_step();
+  if (result.control.error != 0 && resident_) resident_->give_up();
   if (result.control.error != 0) throw_failure();
   if (result.replicas_differ) {
     ddp::require_equal_replicas(parts_.comm, parts_.host, next_step_, control.weights_hash);
@@ -400,7 +276,7 @@ StepReport Trainer::step(const StepRequest& request) {
   report.save = result.control.save;
   report.finite = std::isfinite(result.sums[0]) && result.control.nonfinite == 0;
   // The gradient at hand is that of all samples, or that of this rank's.
-  finish_update(report, request, local_ ? own_weight(result) : result.sums[1]);
+  finish_update(report, request, (local_ ? own_weight(result) : result.sums[1]) * loss_scale());
   report.comm_exposed_s = waits_s + reducer_.exposed_s();
   report.buckets = reducer_.times();
   ++next_step_;
@@ -418,6 +294,7 @@ std::uint64_t Trainer::due_weights_hash(bool asked) {
   if (!due || parts_.comm.world_size() == 1) return 0;
   if (local_ && !local_->synchronised()) return 0;
   if (plan_->shards) (void)reducer_.wait_gathered(0);
+  if (resident_) resident_->fetch_state();
   return std::max<std::uint64_t>(1, state_->replica_hash());
 }
 
@@ -458,17 +335,20 @@ void Trainer::finish_update(StepReport& report, const StepRequest& request, doub
   if (local_) {
     report.grad_norm = report.grad_norm >= 0 && weight_sum > 0 ? report.grad_norm / weight_sum : -1;
   } else if (wants_norm(request)) {
-    report.grad_norm = updater_.gradient_norm(reducer_.reduced());
+    report.grad_norm =
+        resident_ ? resident_->gradient_norm() : updater_.gradient_norm(reducer_.reduced());
     if (!std::isfinite(report.grad_norm)) report.finite = false;
     report.grad_norm = weight_sum > 0 ? report.grad_norm / weight_sum : -1;
   }
+  const bool overflow = follow_loss_scale(report);
   judge(report);
   const NumericsAction on_spike = parts_.config.numerics.on_spike;
   report.counts = report.trouble == Trouble::none ||
                   (report.trouble == Trouble::spike && on_spike == NumericsAction::warn);
+  if (overflow) report.counts = false;
   // A rank that updates by itself may have no sample in a short last batch.
   if (report.counts && weight_sum > 0) {
-    running_statistics_.run(state_->params(), reducer_.reduced(), weight_sum);
+    if (!resident_) running_statistics_.run(state_->params(), reducer_.reduced(), weight_sum);
     if (updates_early_) {
       DLT_CHECK(weight_sum == static_cast<double>(report.samples),
                 cat("step ", report.step, " has ", report.samples,
@@ -479,7 +359,11 @@ void Trainer::finish_update(StepReport& report, const StepRequest& request, doub
         scale *= *parts_.config.clip_norm / report.grad_norm;
       }
       DLT_KILL_POINT(update_before);
-      updater_.update(step_update(report, scale));
+      if (resident_) {
+        resident_->update(step_update(report, scale), weight_sum);
+      } else {
+        updater_.update(step_update(report, scale));
+      }
       DLT_KILL_POINT(update_after);
     }
     if (plan_->shards) {
@@ -491,6 +375,26 @@ void Trainer::finish_update(StepReport& report, const StepRequest& request, doub
   }
   report.update_s +=
       parts_.clock.monotonic_s() - before - (reducer_.exposed_s() - exposed_before_s);
+}
+
+double Trainer::loss_scale() const {
+  return parts_.config.scales_loss() ? state_->numerics().scaler.scale : 1.0;
+}
+
+/// True if the step makes no update because its scale was too large for its gradient, and the next
+/// one has a smaller scale.
+bool Trainer::follow_loss_scale(StepReport& report) {
+  if (!parts_.config.scales_loss()) return false;
+  report.loss_scale = loss_scale();
+  optim::LossScaler& scaler = state_->numerics().scaler;
+  if (report.finite) {
+    scaler.note_good();
+    return false;
+  }
+  if (!std::isfinite(report.sums[0]) || !scaler.note_overflow()) return false;
+  report.finite = true;
+  report.grad_norm = -1;
+  return true;
 }
 
 /// From numbers that all ranks share.
@@ -507,7 +411,7 @@ void Trainer::judge(StepReport& report) {
 
 /// A gradient that is not finite must be seen in its own step, or another one would be blamed.
 bool Trainer::wants_norm(const StepRequest& request) const {
-  return request.want_norm || parts_.config.clip_norm.has_value() ||
+  return request.want_norm || parts_.config.clip_norm.has_value() || parts_.config.scales_loss() ||
          parts_.config.numerics.on_nonfinite != NumericsAction::halt;
 }
 
@@ -526,7 +430,12 @@ void Trainer::synchronise() {
   if (local_) local_->synchronise(parts_.comm);
 }
 
+const float* Trainer::reduced_gradients() const {
+  return resident_ ? resident_->fetch_gradients() : reducer_.reduced();
+}
+
 void Trainer::settle() {
+  if (resident_) resident_->fetch_state();
   (void)reducer_.wait_gathered(0);
   if (!average_in_parts_) return;
   reducer_.begin_gather(state_->average_storage());

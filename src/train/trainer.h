@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/thread_pool.h"
 #include "comm/communicator.h"
+#include "comm/device_communicator.h"
 #include "data/loader.h"
 #include "data/sampler.h"
 #include "ddp/reducer.h"
@@ -28,6 +29,7 @@
 namespace dlt::train {
 
 class LocalSteps;
+class ResidentStep;
 class StepWatch;
 class SyncedLeaves;
 struct CommPlan;
@@ -45,8 +47,9 @@ struct TrainerParts {
   data::BadSamples* bad = nullptr;  // with data.on_bad: skip; null: bad samples are errors
   const CommPlan* plan = nullptr;   // of a trainer; null: buckets of fixed sizes, no shards
   observe::Pulse& pulse = observe::silent_pulse();
-  std::int64_t generation = 0;        // as Surroundings'
-  tensor::Backend* device = nullptr;  // that the program was made for; null: backend
+  std::int64_t generation = 0;               // as Surroundings'
+  tensor::Backend* device = nullptr;         // that the program was made for; null: backend
+  comm::DeviceCommunicator* gpus = nullptr;  // between the ranks' devices; null: by way of the host
   [[nodiscard]] tensor::Backend& leaf_device() const {
     return device != nullptr ? *device : backend;
   }
@@ -83,6 +86,7 @@ struct StepReport {
   bool counts = true;               // an update was made, or would have been with samples
   Trouble trouble = Trouble::none;  // what is wrong with it; listed: nothing was read or sent
   double zscore = 0;                // of the loss, where numerics.on_spike looks at it
+  double loss_scale = 0;            // with train.precision: fp16
   std::optional<ddp::SaveWord> save = {};  // what all ranks say; none: they sent nothing
   std::span<const double> rank_compute_s;  // compute_s of each rank
   double compute_s = 0, comm_exposed_s = 0, data_wait_s = 0, update_s = 0;
@@ -124,7 +128,7 @@ class Trainer {
   void settle();
   /// The reduced sum of the last step's gradients, until the next step; of this rank's leaves alone
   /// with comm.sync_every, and of its slices alone with shards.
-  [[nodiscard]] const float* reduced_gradients() const { return reducer_.reduced(); }
+  [[nodiscard]] const float* reduced_gradients() const;
   /// Sums of a leaf of this rank in the last step.
   [[nodiscard]] std::span<const double> leaf_sums(int leaf) { return reducer_.sums_of(leaf); }
   [[nodiscard]] ddp::LeafRange rank_leaves() const { return reducer_.rank_leaves(); }
@@ -143,6 +147,8 @@ class Trainer {
   [[nodiscard]] StepReport pass_over(StepReport report);
   void finish_local();
   void judge(StepReport& report);
+  [[nodiscard]] double loss_scale() const;
+  [[nodiscard]] bool follow_loss_scale(StepReport& report);
   void mark(observe::Phase phase) const;
   void run_all_leaves();
   void run_worker(int index);
@@ -153,6 +159,9 @@ class Trainer {
   void throw_failure();
   [[nodiscard]] optim::StepUpdate step_update(const StepReport& report, double scale) const;
   void update_as_buckets_land(StepReport& report);
+  void leaves_given();
+  void give_leaf(Worker& worker, int index, const data::LeafBatch& batch, std::uint64_t epoch);
+  [[nodiscard]] float* leaf_gradients(int worker, int leaf);
   void finish_update(StepReport& report, const StepRequest& request, double weight_sum);
   [[nodiscard]] bool wants_norm(const StepRequest& request) const;
   [[nodiscard]] double own_weight(const ddp::StepResult& result);
@@ -168,9 +177,12 @@ class Trainer {
   optim::Updater updater_;
   std::optional<data::Augment> augment_;  // before the workers, whose loaders use it
   std::vector<std::unique_ptr<Worker>> workers_;
-  std::unique_ptr<SyncedLeaves> synced_;  // in place of workers, where the program needs it
-  std::unique_ptr<LocalSteps> local_;     // where ranks update by themselves
-  std::vector<double> rank_weights_;      // of a step's samples
+  std::unique_ptr<SyncedLeaves> synced_;    // in place of workers, where the program needs it
+  std::unique_ptr<LocalSteps> local_;       // where ranks update by themselves
+  std::unique_ptr<ResidentStep> resident_;  // where all state stays on a device
+  bool update_given_ = false;               // of the step at hand, to a device
+  optim::StepUpdate early_update_;          // of the step at hand, as far as it is known beforehand
+  std::vector<double> rank_weights_;        // of a step's samples
   std::function<void(int)> run_worker_task_;
   std::int64_t next_step_ = 0;
   std::vector<std::int64_t> skipped_;  // steps that are passed over

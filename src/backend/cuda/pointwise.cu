@@ -135,13 +135,10 @@ class Accumulate final : public tensor::Kernel {
   const DeviceLibraries* libraries_;
 };
 
-/// The step of an op: by its name, and gelu's form.
-const StepDef& find_step(std::string_view op, bool tanh_gelu) {
-  if (tanh_gelu && op == "gelu") op = "gelu_tanh";
-  if (tanh_gelu && op == "gelu_grad") op = "gelu_tanh_grad";
+const StepDef& find_step(std::string_view name) {
   const auto* const found = std::find_if(kSteps.begin(), kSteps.end(),
-                                         [&](const StepDef& step) { return step.name == op; });
-  DLT_CHECK(found != kSteps.end(), std::string(op));
+                                         [&](const StepDef& step) { return step.name == name; });
+  DLT_CHECK(found != kSteps.end(), std::string(name));
   return *found;
 }
 
@@ -150,7 +147,8 @@ std::unique_ptr<tensor::Kernel> make_map(std::string_view op, tensor::ReadForm r
                                          const DeviceLibraries& libraries) {
   tensor::SpecForm form;
   if (!read(spec, form)) return nullptr;
-  return std::make_unique<Map>(find_step(op, form.numbers.tanh_gelu), form.numbers, libraries);
+  return std::make_unique<Map>(find_step(step_name(op, form.numbers.tanh_gelu)), form.numbers,
+                               libraries);
 }
 
 }  // namespace

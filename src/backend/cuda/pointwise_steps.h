@@ -3,6 +3,8 @@
 // input leave b alone. A kernel of its own and a step of fused_pointwise call the same one.
 #pragma once
 
+#include <string_view>
+
 #include "backend/cuda/elementary.h"
 
 namespace dlt::cuda {
@@ -60,5 +62,12 @@ DLT_STEP_BODY(SoftplusGrad, return b * -expm1f(-a);)
 DLT_STEP_BODY(TanhGrad, return b * fmaf(-a, a, 1.0f);)
 
 #undef DLT_STEP_BODY
+
+/// The name of an op's step in pointwise_steps.def.
+inline std::string_view step_name(std::string_view op, bool tanh_gelu) {
+  if (tanh_gelu && op == "gelu") return "gelu_tanh";
+  if (tanh_gelu && op == "gelu_grad") return "gelu_tanh_grad";
+  return op;
+}
 
 }  // namespace dlt::cuda

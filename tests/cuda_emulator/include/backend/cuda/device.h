@@ -211,6 +211,17 @@ inline float max(float a, float b) { return std::fmax(a, b); }
 inline double min(double a, double b) { return std::fmin(a, b); }
 inline double max(double a, double b) { return std::fmax(a, b); }
 
+namespace dlt::emulator {
+
+/// What lies between the fields of a struct may look like an address. Behind a long array g++ 12
+/// clears fields instead, so large structs keep what they have.
+template <typename T>
+void clear_padding(T& value) {
+  if constexpr (sizeof(T) <= 128) __builtin_clear_padding(&value);
+}
+
+}  // namespace dlt::emulator
+
 namespace dlt::cuda {
 
 struct Grid {
@@ -230,7 +241,7 @@ void launch(void (*kernel)(P...), const Grid& grid, cudaStream_t stream, A&&... 
   const auto kept =
       std::make_shared<Arguments>(Arguments{kernel, std::tuple<P...>(std::forward<A>(args)...)});
   // What lies between the fields of a struct may look like an address.
-  std::apply([](P&... values) { (__builtin_clear_padding(&values), ...); }, kept->values);
+  std::apply([](P&... values) { (dlt::emulator::clear_padding(values), ...); }, kept->values);
   const auto views = std::apply(
       [](const P&... values) {
         return std::array<dlt::emulator::Argument, sizeof...(P)>{

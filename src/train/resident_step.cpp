@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "train/resident_step.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <limits>
+
+#include "base/error.h"
+#include "base/text.h"
+#include "train/comm_plan.h"
+#include "train/engine.h"
+#include "train/gpu_link.h"
+
+namespace dlt::train {
+namespace {
+
+/// Leaves of a rank whose work is recorded: a recording takes some memory.
+constexpr int kMost_recorded = 16;
+
+std::unique_ptr<tensor::Kernel> make_statistics_kernel(tensor::Backend& device, std::int64_t rows) {
+  const tensor::TensorType flat{tensor::Shape{1}, DType::f32};
+  const std::array<tensor::TensorType, 2> in{
+      flat,
+      tensor::TensorType{tensor::Shape{rows, RunningStatisticsUpdate::kTableColumns}, DType::f64}};
+  const std::array<tensor::TensorType, 1> out{flat};
+  const tensor::KernelFactory factory = device.find("running_statistics_update");
+  DLT_CHECK(factory != nullptr, cat(device.name(), " has no kernel for running statistics"));
+  const tensor::Attrs attrs;
+  return factory({.inputs = in, .outputs = out, .attrs = attrs});
+}
+
+}  // namespace
+
+std::vector<ddp::Bucket> statistic_ranges(const TrainerParts& parts) {
+  std::vector<ddp::Bucket> ranges;
+  for (const std::string& name : statistic_names(*parts.config.model)) {
+    const tensor::FlatLayout::Entry* entry = parts.program.layout().find(name);
+    if (entry != nullptr) ranges.push_back({entry->offset, entry->offset + entry->numel});
+  }
+  std::sort(ranges.begin(), ranges.end(),
+            [](const ddp::Bucket& a, const ddp::Bucket& b) { return a.begin < b.begin; });
+  return ranges;
+}
+
+std::string ResidentStep::why_not(const TrainerParts& parts) {
+  const RunConfig& config = parts.config;
+  if (parts.leaf_device().in_host_memory()) return "the device is the host";
+  if (parts.program.num_segments() > 1) return "batch_norm: {sync: true}";
+  if (std::string reason = needs_host(config); !reason.empty()) return reason;
+  if (parts.comm.world_size() > 1 && parts.gpus == nullptr) return "several ranks without NCCL";
+  return "";
+}
+
+ResidentStep::ResidentStep(const TrainerParts& parts, ModelState& state, ddp::LeafRange leaves,
+                           int num_leaves)
+    : device_(parts.leaf_device()),
+      state_(state),
+      total_(parts.program.layout().total),
+      sums_(device_, {.total = total_, .num_leaves = num_leaves, .leaves = leaves}),
+      reduced_(sums_.results().at(0)),
+      layout_(&parts.program.layout()),
+      pool_(&parts.pool),
+      gpus_(parts.gpus),
+      timeout_s_(parts.config.fault.hang_timeout_s),
+      records_(parts.program.host_fallbacks().empty() && parts.watch == nullptr &&
+               sums_.num_leaves() <= kMost_recorded) {
+  make_reduction(parts, num_leaves);
+  const std::int64_t flat_bytes = total_ * static_cast<std::int64_t>(sizeof(float));
+  params_ = device_.allocate(flat_bytes);
+  if (state.average() != nullptr) average_ = device_.allocate(flat_bytes);
+  for (std::size_t i = 0; i < state.states().size(); ++i) {
+    state_storage_.push_back(device_.allocate(flat_bytes));
+    states_.push_back(floats(state_storage_.back()));
+  }
+  config::Diagnostics diagnostics;
+  optimizer_ = optim::make_optimizer(parts.config.resolved.find("optimizer"), diagnostics, device_);
+  DLT_CHECK(optimizer_ != nullptr, "an optimizer that was read before");
+  optimizer_->set_groups(parts.config.optimizer->groups());
+  updater_options_.excluded = statistic_names(*parts.config.model);
+  if (parts.config.clip_value) updater_options_.clip_value = *parts.config.clip_value;
+  const RunningStatisticsUpdate statistics(parts.config.model->running_statistics(), *layout_);
+  const std::vector<double> table = statistics.table();
+  num_statistics_ =
+      static_cast<std::int64_t>(table.size()) / RunningStatisticsUpdate::kTableColumns;
+  if (num_statistics_ > 0) {
+    statistics_ = make_statistics_kernel(device_, num_statistics_);
+    statistics_table_ = device_.allocate(static_cast<std::int64_t>(table.size() * sizeof(double)));
+    tensor::copy_now(device_, statistics_table_.data(), table.data(),
+                     statistics_table_.size_bytes());
+  }
+  send_state();
+}
+
+ResidentStep::~ResidentStep() = default;
+
+void ResidentStep::make_reduction(const TrainerParts& parts, int num_leaves) {
+  const int world_size = parts.comm.world_size();
+  if (world_size == 1) return;
+  buckets_ = parts.plan != nullptr
+                 ? parts.plan->buckets
+                 : ddp::plan_buckets(parts.program.layout(), parts.config.bucket_bytes);
+  reduction_ = std::make_unique<ddp::DeviceReduction>(
+      ddp::DeviceReductionOptions{.rank = parts.comm.rank(),
+                                  .division = ddp::LeafDivision(num_leaves, world_size),
+                                  .buckets = buckets_,
+                                  .nodes = sums_.results(),
+                                  .reduced = reduced_,
+                                  .kind = parts.config.reduction,
+                                  .bf16 = parts.config.compression.kind == ddp::Compression::bf16,
+                                  .unrounded = statistic_ranges(parts),
+                                  .device = &device_,
+                                  .comm = gpus_});
+}
+
+void ResidentStep::bind(tensor::Queue& queue) {
+  queue_ = &queue;
+  updater_options_.device = &device_;
+  updater_options_.queue = &queue;
+  updater_ =
+      std::make_unique<optim::Updater>(*optimizer_, *layout_, device_, *pool_, updater_options_);
+  // An average is not moved in every step, and norms of parameters are the host's to decide with.
+  if (records_ && average_.data() == nullptr && !optimizer_->adapts()) {
+    scalars_ = std::make_unique<optim::ScalarTable>(device_, updater_->num_kernels() + 1);
+  }
+}
+
+void ResidentStep::send_state() {
+  const auto send = [&](const tensor::Storage& to, const float* from) {
+    if (to.data() != nullptr) tensor::copy_now(device_, to.data(), from, to.size_bytes());
+  };
+  send(params_, state_.params());
+  send(average_, state_.average());
+  for (std::size_t i = 0; i < states_.size(); ++i) send(state_storage_[i], state_.states()[i]);
+}
+
+void ResidentStep::fetch_state() {
+  if (state_is_here_) return;
+  const auto fetch = [&](const tensor::Storage& from, float* to) {
+    if (from.data() != nullptr) queue_->copy(to, from.data(), from.size_bytes());
+  };
+  fetch(params_, state_.params());
+  fetch(average_, state_.average());
+  for (std::size_t i = 0; i < states_.size(); ++i) fetch(state_storage_[i], state_.states()[i]);
+  queue_->wait();
+  state_is_here_ = true;
+}
+
+const float* ResidentStep::fetch_gradients() {
+  if (gradients_here_.data() == nullptr) {
+    gradients_here_ = tensor::Storage::allocate(total_ * static_cast<std::int64_t>(sizeof(float)));
+  }
+  queue_->copy(gradients_here_.data(), reduced_, gradients_here_.size_bytes());
+  queue_->wait();
+  return floats(gradients_here_);
+}
+
+void ResidentStep::begin_step(std::int64_t step) {
+  step_ = step;
+  next_bucket_ = 0;
+  if (reduction_) reduction_->begin_step(step);
+}
+
+void ResidentStep::wait(const tensor::Event& event) {
+  if (gpus_ == nullptr) {
+    event.wait();
+    return;
+  }
+  gpus_->wait_until([&] { return event.done(); }, [&] { return cat("the GPU's step ", step_); },
+                    timeout_s_);
+}
+
+void ResidentStep::give_up() {
+  if (gpus_ != nullptr) gpus_->abort();
+}
+
+void ResidentStep::gradients_final(int index, std::int64_t prefix) {
+  if (reduction_ == nullptr || index + 1 < num_leaves()) {
+    sums_.add(index, final_, prefix, *queue_);
+    final_ = prefix < total_ ? prefix : 0;
+    return;
+  }
+  for (; next_bucket_ < buckets_.size() && buckets_[next_bucket_].end <= prefix; ++next_bucket_) {
+    sums_.add(index, buckets_[next_bucket_].begin, buckets_[next_bucket_].end, *queue_);
+    reduction_->enqueue(next_bucket_, *queue_);
+  }
+  if (prefix == total_) join_buckets();
+}
+
+/// Nodes are written again only behind this.
+void ResidentStep::join_buckets() {
+  for (std::size_t b = 0; b < buckets_.size(); ++b) reduction_->join(b, *queue_);
+  next_bucket_ = 0;
+}
+
+void ResidentStep::leaf_empty(int index) {
+  if (reduction_ == nullptr || index + 1 < num_leaves()) {
+    sums_.add_empty(index, *queue_);
+    return;
+  }
+  queue_->zero(leaf_gradients(index), total_ * static_cast<std::int64_t>(sizeof(float)));
+  gradients_final(index, total_);
+}
+
+double ResidentStep::gradient_norm() { return updater_->gradient_norm(reduced_); }
+
+optim::StepUpdate ResidentStep::here(const optim::StepUpdate& update) const {
+  optim::StepUpdate out = update;
+  out.params = floats(params_);
+  out.grads = reduced_;
+  out.states = &states_;
+  out.average = floats(average_);
+  return out;
+}
+
+void ResidentStep::update(const optim::StepUpdate& update, double weight_sum) {
+  state_is_here_ = false;
+  updater_->update(here(update));
+  move_statistics(weight_sum, nullptr);
+}
+
+void ResidentStep::begin_recorded_update(const optim::StepUpdate& update, double weight_sum) {
+  state_is_here_ = false;
+  scalars_->begin(optim::ScalarTable::Mode::fill);
+  optim::StepUpdate numbers = here(update);
+  numbers.scalars = scalars_.get();
+  updater_->update(numbers);
+  move_statistics(weight_sum, scalars_.get());
+  scalars_->send(*queue_);
+}
+
+void ResidentStep::give_recorded_update(const optim::StepUpdate& update, double weight_sum) {
+  scalars_->begin(optim::ScalarTable::Mode::launch);
+  optim::StepUpdate kernels = here(update);
+  kernels.scalars = scalars_.get();
+  updater_->update(kernels);
+  move_statistics(weight_sum, scalars_.get());
+}
+
+void ResidentStep::move_statistics(double weight_sum, optim::ScalarTable* scalars) {
+  if (statistics_ == nullptr) return;
+  const tensor::TensorType flat{tensor::Shape{total_}, DType::f32};
+  const std::array<tensor::View, 2> in{
+      tensor::View{reduced_, flat},
+      tensor::View{
+          statistics_table_.data(),
+          {tensor::Shape{num_statistics_, RunningStatisticsUpdate::kTableColumns}, DType::f64}}};
+  const std::array<tensor::View, 1> out{tensor::View{params_.data(), flat}};
+  tensor::RunContext run;
+  run.scalars = std::span<const double>(&weight_sum, 1);
+  run.queue = queue_;
+  if (scalars != nullptr) {
+    run.device_scalars = scalars->next(run.scalars);
+    if (!scalars->launches()) return;
+  }
+  statistics_->run({.inputs = in, .outputs = out, .scratch = nullptr, .run = run});
+}
+
+std::int64_t ResidentStep::device_bytes() const {
+  std::int64_t bytes = sums_.buffer_bytes() + params_.size_bytes() + average_.size_bytes();
+  for (const tensor::Storage& state : state_storage_) bytes += state.size_bytes();
+  return bytes;
+}
+
+}  // namespace dlt::train

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "ddp/device_local_sums.h"
+#include "ddp/device_reduction.h"
+#include "optim/scalar_table.h"
+#include "optim/updater.h"
+#include "train/leaf_runner.h"
+#include "train/model_state.h"
+#include "train/running_statistics.h"
+#include "train/trainer.h"
+
+namespace dlt::train {
+
+/// What of the reduced gradients is sums of statistics, which every rank needs, also with shards,
+/// since they are moved two at a time, and nothing may round. Ascending.
+[[nodiscard]] std::vector<ddp::Bucket> statistic_ranges(const TrainerParts& parts);
+
+/// Parameters, gradients and the optimiser's state of a rank in the memory of its GPU, and the part
+/// of a step that concerns them: sums along the leaf tree, norms, updates. All of it is work of the
+/// queue that the leaves' kernels go to; the host waits only where it wants a number.
+class ResidentStep {
+ public:
+  /// Why a job's state cannot stay on this device, "" if it can: its leaves then run there, but
+  /// gradients are summed and parameters updated on the host.
+  [[nodiscard]] static std::string why_not(const TrainerParts& parts);
+
+  /// The buffers begin as those of `state`, which must outlive it. errors  Error(Exit::unavailable)
+  /// if there is no room
+  ResidentStep(const TrainerParts& parts, ModelState& state, ddp::LeafRange leaves, int num_leaves);
+  ~ResidentStep();
+
+  [[nodiscard]] const float* params() const { return floats(params_); }
+  /// What the leaves' kernels go to, once there is a runner.
+  void bind(tensor::Queue& queue);
+  [[nodiscard]] int num_leaves() const { return sums_.num_leaves(); }
+  /// Whether what leaves give to the queue may be captured, and updates as well.
+  [[nodiscard]] bool records() const { return records_; }
+  [[nodiscard]] bool records_updates() const { return scalars_ != nullptr; }
+
+  void begin_step(std::int64_t step);
+  /// Waits for a point in the queue; where that waits for other ranks, with the deadline.
+  /// errors  Error(Exit::peer_lost) saying what was waited for
+  void wait(const tensor::Event& event);
+  /// A rank failed: what waits for the others is ended, so that memory can be freed.
+  void give_up();
+
+  [[nodiscard]] float* leaf_gradients(int index) const { return sums_.leaf_gradients(index); }
+  /// While leaf `index` is given to the queue: elements [0, prefix) will be final.
+  void gradients_final(int index, std::int64_t prefix);
+  void leaf_empty(int index);
+
+  /// Euclidean norm of the reduced gradient; waits for the device.
+  [[nodiscard]] double gradient_norm();
+  /// The step's update, in which the buffers of this object are put in the place of those of
+  /// update, and the running statistics' by a step of that weight. Does not wait.
+  void update(const optim::StepUpdate& update, double weight_sum);
+  /// The same in two parts, of which only the second is captured: the step's numbers travel, and
+  /// the kernels read them on the device.
+  void begin_recorded_update(const optim::StepUpdate& update, double weight_sum);
+  void give_recorded_update(const optim::StepUpdate& update, double weight_sum);
+
+  /// Brings the state to the host's buffers, if it has changed since.
+  void fetch_state();
+  /// The reduced gradients, in host memory.
+  [[nodiscard]] const float* fetch_gradients();
+  [[nodiscard]] std::int64_t device_bytes() const;
+
+ private:
+  [[nodiscard]] static float* floats(const tensor::Storage& storage) {
+    return reinterpret_cast<float*>(storage.data());
+  }
+  [[nodiscard]] const float* reduced() const { return reduced_; }
+  void send_state();
+  void make_reduction(const TrainerParts& parts, int num_leaves);
+  void join_buckets();
+  [[nodiscard]] optim::StepUpdate here(const optim::StepUpdate& update) const;
+  void move_statistics(double weight_sum, optim::ScalarTable* scalars);
+
+  tensor::Backend& device_;
+  ModelState& state_;
+  std::int64_t total_;
+  ddp::DeviceLocalSums sums_;
+  float* reduced_;
+  tensor::Queue* queue_ = nullptr;
+  tensor::Storage params_, average_;
+  std::vector<tensor::Storage> state_storage_;
+  std::vector<float*> states_;
+  std::unique_ptr<optim::Optimizer> optimizer_;  // with the device's kernels
+  optim::UpdaterOptions updater_options_;
+  const tensor::FlatLayout* layout_;
+  ThreadPool* pool_;
+  std::unique_ptr<optim::Updater> updater_;
+  std::unique_ptr<tensor::Kernel> statistics_;  // null: the model has none
+  tensor::Storage statistics_table_;
+  std::int64_t num_statistics_ = 0;
+  tensor::Storage gradients_here_;
+  std::vector<ddp::Bucket> buckets_;
+  std::unique_ptr<ddp::DeviceReduction> reduction_;  // null: this rank is alone
+  comm::DeviceCommunicator* gpus_;
+  double timeout_s_;
+  std::int64_t step_ = 0;
+  std::unique_ptr<optim::ScalarTable> scalars_;  // null: updates are not recorded
+  bool records_;
+  std::size_t next_bucket_ = 0;  // of the last leaf, that is not final
+  std::int64_t final_ = 0;       // elements of the leaf that is being given
+  bool state_is_here_ = true;    // the host's buffers are up to date
+};
+
+}  // namespace dlt::train
