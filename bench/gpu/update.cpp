@@ -27,8 +27,7 @@ std::int64_t argument(int argc, char** argv, int index, std::int64_t fallback) {
   if (argc <= index) return fallback;
   const std::int64_t value = std::atoll(argv[index]);
   if (value < 1) {
-    throw Error(Exit::usage, cat("bench_gpu_update: expected a number above 0, got '",
-                                 printable(argv[index]), "'"));
+    throw Error(Exit::usage, cat("expected a number above 0, got '", printable(argv[index]), "'"));
   }
   return value;
 }
