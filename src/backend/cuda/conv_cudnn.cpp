@@ -94,6 +94,21 @@ OperationNames names_of(ConvDirection direction) {
   check_failed(__FILE__, __LINE__, "direction", "unknown");
 }
 
+/// cuDNN pads both ends of an axis alike: else the image that it sees has its padding in memory.
+bool has_padding_in_memory(const tensor::ConvGeometry& g) {
+  return g.pad_top != g.pad_bottom || g.pad_left != g.pad_right;
+}
+
+/// The convolution as cuDNN sees it.
+ConvSpec library_spec(ConvSpec spec) {
+  tensor::ConvGeometry& g = spec.g;
+  if (!has_padding_in_memory(g)) return spec;
+  g.in_h += g.pad_top + g.pad_bottom;
+  g.in_w += g.pad_left + g.pad_right;
+  g.pad_top = g.pad_bottom = g.pad_left = g.pad_right = 0;
+  return spec;
+}
+
 /// The graph of one operation; its descriptors, the operation last.
 std::vector<Descriptor> graph_of(const ConvSpec& spec, Held held) {
   const tensor::ConvGeometry& g = spec.g;
@@ -149,15 +164,18 @@ class ConvByCudnn final : public tensor::Kernel {
  public:
   ConvByCudnn(const ConvSpec& spec, Held held, std::shared_ptr<const GraphPlan> plan,
               const DeviceLibraries& libraries)
-      : spec_(spec), held_(held), plan_(std::move(plan)), plans_(libraries.cudnn_plans()) {
+      : spec_(spec),
+        seen_(library_spec(spec).g),
+        pads_(has_padding_in_memory(spec.g)),
+        held_(held),
+        plan_(std::move(plan)),
+        plans_(libraries.cudnn_plans()) {
     workspace_bytes_ = aligned(plan_->workspace_bytes());
     if (workspace_bytes_ > 0) workspace_bytes_ += kWorkspaceAlignment_bytes;
-    const tensor::ConvGeometry& g = spec_.g;
-    if (is_narrow(spec_.precision)) {
-      x_bytes_ = aligned(g.input().numel() * element_bytes());
-      y_bytes_ = aligned(g.output().numel() * element_bytes());
-    }
-    weight_bytes_ = aligned(g.weight().numel() * element_bytes());
+    const bool copies = is_narrow(spec_.precision);
+    if (copies) y_bytes_ = aligned(seen_.output().numel() * element_bytes());
+    if (copies || pads_) x_bytes_ = aligned(seen_.input().numel() * element_bytes());
+    weight_bytes_ = aligned(seen_.weight().numel() * element_bytes());
   }
 
   [[nodiscard]] std::int64_t scratch_bytes() const override {
@@ -165,7 +183,8 @@ class ConvByCudnn final : public tensor::Kernel {
       case ConvDirection::forward:
         return workspace_bytes_ + weight_bytes_ + x_bytes_;
       case ConvDirection::input_grad:
-        return workspace_bytes_ + weight_bytes_ + y_bytes_;
+        return workspace_bytes_ + weight_bytes_ + y_bytes_ +
+               (pads_ ? aligned(4 * seen_.input().numel()) : 0);
       case ConvDirection::weight_grad:
         return workspace_bytes_ + aligned(4 * spec_.g.weight().numel()) + x_bytes_ + y_bytes_;
     }
@@ -203,6 +222,25 @@ class ConvByCudnn final : public tensor::Kernel {
            stream);
     return copy;
   }
+  /// The same for x, whose padding may have to be in memory.
+  [[nodiscard]] const void* input(const tensor::View& x, std::byte* copy,
+                                  cudaStream_t stream) const {
+    if (!pads_) return image(x, copy, stream);
+    narrow(NarrowFrame{.from = x.as<const float>(),
+                       .to = copy,
+                       .batch = seen_.batch,
+                       .channels = seen_.in_channels,
+                       .from_h = spec_.g.in_h,
+                       .from_w = spec_.g.in_w,
+                       .to_h = seen_.in_h,
+                       .to_w = seen_.in_w,
+                       .first_h = -spec_.g.pad_top,
+                       .first_w = -spec_.g.pad_left,
+                       .precision = spec_.precision,
+                       .in_f32 = held_ == Held::in_f32},
+           stream);
+    return copy;
+  }
   [[nodiscard]] const void* weight(const tensor::KernelArgs& args) const {
     std::byte* copy = args.scratch + workspace_bytes_;
     if (spec_.weight_is_param && args.kept != nullptr) {
@@ -232,7 +270,7 @@ class ConvByCudnn final : public tensor::Kernel {
   void forward(const tensor::KernelArgs& args) const {
     std::byte* const copy = args.scratch + workspace_bytes_ + weight_bytes_;
     float* y = args.outputs[0].as<float>();
-    convolve({image(args.inputs[0], copy, stream_of(args)), weight(args), y}, args);
+    convolve({input(args.inputs[0], copy, stream_of(args)), weight(args), y}, args);
     activate({.y = y,
               .bias = args.inputs.size() > 2 ? args.inputs[2].as<const float>() : nullptr,
               .rows = spec_.g.batch * spec_.g.out_h * spec_.g.out_w,
@@ -244,12 +282,25 @@ class ConvByCudnn final : public tensor::Kernel {
   void input_grad(const tensor::KernelArgs& args) const {
     std::byte* const copy = args.scratch + workspace_bytes_ + weight_bytes_;
     const void* dy = image(args.inputs[0], copy, stream_of(args));
-    convolve({args.outputs[0].data, weight(args), dy}, args);
+    if (!pads_) return convolve({args.outputs[0].data, weight(args), dy}, args);
+    std::byte* const padded = copy + y_bytes_;
+    convolve({padded, weight(args), dy}, args);
+    narrow(NarrowFrame{.from = reinterpret_cast<const float*>(padded),
+                       .to = args.outputs[0].data,
+                       .batch = seen_.batch,
+                       .channels = seen_.in_channels,
+                       .from_h = seen_.in_h,
+                       .from_w = seen_.in_w,
+                       .to_h = spec_.g.in_h,
+                       .to_w = spec_.g.in_w,
+                       .first_h = spec_.g.pad_top,
+                       .first_w = spec_.g.pad_left},
+           stream_of(args));
   }
   void weight_grad(const tensor::KernelArgs& args) const {
     std::byte* const turned = args.scratch + workspace_bytes_;
     std::byte* const x_copy = turned + aligned(4 * spec_.g.weight().numel());
-    const void* x = image(args.inputs[0], x_copy, stream_of(args));
+    const void* x = input(args.inputs[0], x_copy, stream_of(args));
     const void* dy = image(args.inputs[1], x_copy + x_bytes_, stream_of(args));
     convolve({x, turned, dy}, args);
     narrow(NarrowTranspose{.from = reinterpret_cast<const float*>(turned),
@@ -260,6 +311,8 @@ class ConvByCudnn final : public tensor::Kernel {
   }
 
   ConvSpec spec_;
+  tensor::ConvGeometry seen_;  // by the library
+  bool pads_;
   Held held_;
   std::shared_ptr<const GraphPlan> plan_;
   CudnnPlans& plans_;
@@ -272,7 +325,7 @@ std::unique_ptr<tensor::Kernel> make_conv_by_cudnn(const ConvSpec& spec,
                                                    const DeviceLibraries& libraries) {
   for (const Held held : {Held::in_16_bits, Held::in_f32}) {
     if (held == Held::in_16_bits && !is_narrow(spec.precision)) continue;
-    if (auto plan = find_plan(spec, held, libraries)) {
+    if (auto plan = find_plan(library_spec(spec), held, libraries)) {
       return std::make_unique<ConvByCudnn>(spec, held, std::move(plan), libraries);
     }
   }

@@ -12,7 +12,8 @@ namespace {
 
 bool is_unsupported(cudnnStatus_t status) {
   return CUDNN_STATUS_CATEGORY(status) == CUDNN_STATUS_NOT_SUPPORTED ||
-         CUDNN_STATUS_CATEGORY(status) == CUDNN_STATUS_BAD_PARAM;
+         CUDNN_STATUS_CATEGORY(status) == CUDNN_STATUS_BAD_PARAM ||
+         status == CUDNN_STATUS_INTERNAL_ERROR_COMPILATION_FAILED;
 }
 
 bool keeps_rules(std::span<const cudnnBackendNumericalNote_t> notes, const EngineRules& rules) {

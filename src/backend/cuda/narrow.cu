@@ -66,6 +66,22 @@ __global__ void narrow_transposed(NarrowTranspose c) {
   }
 }
 
+template <typename To>
+__global__ void narrow_frame(NarrowFrame c) {
+  const std::int64_t count = c.batch * c.to_h * c.to_w * c.channels;
+  const std::int64_t stride = static_cast<std::int64_t>(gridDim.x) * blockDim.x;
+  for (std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < count;
+       i += stride) {
+    const std::int64_t channel = i % c.channels, pixel = i / c.channels;
+    const std::int64_t row = pixel / c.to_w, b = row / c.to_h;
+    const std::int64_t h = row % c.to_h + c.first_h, w = pixel % c.to_w + c.first_w;
+    const bool exists = h >= 0 && h < c.from_h && w >= 0 && w < c.from_w;
+    const float x =
+        exists ? c.from[((b * c.from_h + h) * c.from_w + w) * c.channels + channel] : 0.0f;
+    store_rounded(x, c.precision, static_cast<To*>(c.to)[i]);
+  }
+}
+
 Grid grid_for(std::int64_t elements) {
   const std::int64_t blocks =
       std::clamp<std::int64_t>((elements + kThreads - 1) / kThreads, 1, 8192);
@@ -97,9 +113,13 @@ void narrow_to(const NarrowTranspose& c, cudaStream_t stream) {
          stream, c);
 }
 
+template <typename To>
+void narrow_to(const NarrowFrame& c, cudaStream_t stream) {
+  launch(narrow_frame<To>, grid_for(c.batch * c.to_h * c.to_w * c.channels), stream, c);
+}
+
 template <typename Copy>
 void narrow_any(const Copy& copy, cudaStream_t stream) {
-  if (copy.rows == 0 || copy.columns == 0) return;
   if (copy.in_f32 || !is_narrow(copy.precision)) return narrow_to<float>(copy, stream);
   copy.precision == Precision::bf16 ? narrow_to<__nv_bfloat16>(copy, stream)
                                     : narrow_to<__half>(copy, stream);
@@ -109,5 +129,6 @@ void narrow_any(const Copy& copy, cudaStream_t stream) {
 
 void narrow(const NarrowCopy& copy, cudaStream_t stream) { narrow_any(copy, stream); }
 void narrow(const NarrowTranspose& copy, cudaStream_t stream) { narrow_any(copy, stream); }
+void narrow(const NarrowFrame& copy, cudaStream_t stream) { narrow_any(copy, stream); }
 
 }  // namespace dlt::cuda

@@ -34,4 +34,17 @@ struct NarrowTranspose {
 };
 void narrow(const NarrowTranspose& copy, cudaStream_t stream);
 
+/// An image [batch, to_h, to_w, channels] of one [batch, from_h, from_w, channels]: pixel (h, w) is
+/// pixel (h + first_h, w + first_w) of the other, zeros where that has none. Pads or crops.
+struct NarrowFrame {
+  const float* from = nullptr;
+  void* to = nullptr;
+  std::int64_t batch = 0, channels = 0;
+  std::int64_t from_h = 0, from_w = 0, to_h = 0, to_w = 0;
+  std::int64_t first_h = 0, first_w = 0;
+  Precision precision = Precision::f32;
+  bool in_f32 = true;
+};
+void narrow(const NarrowFrame& copy, cudaStream_t stream);
+
 }  // namespace dlt::cuda
