@@ -4,14 +4,13 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <set>
 #include <string>
 #include <vector>
 
 #include <gtest/gtest.h>
 
 #include "base/text.h"
-#include "conformance/cuda_under_test.h"
+#include "conformance/cuda_test.h"
 #include "conformance/kernel_case.h"
 #include "conformance/many_samples.h"
 #include "support/tolerance.h"
@@ -23,14 +22,8 @@ using support::OpSample;
 
 constexpr std::uint64_t kSeed = 20;
 
-class CudaKernels : public testing::Test {
+class CudaKernels : public CudaTest {
  protected:
-  void SetUp() override {
-    CudaUnderTest cuda = open_cuda();
-    if (cuda.backend == nullptr) GTEST_SKIP() << cuda.why_not;
-    backend = std::move(cuda.backend);
-    backend->enter_thread();
-  }
   /// f(case) for each sample that the device has a kernel for.
   template <typename F>
   void each_case(F f) {
@@ -39,16 +32,7 @@ class CudaKernels : public testing::Test {
       if (test.kernel(*backend) != nullptr) f(test);
     }
   }
-  autodiff::OpTable table = ops::make_op_table();
-  std::unique_ptr<tensor::Backend> backend;
 };
-
-/// Kernels of the CPU that the device leaves to the host, until somebody writes them.
-const std::set<std::string> kNotServed{
-    "activation_bias_grad", "adadelta_update", "adagrad_update", "adam_update",   "adamax_update",
-    "average_update",       "bias_add",        "bias_grad",      "dropout",       "fused_pointwise",
-    "lamb_measure",         "lamb_update",     "lars_measure",   "lars_update",   "lion_update",
-    "nadam_update",         "rmsprop_update",  "sgd_update",     "sum_of_squares"};
 
 /// Sums of many products cancel, and libraries add them one after the other: there the size of the
 /// whole result counts, too.
@@ -65,7 +49,6 @@ support::Tolerance limit_of(const autodiff::OpDef& def, const std::vector<float>
 
 TEST_F(CudaKernels, ServeEveryOp) {
   for (const std::string& name : tensor::make_cpu_backend()->kernels()) {
-    if (kNotServed.count(name) != 0) continue;
     EXPECT_NE(backend->find(name), nullptr) << name;
   }
 }
