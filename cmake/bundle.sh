@@ -124,6 +124,8 @@ export OPAL_DATADIR=$bundle/usr/share OPAL_PKGDATADIR=$bundle/usr/share/openmpi
 export OMPI_MCA_mca_base_component_path=$bundle_libraries/openmpi/lib/openmpi3
 export PMIX_INSTALL_PREFIX=$bundle_libraries/pmix2
 export PMIX_MCA_mca_base_component_path=$bundle_libraries/pmix2/lib/pmix
+# mpirun wants one of these to be there, also where all ranks are on its own host.
+command -v ssh >/dev/null || command -v rsh >/dev/null || export OMPI_MCA_plm_rsh_agent=false
 unset bundle bundle_libraries
 END
 }
