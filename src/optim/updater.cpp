@@ -103,6 +103,42 @@ void Updater::make_device_sums(tensor::Backend& device) {
   const auto num_bytes = static_cast<std::int64_t>(sums_.size() * sizeof(double));
   device_sums_ = device.allocate(num_bytes);
   fetched_sums_ = device.allocate_staging(num_bytes);
+  std::vector<std::int64_t> table;
+  for (const std::size_t own : own_blocks_) {
+    table.insert(table.end(), {blocks_[own].begin, blocks_[own].end});
+  }
+  block_table_ = device.allocate(static_cast<std::int64_t>(table.size() * sizeof(std::int64_t)));
+  tensor::copy_now(device, block_table_.data(), table.data(), block_table_.size_bytes());
+  const auto rows = static_cast<std::int64_t>(own_blocks_.size());
+  const std::array<tensor::TensorType, 2> in{
+      tensor::TensorType{tensor::Shape{total_}, DType::f32},
+      tensor::TensorType{tensor::Shape{rows, 2}, DType::i64}};
+  const std::array<tensor::TensorType, 1> out{tensor::TensorType{tensor::Shape{rows}, DType::f64}};
+  const tensor::KernelFactory factory = device.find("sum_of_squares_blocks");
+  DLT_CHECK(factory != nullptr, "a device that updates has a kernel for norms");
+  const tensor::Attrs attrs;
+  square_all_ = factory({.inputs = in, .outputs = out, .attrs = attrs});
+}
+
+/// One number of each own block, to the first of its two places in sums_. Waits for it.
+void Updater::square_blocks_on_device() {
+  const auto rows = static_cast<std::int64_t>(own_blocks_.size());
+  const std::array<tensor::View, 2> in{
+      tensor::View{const_cast<float*>(step_.grads), {tensor::Shape{total_}, DType::f32}},
+      tensor::View{block_table_.data(), {tensor::Shape{rows, 2}, DType::i64}}};
+  const std::array<tensor::View, 1> out{
+      tensor::View{device_sums_.data(), {tensor::Shape{rows}, DType::f64}}};
+  tensor::RunContext context;
+  context.queue = queue_;
+  if (rows > 0) {
+    square_all_->run({.inputs = in, .outputs = out, .scratch = nullptr, .run = context});
+  }
+  queue_->copy(fetched_sums_.data(), device_sums_.data(),
+               rows * static_cast<std::int64_t>(sizeof(double)));
+  queue_->wait();
+  const auto* squares = reinterpret_cast<const double*>(fetched_sums_.data());
+  for (std::size_t own = 0; own < own_blocks_.size(); ++own)
+    sums_[2 * own_blocks_[own]] = squares[own];
 }
 
 double* Updater::sums_of(std::size_t block) {
@@ -133,8 +169,7 @@ void Updater::run(const std::function<void(int)>& task) {
 
 void Updater::square_blocks(int worker) {
   const auto [first, last] = share(own_blocks_.size(), num_workers_, worker);
-  tensor::RunContext context;
-  context.queue = queue_;
+  const tensor::RunContext context;
   for (std::size_t own = first; own < last; ++own) {
     const std::size_t i = own_blocks_[own];
     const Block& block = blocks_[i];
@@ -149,8 +184,11 @@ void Updater::square_blocks(int worker) {
 double Updater::gradient_norm(const float* grads) {
   step_.grads = grads;
   if (exchange_) std::fill(sums_.begin(), sums_.end(), 0.0);
-  run(square_task_);
-  fetch_sums();
+  if (queue_ != nullptr) {
+    square_blocks_on_device();
+  } else {
+    run(square_task_);
+  }
   add_up_sums();
   double sum = 0;
   for (std::size_t i = 0; i < blocks_.size(); ++i) sum += sums_[2 * i];

@@ -78,6 +78,7 @@ class Updater {
   void run(const std::function<void(int)>& task);
   [[nodiscard]] UpdateArgs args_of(std::size_t range) const;
   void square_blocks(int worker);
+  void square_blocks_on_device();
   void measure_blocks(int worker);
   void set_trust_ratios();
   void update_share(int worker);
@@ -97,6 +98,8 @@ class Updater {
   std::vector<double> sums_;                    // two of each block
   tensor::Queue* queue_;                        // null in host memory
   tensor::Storage device_sums_, fetched_sums_;  // the same on the device, and in staging memory
+  std::unique_ptr<tensor::Kernel> square_all_;  // of a device: all own blocks at once
+  tensor::Storage block_table_;                 // i64 [own blocks, 2]: begin and end
   std::vector<double> trust_ratios_;            // of each range
   std::unique_ptr<tensor::Kernel> sum_of_squares_;
   AverageKernel average_;
