@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/cpu.h"
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
+#include <cstdio>
 #include <cstring>
 #include <ctime>
+#include <filesystem>
 #include <fstream>
 #include <sstream>
+#include <system_error>
 
 #include <cpuid.h>
 #include <sched.h>
@@ -37,6 +41,20 @@ std::uint64_t saved_state() {
   std::uint32_t high = 0;
   __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
   return (std::uint64_t{high} << 32) | low;
+}
+
+/// Cores of "0-3,8,10-11"; none for a text of another form.
+std::vector<int> read_cores(const std::string& text) {
+  std::vector<int> cores;
+  std::istringstream ranges(text);
+  for (std::string range; std::getline(ranges, range, ',');) {
+    int first = 0, last = 0;
+    const int found = std::sscanf(range.c_str(), "%d-%d", &first, &last);
+    if (found < 1) return {};
+    if (found == 1) last = first;
+    for (int core = first; core <= last; ++core) cores.push_back(core);
+  }
+  return cores;
 }
 
 std::string brand() {
@@ -100,6 +118,24 @@ std::vector<int> allowed_cores() {
 int online_cores() {
   const long count = sysconf(_SC_NPROCESSORS_ONLN);
   return count > 0 ? static_cast<int>(count) : 1;
+}
+
+int numa_node_of(const std::vector<int>& cores, const std::string& folder) {
+  if (cores.empty()) return -1;
+  std::error_code ignored;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, ignored)) {
+    int node = -1;
+    if (std::sscanf(entry.path().filename().c_str(), "node%d", &node) != 1) continue;
+    std::ifstream file(entry.path() / "cpulist");
+    std::string text;
+    std::getline(file, text);
+    const std::vector<int> of_node = read_cores(text);
+    const auto inside = [&](int core) {
+      return std::find(of_node.begin(), of_node.end(), core) != of_node.end();
+    };
+    if (std::all_of(cores.begin(), cores.end(), inside)) return node;
+  }
+  return -1;
 }
 
 long long peak_rss_bytes() {

@@ -19,6 +19,10 @@ struct CpuFeatures {
 /// The cores this process may run on (its affinity mask), ascending.
 [[nodiscard]] std::vector<int> allowed_cores();
 [[nodiscard]] int online_cores();
+/// The NUMA node that all of these cores belong to, -1 if they are on several or Linux does not
+/// say. folder: with node0/cpulist and so on.
+[[nodiscard]] int numa_node_of(const std::vector<int>& cores,
+                               const std::string& folder = "/sys/devices/system/node");
 /// Peak resident set of this process so far (VmHWM), in bytes.
 [[nodiscard]] long long peak_rss_bytes();
 /// Processor time of all threads of this process so far.

@@ -15,6 +15,10 @@ namespace dlt::tensor {
 
 enum class EventKind : std::uint8_t { order, timing };
 
+/// Part of the message of allocate()'s Error(Exit::unavailable) where the device's memory is too
+/// small for what is asked for.
+inline constexpr std::string_view kNo_room = "no room for ";
+
 struct DeviceMemory {
   std::int64_t free_bytes = 0;
   std::int64_t total_bytes = 0;

@@ -2,6 +2,7 @@
 #include "base/cpu.h"
 
 #include <algorithm>
+#include <filesystem>
 #include <fstream>
 #include <memory>
 #include <sstream>
@@ -9,6 +10,8 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+
+#include "support/temp_folder.h"
 
 namespace dlt {
 namespace {
@@ -73,6 +76,35 @@ TEST(Cpu, ProcessorTimePassesWhileAThreadWorks) {
   });
   worker.join();
   EXPECT_GE(process_cpu_s(), before + 1e-3);
+}
+
+class NumaNodes : public testing::Test {
+ protected:
+  NumaNodes() {
+    std::filesystem::create_directories(folder_ / "power");
+    for (const auto& [name, cores] :
+         {std::pair{"node0", "0-3,8-9"}, std::pair{"node1", "4-7,10"}, std::pair{"node2", ""}}) {
+      const std::filesystem::path node = folder_ / name;
+      std::filesystem::create_directories(node);
+      std::ofstream(node / "cpulist") << cores << "\n";
+    }
+  }
+  [[nodiscard]] int node_of(const std::vector<int>& cores) const {
+    return numa_node_of(cores, folder_.path());
+  }
+  test::TempFolder folder_;
+};
+
+TEST_F(NumaNodes, AreThoseThatHoldAllCores) {
+  EXPECT_EQ(node_of({0, 9}), 0);
+  EXPECT_EQ(node_of({5, 10}), 1);
+}
+
+TEST_F(NumaNodes, AreNotKnownForCoresOfSeveralOrOfNone) {
+  EXPECT_EQ(node_of({3, 4}), -1);
+  EXPECT_EQ(node_of({11}), -1);
+  EXPECT_EQ(node_of({}), -1);
+  EXPECT_EQ(numa_node_of({0}, folder_ / "nothing here"), -1);
 }
 
 }  // namespace

@@ -79,7 +79,7 @@ tensor::Storage CudaBackend::allocate(std::int64_t num_bytes) {
     (void)cudaGetLastError();
     const tensor::DeviceMemory there = memory();
     throw Error(Exit::unavailable,
-                cat("cuda: GPU ", libraries_.device(), ": no room for ", num_bytes,
+                cat("cuda: GPU ", libraries_.device(), ": ", tensor::kNo_room, num_bytes,
                     " bytes more: ", there.free_bytes, " of ", there.total_bytes, " are free"),
                 "smaller leaves (more train.leaves) or train.memory_budget need less");
   }
