@@ -6,6 +6,7 @@
 
 #include "base/text.h"
 #include "comm/nccl_communicator.h"
+#include "tensor/gpus.h"
 
 namespace dlt::train {
 
@@ -34,9 +35,9 @@ GpuLink link_gpus(const RunConfig& config, comm::Communicator& comm, const tenso
   if (std::string reason = needs_host(config); !reason.empty()) {
     return {.comm = nullptr, .why_not = std::move(reason)};
   }
-  comm::NcclStart start =
-      comm::start_nccl(comm, devices->find_nccl(),
-                       {.gpu = devices->gpu_uuid(), .call_timeout_s = config.fault.hang_timeout_s});
+  comm::NcclStart start = comm::start_nccl(
+      comm, devices->find_nccl(),
+      {.gpu = devices->gpu()->uuid, .call_timeout_s = config.fault.hang_timeout_s});
   return {.comm = std::move(start.comm), .why_not = std::move(start.why_not)};
 }
 

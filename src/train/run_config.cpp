@@ -17,6 +17,7 @@ namespace {
 using config::MapReader;
 
 constexpr std::int64_t kMaxSteps = std::int64_t{1} << 40;
+constexpr std::int64_t kMost_traced_steps = 1000;
 constexpr std::int64_t kMaxLeaves = 65536;
 
 void read_run(MapReader run, RunConfig& out) {
@@ -180,6 +181,7 @@ void read_numerics_and_log(MapReader& root, RunConfig& out) {
   out.log_every_steps = log.integer("every_steps", {.min = 1, .max = kMaxSteps}, 10);
   out.tensorboard = log.boolean("tensorboard", true);
   out.hashes = log.boolean("hashes", false);
+  out.trace_steps = log.integer("trace_steps", {.min = 0, .max = kMost_traced_steps}, 0);
   log.finish();
 }
 
@@ -337,8 +339,8 @@ RunConfig run_config_of(const std::string& source, const std::string& text,
 }
 
 bool may_change_on_resume(const std::string& key) {
-  static constexpr std::array<std::string_view, 4> kFree{"train.epochs", "train.steps",
-                                                         "train.stop_at_step", "train.shard"};
+  static constexpr std::array<std::string_view, 5> kFree{
+      "log.trace_steps", "train.epochs", "train.steps", "train.stop_at_step", "train.shard"};
   for (const std::string_view free : kFree) {
     if (key == free) return true;
   }

@@ -64,7 +64,8 @@ struct RunConfig {
   std::optional<InitialWeightsOptions> init;
   std::optional<optim::ParamGroup> freeze;  // parameters that stay as they are
   Device device = Device::automatic;        // that leaves run on
-  std::string precision = "f32";  // of the operands of products: f32, bf16, bf16_emulated, fp16, tf32
+  std::string precision =
+      "f32";  // of the operands of products: f32, bf16, bf16_emulated, fp16, tf32
 
   /// Gradients pass through numbers of a small range (optim::LossScaler).
   [[nodiscard]] bool scales_loss() const { return precision == "fp16"; }
@@ -87,7 +88,8 @@ struct RunConfig {
   NumericsOptions numerics;
   std::int64_t log_every_steps = 10;
   bool tensorboard = true;
-  bool hashes = false;  // each step's, to hashes.jsonl
+  std::int64_t trace_steps = 0;  // steps to be traced
+  bool hashes = false;           // each step's, to hashes.jsonl
 
   config::Node resolved;  // every key with its value
 };
@@ -111,8 +113,8 @@ struct RunConfig {
 using FlatConfig = std::vector<std::pair<std::string, std::string>>;
 [[nodiscard]] FlatConfig flatten_config(const config::Node& tree);
 
-/// Hash of the resolved configuration without the keys that may change on resume (train.epochs,
-/// train.steps, train.stop_at_step, train.shard).
+/// Hash of the resolved configuration without the keys that may change on resume (log.trace_steps,
+/// train.epochs, train.steps, train.stop_at_step, train.shard).
 [[nodiscard]] std::string config_fingerprint(const RunConfig& config);
 [[nodiscard]] bool may_change_on_resume(const std::string& key);
 

@@ -34,6 +34,10 @@ std::string stack_file(const std::string& run_dir, int rank) {
   return log_name(run_dir, "stack", rank, ".txt");
 }
 
+std::string trace_file(const std::string& run_dir, int rank) {
+  return log_name(run_dir, "trace", rank, ".json");
+}
+
 std::string describe(const MetricValues& values) {
   std::ostringstream out;
   out << std::setprecision(4);
@@ -60,7 +64,8 @@ void RunLog::event(std::string_view name, const observe::Fields& fields) {
   if (events_) events_->write(name, fields);
 }
 
-void RunLog::step(const StepReport& report, const SumLayout& sums, double samples_per_s) {
+void RunLog::step(const StepReport& report, const SumLayout& sums, double samples_per_s,
+                  const observe::Fields& gpu) {
   if (!root_) return;
   const MetricValues values = sums.values(report.sums);
   observe::Fields fields{
@@ -73,6 +78,7 @@ void RunLog::step(const StepReport& report, const SumLayout& sums, double sample
                                {"comm_exposed", report.comm_exposed_s},
                                {"data_wait", report.data_wait_s}});
   if (report.loss_scale > 0) fields.emplace_back("loss_scale", report.loss_scale);
+  fields.insert(fields.end(), gpu.begin(), gpu.end());
   if (!report.buckets.empty()) fields.emplace_back("buckets_ms", bucket_table(report.buckets));
   event("step", fields);
   if (!tensorboard_) return;
@@ -80,6 +86,12 @@ void RunLog::step(const StepReport& report, const SumLayout& sums, double sample
     tensorboard_->scalar(cat("train/", name), report.step + 1, value);
   tensorboard_->scalar("train/learning_rate", report.step + 1, report.learning_rate);
   tensorboard_->scalar("speed/samples_per_s", report.step + 1, samples_per_s);
+  for (const auto& [name, value] : gpu) {
+    const auto* number = std::get_if<double>(&value);
+    tensorboard_->scalar(
+        cat("gpu/", name), report.step + 1,
+        number != nullptr ? *number : static_cast<double>(std::get<std::int64_t>(value)));
+  }
 }
 
 void RunLog::evaluation(std::int64_t step, const MetricValues& values, const MetricTables& tables) {

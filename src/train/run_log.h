@@ -27,6 +27,8 @@ struct RunLogOptions {
 
 /// RUN/logs/stack-03.txt: what a rank's threads were doing when somebody asked.
 [[nodiscard]] std::string stack_file(const std::string& run_dir, int rank);
+/// RUN/logs/trace-03.json: where the time of a rank's first steps went.
+[[nodiscard]] std::string trace_file(const std::string& run_dir, int rank);
 
 /// All that a run says about itself: events.jsonl, TensorBoard and the progress line on rank 0,
 /// logs/rank-NN.log on every rank. On other ranks all but note() does nothing.
@@ -34,7 +36,9 @@ class RunLog {
  public:
   RunLog(const RunLogOptions& options, const Clock& clock);
   void event(std::string_view name, const observe::Fields& fields);
-  void step(const StepReport& report, const SumLayout& sums, double samples_per_s);
+  /// gpu: more numbers about the step, of this rank's GPU.
+  void step(const StepReport& report, const SumLayout& sums, double samples_per_s,
+            const observe::Fields& gpu);
   void progress(const observe::ProgressState& state) { progress_.update(state); }
   void evaluation(std::int64_t step, const MetricValues& values, const MetricTables& tables);
   /// A line for people: to stderr on rank 0, and to this rank's log.

@@ -48,6 +48,12 @@ struct Surroundings {
   [[nodiscard]] tensor::Backend& leaf_device(const RunConfig& config) const {
     return devices != nullptr ? devices->for_leaves(config) : backend;
   }
+  /// The same, decided with the other ranks. Collective.
+  [[nodiscard]] tensor::Backend& leaf_device(const RunConfig& config,
+                                             comm::Communicator& comm) const {
+    if (devices != nullptr) devices->place(config, comm, host);
+    return leaf_device(config);
+  }
 };
 
 struct TrainOptions {

@@ -25,7 +25,7 @@ TrainLoop::TrainLoop(TrainJob& job, comm::Communicator& comm, const std::atomic<
       comm_(&comm),
       stop_(&stop),
       paths_(job.config_.dir),
-      device_(&job.around_.leaf_device(job.config_)),
+      device_(&job.around_.leaf_device(job.config_, comm)),
       division_(divide(job.config_, comm, job.around_.host,
                        job.resume_.checkpoint ? job.resume_.checkpoint->leaves : 0, *device_)),
       start_s_(job.around_.clock.monotonic_s()),
@@ -46,17 +46,28 @@ TrainLoop::TrainLoop(TrainJob& job, comm::Communicator& comm, const std::atomic<
   mark(observe::Phase::start);
   DLT_KILL_POINT(run_after_load);
   open_run_folder();
+  make_tracer();
   DLT_KILL_POINT(run_after_opening);
+  make_evaluation();
+  make_meter();
+}
+
+void TrainLoop::make_evaluation() {
+  const TrainJob& job = *job_;
   if (job.eval_data_) {
     eval_program_ =
         evaluation_program(job.config_, job.around_.table, *device_, &train_program_->layout());
-    TrainerParts with = parts(*eval_program_);
-    with.bad = job.config_.skip_bad_samples ? &bad_eval_ : nullptr;
+  }
+  ddp::together(*comm_, job.around_.host, [&] { require_room(device_plan(), device_room()); });
+  if (!job.eval_data_) return;
+  TrainerParts with = parts(*eval_program_);
+  with.bad = job.config_.skip_bad_samples ? &bad_eval_ : nullptr;
+  allocate([&] {
     evaluator_ = std::make_unique<Evaluator>(
         with, *job.eval_data_,
         job.config_.averaging.evaluates() ? state_->average() : state_->params(),
         evaluation_chunk(job.config_));
-  }
+  });
 }
 
 void TrainLoop::mark(observe::Phase phase) const {
@@ -73,7 +84,7 @@ TrainerParts TrainLoop::parts(const autodiff::Program& program) {
           .host = job_->around_.host,
           .bad = job_->config_.skip_bad_samples ? &bad_train_ : nullptr,
           .plan = &plan_,
-          .pulse = job_->around_.pulse,
+          .pulse = tracer_ ? tracer_->pulse() : job_->around_.pulse,
           .generation = job_->around_.generation,
           .device = device_,
           .gpus = gpus_.comm.get()};
@@ -152,6 +163,9 @@ void TrainLoop::open_run_folder() {
                  .saved_step = saved_here() ? step_ : -1,
                  .snapshot = job_->resume_.memory.value_or(SnapshotPlace{})});
   for (const std::string& warning : job_->resume_.warnings) log_->line(cat("warning: ", warning));
+  if (const Devices* devices = job_->around_.devices) {
+    for (const std::string& warning : devices->warnings()) log_->line(warning);
+  }
   if (division_.oversubscribed) {
     log_->line(cat("warning: more threads than cores on ", job_->around_.host,
                    ": set train.threads or start fewer ranks"));
@@ -243,6 +257,7 @@ RunSummary TrainLoop::run() {
   if (saver_->saved_step() != step_ || saver_->best_due()) saver_->save(*trainer, step_);
   if (evaluates && !saver_->wants_evaluations()) evaluate(*trainer);
   saver_->finish();
+  if (tracer_) write_trace();
   RunSummary summary = summarize(*trainer);
   mark(observe::Phase::end);
   DLT_KILL_POINT(run_before_summary);
@@ -284,7 +299,11 @@ std::unique_ptr<Trainer> TrainLoop::make_trainer(const std::vector<int>& leaf_cu
   mark(observe::Phase::start);
   TrainerRange range = trainer_range();
   range.leaf_cuts = leaf_cuts;
-  return std::make_unique<Trainer>(parts(*train_program_), *job_->train_data_, *state_, range);
+  std::unique_ptr<Trainer> trainer;
+  allocate([&] {
+    trainer = std::make_unique<Trainer>(parts(*train_program_), *job_->train_data_, *state_, range);
+  });
+  return trainer;
 }
 
 ddp::Balancer TrainLoop::make_balancer() {
@@ -329,11 +348,13 @@ bool TrainLoop::advance(std::unique_ptr<Trainer>& current) {
   // counts.
   const bool log_due = (step_ + 1) % config.log_every_steps == 0;
   DLT_KILL_POINT(step_before);
+  if (tracer_) tracer_->begin(step_);
   const StepReport report = trainer.step({.stop_wanted = stop_->load(std::memory_order_relaxed),
                                           .want_norm = log_due,
                                           .save = saver_->word(),
                                           .compare_weights = saver_->compares()});
   DLT_KILL_POINT(step_after);
+  if (tracer_ && tracer_->end(report)) write_trace();
   ++step_;
   const double step_s = clock.monotonic_s() - before;
   if (report.save) saver_->note(*report.save, step_s);
@@ -379,7 +400,7 @@ void TrainLoop::note_step(const Trainer& trainer, const StepReport& report, doub
                   .samples_per_s = speed,
                   .values = last_train_});
   if (!log_due) return;
-  log_->step(report, trainer.sum_layout(), speed);
+  log_->step(report, trainer.sum_layout(), speed, meter_ ? meter_->read(speed) : observe::Fields{});
   interval_s_ = 0;
   interval_samples_ = 0;
 }

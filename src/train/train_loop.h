@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -10,12 +11,15 @@
 
 #include "ddp/balance.h"
 #include "train/comm_plan.h"
+#include "train/device_room.h"
 #include "train/evaluator.h"
 #include "train/gpu_link.h"
+#include "train/gpu_meter.h"
 #include "train/hash_chain.h"
 #include "train/model_state.h"
 #include "train/saver.h"
 #include "train/session.h"
+#include "train/step_tracer.h"
 #include "train/trainer.h"
 
 namespace dlt::train {
@@ -34,6 +38,14 @@ class TrainLoop {
   void mark(observe::Phase phase) const;
   void open_run_folder();
   void tell_gpus();
+  void make_evaluation();
+  void make_meter();
+  void make_tracer();
+  void write_trace();
+  [[nodiscard]] DevicePlan device_plan();
+  [[nodiscard]] DeviceRoom device_room() const;
+  /// Where make() finds no room on the device: says what needs how much.
+  void allocate(const std::function<void()>& make);
   void note_initial_weights();
   void require_same_job();
   void load_or_initialize();
@@ -87,6 +99,7 @@ class TrainLoop {
   GpuLink gpus_;
   Division division_;
   double start_s_;
+  std::unique_ptr<StepTracer> tracer_;  // with log.trace_steps; before whoever marks
 
   ThreadPool pool_;
   std::unique_ptr<autodiff::Program> train_program_, eval_program_;
@@ -94,6 +107,7 @@ class TrainLoop {
   std::unique_ptr<ModelState> state_;
   std::unique_ptr<Evaluator> evaluator_;
   std::unique_ptr<RunLog> log_;
+  std::unique_ptr<GpuMeter> meter_;     // of rank 0, with a GPU
   std::unique_ptr<FlatHasher> hasher_;  // of rank 0, with log.hashes
   std::unique_ptr<HashChain> hashes_;
   std::unique_ptr<Saver> saver_;
