@@ -8,6 +8,7 @@
 #include "base/text.h"
 #include "observe/json_object.h"
 #include "train/comm_plan.h"
+#include "train/gpu_link.h"
 #include "train/model_state.h"
 #include "train/trainer.h"
 
@@ -77,9 +78,10 @@ std::unique_ptr<data::Dataset> random_data(const RunConfig& config) {
 std::string run_bench(const Surroundings& around, const RunConfig& config,
                       const BenchOptions& options, comm::Communicator& comm) {
   around.backend.enter_thread();
-  tensor::Backend& device = around.leaf_device(config);
+  tensor::Backend& device = around.leaf_device(config, comm);
   const Division division = divide(config, comm, around.host, 0, device);
   ThreadPool pool(division.update_threads);
+  const GpuLink gpus = link_gpus(config, comm, device, around.devices);
   const auto program =
       training_program(config, around.table, device, division.leaf_capacity, division.num_workers);
   const auto dataset = random_data(config);
@@ -98,7 +100,8 @@ std::string run_bench(const Surroundings& around, const RunConfig& config,
        .clock = around.clock,
        .host = around.host,
        .plan = &plan,
-       .device = &device},
+       .device = &device,
+       .gpus = gpus.comm.get()},
       *dataset, state,
       {.num_leaves = division.num_leaves, .first_step = 0, .end_step = end, .total_steps = end});
   std::vector<double> step_s, step_cpu_s;
@@ -138,6 +141,9 @@ std::string run_bench(const Surroundings& around, const RunConfig& config,
   json.set("share", share);
   json.set("gflops_per_s", static_cast<double>(program->flops()) * my_leaves / median * 1e-9);
   json.set("world_size", std::int64_t{comm.world_size()});
+  json.set("device", std::string(device.name()));
+  if (gpus.comm != nullptr) json.set("between_gpus", gpus.comm->version());
+  if (!gpus.why_not.empty()) json.set("between_gpus", cat("the hosts: ", gpus.why_not));
   json.set("threads", std::int64_t{division.threads});
   json.set("leaves", std::int64_t{division.num_leaves});
   json.set("steps", options.steps);

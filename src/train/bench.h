@@ -23,7 +23,8 @@ struct BenchOptions {
 /// Trains on in-memory random data of the config's shapes; no file is read or written. JSON with
 /// samples_per_s, step_ms {median, p95}, step_cpu_ms (median, processor
 /// time of all threads), share {compute, comm, data, update}, gflops_per_s (of this
-/// rank's planned floating-point operations), peak_rss_mb. Steps are timed on rank 0. Collective.
+/// rank's planned floating-point operations), device, between_gpus (how, or why by way of the
+/// hosts), peak_rss_mb. Steps are timed on rank 0. Collective.
 [[nodiscard]] std::string run_bench(const Surroundings& around, const RunConfig& config,
                                     const BenchOptions& options, comm::Communicator& comm);
 

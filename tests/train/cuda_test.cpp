@@ -9,12 +9,16 @@
 
 #include "backend/cuda/cuda_backend.h"
 #include "backend/cuda/list_gpus.h"
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/fs.h"
 #include "base/text.h"
 #include "comm/nccl_library.h"
 #include "cuda_emulator/emulator.h"
+#include "ops/ops.h"
+#include "support/run_ranks.h"
 #include "tensor/gpus.h"
+#include "train/bench.h"
 #include "train/small_job.h"
 
 extern "C" void dltrain_nccl_plugin(dlt::comm::NcclPlugin* out);
@@ -135,6 +139,30 @@ TEST_F(CudaRun, LearnsByFastReductionAndBf16Messages) {
   for (const char* how : {"train.reduction=fast", "comm.compression=bf16"}) {
     EXPECT_NEAR(run({.ranks = 2, .overrides = {how}}).train[0].second, plain, 0.01) << how;
   }
+}
+
+TEST_F(CudaRun, BenchJoinsTheGpus) {
+  std::string json;
+  run_ranks(2, [&](comm::Communicator& comm) {
+    const autodiff::OpTable table = ops::make_op_table();
+    const auto host = tensor::make_cpu_backend();
+    SystemFs fs;
+    SystemClock clock;
+    const auto devices = emulated(comm.rank(), *host);
+    const train::Surroundings around{.table = table,
+                                     .backend = *host,
+                                     .fs = fs,
+                                     .clock = clock,
+                                     .host = "here",
+                                     .program_version = "test",
+                                     .program_hash = "0",
+                                     .devices = devices.get()};
+    const train::RunConfig config = train::read_run_config(files_.config, {}, table, *host);
+    const std::string mine = train::run_bench(around, config, {.steps = 3, .warmup = 1}, comm);
+    if (comm.rank() == 0) json = mine;
+  });
+  EXPECT_NE(json.find("\"device\": \"cuda\""), std::string::npos) << json;
+  EXPECT_NE(json.find("\"between_gpus\": \"NCCL "), std::string::npos) << json;
 }
 
 TEST_F(CudaRun, GivesTheSameBitsAfterAResume) {
