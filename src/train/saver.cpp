@@ -145,6 +145,7 @@ void Saver::snapshot(Trainer& trainer, std::int64_t steps_done) {
   if (!snapshots_ || !snapshots_->due(steps_done)) return;
   if (steps_done % parts_.config.sync_every != 0) return;
   const double began_s = now_s();
+  trainer.fetch();
   StateSource source = source_of(trainer);
   source.settled = Settled::no;
   if (parts_.state.averaging().active()) {

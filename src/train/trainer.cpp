@@ -232,6 +232,16 @@ void Trainer::finish_local() {
 }
 
 StepReport Trainer::step(const StepRequest& request) {
+  try {
+    return make_step(request);
+  } catch (...) {
+    // What the GPU still waits for may never come, and no memory can be freed before it stops to.
+    if (resident_) resident_->give_up();
+    throw;
+  }
+}
+
+StepReport Trainer::make_step(const StepRequest& request) {
   StepReport report = begin_report();
   if (std::binary_search(skipped_.begin(), skipped_.end(), next_step_)) return pass_over(report);
   const double start = parts_.clock.monotonic_s();
@@ -264,7 +274,6 @@ StepReport Trainer::step(const StepRequest& request) {
   const bool early = updates_early_ && control.error == 0;
   if (early && !resident_) update_as_buckets_land(report);
   const ddp::StepResult& result = reducer_.finish_step();
-  if (result.control.error != 0 && resident_) resident_->give_up();
   if (result.control.error != 0) throw_failure();
   if (result.replicas_differ) {
     ddp::require_equal_replicas(parts_.comm, parts_.host, next_step_, control.weights_hash);
@@ -434,8 +443,12 @@ const float* Trainer::reduced_gradients() const {
   return resident_ ? resident_->fetch_gradients() : reducer_.reduced();
 }
 
-void Trainer::settle() {
+void Trainer::fetch() {
   if (resident_) resident_->fetch_state();
+}
+
+void Trainer::settle() {
+  fetch();
   (void)reducer_.wait_gathered(0);
   if (!average_in_parts_) return;
   reducer_.begin_gather(state_->average_storage());

@@ -123,8 +123,10 @@ class Trainer {
   /// What a compression carries, for a checkpoint.
   [[nodiscard]] ddp::ReductionState reduction_state() const { return reducer_.reduction_state(); }
   [[nodiscard]] ddp::LeafDivision leaf_division() const;
-  /// Makes parameters and average whole on this rank, for whoever reads or changes them between
-  /// steps. Collective with shards.
+  /// Brings what of the state is on a device to the host's buffers.
+  void fetch();
+  /// fetch(), and makes parameters and average whole on this rank, for whoever reads or changes
+  /// them between steps. Collective with shards.
   void settle();
   /// The reduced sum of the last step's gradients, until the next step; of this rank's leaves alone
   /// with comm.sync_every, and of its slices alone with shards.
@@ -143,6 +145,7 @@ class Trainer {
 
  private:
   struct Worker;
+  StepReport make_step(const StepRequest& request);
   [[nodiscard]] StepReport begin_report() const;
   [[nodiscard]] StepReport pass_over(StepReport report);
   void finish_local();

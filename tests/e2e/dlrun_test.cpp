@@ -27,26 +27,6 @@ namespace {
 using testing::HasSubstr;
 namespace fs = std::filesystem;
 
-std::string whole_file(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::ostringstream out;
-  out << file.rdbuf();
-  return out.str();
-}
-
-/// Processes whose command line has this word, with their programs' names.
-std::vector<std::pair<pid_t, std::string>> processes_with(const std::string& word) {
-  std::vector<std::pair<pid_t, std::string>> out;
-  for (const std::string& name : list_directory("/proc")) {
-    if (name.find_first_not_of("0123456789") != std::string::npos) continue;
-    const std::string words = whole_file("/proc/" + name + "/cmdline");
-    if (words.find(word) == std::string::npos) continue;
-    const std::string program = words.substr(0, words.find('\0'));
-    out.emplace_back(std::stoi(name), program.substr(program.rfind('/') + 1));
-  }
-  return out;
-}
-
 class Dlrun : public testing::Test {
  protected:
   Dlrun() {
@@ -76,12 +56,6 @@ class Dlrun : public testing::Test {
     return summary_hash(other);
   }
   [[nodiscard]] std::string events() const { return whole_file(run_ + "/events.jsonl"); }
-  /// Waits until the run is past this step.
-  void wait_for_step(int step) const {
-    const std::string text = "\"step\": " + std::to_string(step) + ",";
-    for (int i = 0; i < 4000 && events().find(text) == std::string::npos; ++i)
-      std::this_thread::sleep_for(std::chrono::milliseconds(5));
-  }
   [[nodiscard]] pid_t process_called(const std::string& program) const {
     for (const auto& [pid, name] : processes_with(config_)) {
       if (name == program) return pid;
@@ -121,7 +95,7 @@ TEST_F(Dlrun, TrainsToTheBitsOfMpirun) {
 TEST_F(Dlrun, StartsAgainWhenARankIsKilled) {
   const std::string expected = expected_hash();
   std::jthread trouble([this] {
-    wait_for_step(150);
+    wait_for_step(run_, 150);
     ::kill(process_called("dltrain"), SIGKILL);
   });
   const ProgramResult got = dlrun({"--quiet"});
@@ -137,7 +111,7 @@ TEST_F(Dlrun, StartsAgainWhenARankIsKilled) {
 TEST_F(Dlrun, LeavesNoProcessWhenItIsKilledAndGoesOnWhenItIsBack) {
   const std::string expected = expected_hash();
   std::jthread trouble([this] {
-    wait_for_step(150);
+    wait_for_step(run_, 150);
     ::kill(process_called("dlrun"), SIGKILL);
   });
   EXPECT_EQ(dlrun({"--quiet"}).exit_code, 128 + SIGKILL);
@@ -152,7 +126,7 @@ TEST_F(Dlrun, LeavesNoProcessWhenItIsKilledAndGoesOnWhenItIsBack) {
 
 TEST_F(Dlrun, LeavesNoStoppedProcessWhenItIsKilled) {
   std::jthread trouble([this] {
-    wait_for_step(50);
+    wait_for_step(run_, 50);
     ::kill(process_called("dltrain"), SIGSTOP);
     ::kill(process_called("dlrun"), SIGKILL);
   });
@@ -177,7 +151,7 @@ TEST_F(Dlrun, SavesAndSaysSoWhenItIsToldToStop) {
   for (const Wish& wish :
        {Wish{SIGTERM, "dlrun", 100}, Wish{SIGUSR1, "dlrun", 170}, Wish{SIGTERM, "mpirun", 300}}) {
     std::jthread trouble([&, this] {
-      wait_for_step(wish.step);
+      wait_for_step(run_, wish.step);
       ::kill(process_called(wish.program), wish.signal);
     });
     const ProgramResult got = dlrun(longer);
@@ -234,7 +208,7 @@ TEST_F(Dlrun, NamesAControlPortInUse) {
 
 TEST_F(Dlrun, RefusesARunThatAnotherDlrunTrains) {
   std::jthread trouble([this] {
-    wait_for_step(50);
+    wait_for_step(run_, 50);
     const ProgramResult second = dlrun({"--quiet", "--set", "train.epochs=40"});
     EXPECT_EQ(second.exit_code, 69) << second.err;
     EXPECT_THAT(second.err, HasSubstr("another job trains in this folder"));

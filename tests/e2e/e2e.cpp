@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "e2e/e2e.h"
 
+#include <chrono>
+#include <fstream>
+#include <sstream>
+#include <thread>
+
 #include <gtest/gtest.h>
 
 #include "base/fs.h"
@@ -69,6 +74,32 @@ std::string json_value(const std::string& text, const std::string& name) {
 
 std::string summary_hash(const std::string& run_dir) {
   return json_value(read_file(run_dir + "/summary.json"), "weights_hash");
+}
+
+std::string whole_file(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::ostringstream out;
+  out << file.rdbuf();
+  return out.str();
+}
+
+std::vector<std::pair<pid_t, std::string>> processes_with(const std::string& word) {
+  std::vector<std::pair<pid_t, std::string>> out;
+  for (const std::string& name : list_directory("/proc")) {
+    if (name.find_first_not_of("0123456789") != std::string::npos) continue;
+    const std::string words = whole_file("/proc/" + name + "/cmdline");
+    if (words.find(word) == std::string::npos) continue;
+    const std::string program = words.substr(0, words.find('\0'));
+    out.emplace_back(std::stoi(name), program.substr(program.rfind('/') + 1));
+  }
+  return out;
+}
+
+void wait_for_step(const std::string& run_dir, int step) {
+  const std::string text = "\"step\": " + std::to_string(step) + ",";
+  for (int i = 0; i < 4000 && whole_file(run_dir + "/events.jsonl").find(text) == std::string::npos;
+       ++i)
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
 }
 
 }  // namespace dlt::e2e

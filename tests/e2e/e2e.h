@@ -4,7 +4,10 @@
 
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
+
+#include <sys/types.h>
 
 #include "support/program.h"
 #include "support/temp_folder.h"
@@ -32,5 +35,12 @@ using Words = std::vector<std::string>;
 [[nodiscard]] std::string json_value(const std::string& text, const std::string& name);
 /// The weights hash in a run's summary.json.
 [[nodiscard]] std::string summary_hash(const std::string& run_dir);
+
+/// A file as it is now, "" if there is none.
+[[nodiscard]] std::string whole_file(const std::string& path);
+/// Processes whose command line has this word, with their programs' names.
+[[nodiscard]] std::vector<std::pair<pid_t, std::string>> processes_with(const std::string& word);
+/// Waits until a run's events are past this step.
+void wait_for_step(const std::string& run_dir, int step);
 
 }  // namespace dlt::e2e
