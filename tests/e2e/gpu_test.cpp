@@ -59,14 +59,14 @@ TEST_F(Gpus, AreLeftOutWhereThereAreNone) {
 }
 
 TEST_F(Gpus, ARankThatStopsIsNoticed) {
-  write(replaced(digits_yaml(), "epochs: 1", "epochs: 400") + "fault: {hang_timeout_s: 3}\n");
+  write(replaced(digits_yaml(), "epochs: 1", "epochs: 400") + "fault: {hang_timeout_s: 1}\n");
   ProgramOptions options = on_gpus();
   options.signal = SIGSTOP;
   options.signal_after = "step 40";
   options.signal_child = true;
   const ProgramResult got = dltrain_ranks(2, {config_, "--overwrite"}, options);
   EXPECT_EQ(got.exit_code, 81) << got.err;
-  EXPECT_THAT(got.err, HasSubstr("waited 3 s for"));
+  EXPECT_THAT(got.err, HasSubstr("waited 1 s for"));
 }
 
 TEST_F(Gpus, GoOnUnderDlrunWhenARankIsKilled) {
