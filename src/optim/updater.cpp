@@ -120,21 +120,24 @@ void Updater::make_device_sums(tensor::Backend& device) {
   square_all_ = factory({.inputs = in, .outputs = out, .attrs = attrs});
 }
 
-/// One number of each own block, to the first of its two places in sums_. Waits for it.
-void Updater::square_blocks_on_device() {
-  const auto rows = static_cast<std::int64_t>(own_blocks_.size());
+void Updater::give_squares(const float* grads) {
+  const std::int64_t rows = num_squares();
+  if (rows == 0) return;
   const std::array<tensor::View, 2> in{
-      tensor::View{const_cast<float*>(step_.grads), {tensor::Shape{total_}, DType::f32}},
+      tensor::View{const_cast<float*>(grads), {tensor::Shape{total_}, DType::f32}},
       tensor::View{block_table_.data(), {tensor::Shape{rows, 2}, DType::i64}}};
   const std::array<tensor::View, 1> out{
       tensor::View{device_sums_.data(), {tensor::Shape{rows}, DType::f64}}};
   tensor::RunContext context;
   context.queue = queue_;
-  if (rows > 0) {
-    square_all_->run({.inputs = in, .outputs = out, .scratch = nullptr, .run = context});
-  }
+  square_all_->run({.inputs = in, .outputs = out, .scratch = nullptr, .run = context});
+}
+
+/// One number of each own block, to the first of its two places in sums_. Waits for it.
+void Updater::square_blocks_on_device() {
+  give_squares(step_.grads);
   queue_->copy(fetched_sums_.data(), device_sums_.data(),
-               rows * static_cast<std::int64_t>(sizeof(double)));
+               num_squares() * static_cast<std::int64_t>(sizeof(double)));
   queue_->wait();
   const auto* squares = reinterpret_cast<const double*>(fetched_sums_.data());
   for (std::size_t own = 0; own < own_blocks_.size(); ++own)

@@ -60,6 +60,15 @@ class Updater {
   /// Updates what of [begin, end) is in the shard; all at once if the optimiser adapts(), which
   /// makes it collective with a shard.
   void update(const StepUpdate& update);
+  /// On a device: what the norm is made of, f64 [num_squares()] in its memory, is given to the
+  /// queue.
+  void give_squares(const float* grads);
+  [[nodiscard]] const double* device_squares() const {
+    return reinterpret_cast<const double*>(device_sums_.data());
+  }
+  [[nodiscard]] std::int64_t num_squares() const {
+    return static_cast<std::int64_t>(own_blocks_.size());
+  }
   /// Kernels that one update() gives to a device, of an optimiser that does not adapt and without
   /// an average.
   [[nodiscard]] std::size_t num_kernels() const { return plan_.ranges.size(); }

@@ -63,9 +63,10 @@ ResidentStep::ResidentStep(const TrainerParts& parts, ModelState& state, ddp::Le
       pool_(&parts.pool),
       gpus_(parts.gpus),
       timeout_s_(parts.config.fault.hang_timeout_s),
-      records_(parts.program.host_fallbacks().empty() && parts.watch == nullptr &&
-               sums_.num_leaves() <= kMost_recorded) {
+      records_(parts.config.capture && parts.program.host_fallbacks().empty() &&
+               parts.watch == nullptr && sums_.num_leaves() <= kMost_recorded) {
   make_reduction(parts, num_leaves);
+  here_ = device_.make_event(tensor::EventKind::order);
   const std::int64_t flat_bytes = total_ * static_cast<std::int64_t>(sizeof(float));
   params_ = device_.allocate(flat_bytes);
   if (state.average() != nullptr) average_ = device_.allocate(flat_bytes);
@@ -77,6 +78,9 @@ ResidentStep::ResidentStep(const TrainerParts& parts, ModelState& state, ddp::Le
   optimizer_ = optim::make_optimizer(parts.config.resolved.find("optimizer"), diagnostics, device_);
   DLT_CHECK(optimizer_ != nullptr, "an optimizer that was read before");
   optimizer_->set_groups(parts.config.optimizer->groups());
+  updates_alone_ = state.average() == nullptr && !optimizer_->adapts();
+  clip_norm_ = parts.config.clip_norm;
+  if (updates_alone_ && clip_norm_) make_clipping();
   updater_options_.excluded = statistic_names(*parts.config.model);
   if (parts.config.clip_value) updater_options_.clip_value = *parts.config.clip_value;
   const RunningStatisticsUpdate statistics(parts.config.model->running_statistics(), *layout_);
@@ -113,15 +117,27 @@ void ResidentStep::make_reduction(const TrainerParts& parts, int num_leaves) {
                                   .comm = gpus_});
 }
 
+void ResidentStep::make_clipping() {
+  const tensor::TensorType numbers{tensor::Shape{1}, DType::f64};
+  const std::array<tensor::TensorType, 1> in{numbers};
+  const std::array<tensor::TensorType, 2> out{numbers, numbers};
+  const tensor::KernelFactory factory = device_.find("clip_scale");
+  DLT_CHECK(factory != nullptr, cat(device_.name(), " has no kernel for clipping"));
+  const tensor::Attrs attrs;
+  clip_scale_ = factory({.inputs = in, .outputs = out, .attrs = attrs});
+  norm_ = device_.allocate(sizeof(double));
+  norm_here_ = device_.allocate_staging(sizeof(double));
+}
+
 void ResidentStep::bind(tensor::Queue& queue) {
   queue_ = &queue;
   updater_options_.device = &device_;
   updater_options_.queue = &queue;
   updater_ =
       std::make_unique<optim::Updater>(*optimizer_, *layout_, device_, *pool_, updater_options_);
-  // An average is not moved in every step, and norms of parameters are the host's to decide with.
-  if (records_ && average_.data() == nullptr && !optimizer_->adapts()) {
-    scalars_ = std::make_unique<optim::ScalarTable>(device_, updater_->num_kernels() + 1);
+  if (updates_alone_) {
+    // The kernels', the statistics' and the clipping's.
+    scalars_ = std::make_unique<optim::ScalarTable>(device_, updater_->num_kernels() + 2);
   }
 }
 
@@ -134,8 +150,15 @@ void ResidentStep::send_state() {
   for (std::size_t i = 0; i < states_.size(); ++i) send(state_storage_[i], state_.states()[i]);
 }
 
+/// All that the queue has; where that waits for other ranks, with the deadline.
+void ResidentStep::wait_here() {
+  queue_->record(*here_);
+  wait(*here_);
+}
+
 void ResidentStep::fetch_state() {
   if (state_is_here_) return;
+  wait_here();
   const auto fetch = [&](const tensor::Storage& from, float* to) {
     if (from.data() != nullptr) queue_->copy(to, from.data(), from.size_bytes());
   };
@@ -150,6 +173,7 @@ const float* ResidentStep::fetch_gradients() {
   if (gradients_here_.data() == nullptr) {
     gradients_here_ = tensor::Storage::allocate(total_ * static_cast<std::int64_t>(sizeof(float)));
   }
+  wait_here();
   queue_->copy(gradients_here_.data(), reduced_, gradients_here_.size_bytes());
   queue_->wait();
   return floats(gradients_here_);
@@ -202,7 +226,15 @@ void ResidentStep::leaf_empty(int index) {
   gradients_final(index, total_);
 }
 
-double ResidentStep::gradient_norm() { return updater_->gradient_norm(reduced_); }
+double ResidentStep::gradient_norm() {
+  wait_here();
+  return updater_->gradient_norm(reduced_);
+}
+
+double ResidentStep::clipped_norm() {
+  wait_here();
+  return *reinterpret_cast<const double*>(norm_here_.data());
+}
 
 optim::StepUpdate ResidentStep::here(const optim::StepUpdate& update) const {
   optim::StepUpdate out = update;
@@ -219,22 +251,45 @@ void ResidentStep::update(const optim::StepUpdate& update, double weight_sum) {
   move_statistics(weight_sum, nullptr);
 }
 
-void ResidentStep::begin_recorded_update(const optim::StepUpdate& update, double weight_sum) {
+void ResidentStep::begin_update(const optim::StepUpdate& update, double weight_sum) {
   state_is_here_ = false;
   scalars_->begin(optim::ScalarTable::Mode::fill);
   optim::StepUpdate numbers = here(update);
   numbers.scalars = scalars_.get();
   updater_->update(numbers);
+  if (clip_norm_) (void)scalars_->next(std::array{weight_sum, *clip_norm_});
   move_statistics(weight_sum, scalars_.get());
   scalars_->send(*queue_);
 }
 
-void ResidentStep::give_recorded_update(const optim::StepUpdate& update, double weight_sum) {
+void ResidentStep::give_update(const optim::StepUpdate& update, double weight_sum) {
+  const auto num_rows = updater_->num_kernels();
+  if (clip_norm_) clip(num_rows);
   scalars_->begin(optim::ScalarTable::Mode::launch);
   optim::StepUpdate kernels = here(update);
   kernels.scalars = scalars_.get();
   updater_->update(kernels);
+  if (clip_norm_) (void)scalars_->next({});
   move_statistics(weight_sum, scalars_.get());
+}
+
+/// Sets grad_scale in the rows of the update's kernels, which are the first; the row behind them
+/// holds the weight and the largest norm.
+void ResidentStep::clip(std::size_t num_rows) {
+  updater_->give_squares(reduced_);
+  const auto rows = static_cast<std::int64_t>(num_rows);
+  const auto columns = static_cast<std::int64_t>(optim::ScalarTable::kColumns);
+  const std::array<tensor::View, 1> in{
+      tensor::View{const_cast<double*>(updater_->device_squares()),
+                   {tensor::Shape{updater_->num_squares()}, DType::f64}}};
+  const std::array<tensor::View, 2> out{
+      tensor::View{scalars_->device_rows(), {tensor::Shape{rows, columns}, DType::f64}},
+      tensor::View{norm_.data(), {tensor::Shape{1}, DType::f64}}};
+  tensor::RunContext run;
+  run.queue = queue_;
+  run.device_scalars = scalars_->device_rows() + rows * columns;
+  clip_scale_->run({.inputs = in, .outputs = out, .scratch = nullptr, .run = run});
+  queue_->copy(norm_here_.data(), norm_.data(), norm_.size_bytes());
 }
 
 void ResidentStep::move_statistics(double weight_sum, optim::ScalarTable* scalars) {

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -39,9 +40,11 @@ class ResidentStep {
   /// What the leaves' kernels go to, once there is a runner.
   void bind(tensor::Queue& queue);
   [[nodiscard]] int num_leaves() const { return sums_.num_leaves(); }
-  /// Whether what leaves give to the queue may be captured, and updates as well.
+  /// Whether what leaves give to the queue may be captured.
   [[nodiscard]] bool records() const { return records_; }
-  [[nodiscard]] bool records_updates() const { return scalars_ != nullptr; }
+  /// Whether an update may be given without the host's looking at the step: its numbers lie on the
+  /// device. An average is not moved in every step, and norms of parameters are the host's to use.
+  [[nodiscard]] bool updates_alone() const { return updates_alone_; }
 
   void begin_step(std::int64_t step);
   /// Waits for a point in the queue; where that waits for other ranks, with the deadline.
@@ -57,13 +60,15 @@ class ResidentStep {
 
   /// Euclidean norm of the reduced gradient; waits for the device.
   [[nodiscard]] double gradient_norm();
+  /// The one by which the step's update, given by give_update(), was clipped; likewise.
+  [[nodiscard]] double clipped_norm();
   /// The step's update, in which the buffers of this object are put in the place of those of
   /// update, and the running statistics' by a step of that weight. Does not wait.
   void update(const optim::StepUpdate& update, double weight_sum);
-  /// The same in two parts, of which only the second is captured: the step's numbers travel, and
-  /// the kernels read them on the device.
-  void begin_recorded_update(const optim::StepUpdate& update, double weight_sum);
-  void give_recorded_update(const optim::StepUpdate& update, double weight_sum);
+  /// The same in two parts, of which only the second may be captured: the step's numbers travel,
+  /// and the kernels read them on the device, train.clip_norm included. If it updates_alone().
+  void begin_update(const optim::StepUpdate& update, double weight_sum);
+  void give_update(const optim::StepUpdate& update, double weight_sum);
 
   /// Brings the state to the host's buffers, if it has changed since.
   void fetch_state();
@@ -78,9 +83,12 @@ class ResidentStep {
   [[nodiscard]] const float* reduced() const { return reduced_; }
   void send_state();
   void make_reduction(const TrainerParts& parts, int num_leaves);
+  void make_clipping();
   void join_buckets();
   [[nodiscard]] optim::StepUpdate here(const optim::StepUpdate& update) const;
   void move_statistics(double weight_sum, optim::ScalarTable* scalars);
+  void clip(std::size_t num_rows);
+  void wait_here();
 
   tensor::Backend& device_;
   ModelState& state_;
@@ -105,8 +113,13 @@ class ResidentStep {
   comm::DeviceCommunicator* gpus_;
   double timeout_s_;
   std::int64_t step_ = 0;
-  std::unique_ptr<optim::ScalarTable> scalars_;  // null: updates are not recorded
+  std::unique_ptr<optim::ScalarTable> scalars_;  // if it updates_alone_
+  std::optional<double> clip_norm_;
+  std::unique_ptr<tensor::Kernel> clip_scale_;  // with clip_norm_
+  tensor::Storage norm_, norm_here_;            // f64 [1], on the device and in staging memory
+  std::unique_ptr<tensor::Event> here_;
   bool records_;
+  bool updates_alone_ = false;
   std::size_t next_bucket_ = 0;  // of the last leaf, that is not final
   std::int64_t final_ = 0;       // elements of the leaf that is being given
   bool state_is_here_ = true;    // the host's buffers are up to date

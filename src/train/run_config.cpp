@@ -102,6 +102,7 @@ void read_train(MapReader train, RunConfig& out) {
     out.stop_at_step = train.integer("stop_at_step", {.min = 1, .max = kMaxSteps});
   const std::string device = train.choice("device", {"auto", "cpu", "cuda"}, std::string("auto"));
   out.device = device == "cpu" ? Device::cpu : device == "cuda" ? Device::cuda : Device::automatic;
+  out.capture = train.boolean("capture", true);
   out.threads = train.integer_or_auto("threads", {.min = 1, .max = 1024});
   out.leaves = train.integer_or_auto("leaves", {.min = 1, .max = kMaxLeaves});
   out.precision = train.choice("precision", {"bf16", "bf16_emulated", "f32", "fp16", "tf32"},
@@ -339,8 +340,9 @@ RunConfig run_config_of(const std::string& source, const std::string& text,
 }
 
 bool may_change_on_resume(const std::string& key) {
-  static constexpr std::array<std::string_view, 5> kFree{
-      "log.trace_steps", "train.epochs", "train.steps", "train.stop_at_step", "train.shard"};
+  static constexpr std::array<std::string_view, 6> kFree{"log.trace_steps",    "train.capture",
+                                                         "train.epochs",       "train.steps",
+                                                         "train.stop_at_step", "train.shard"};
   for (const std::string_view free : kFree) {
     if (key == free) return true;
   }

@@ -64,6 +64,7 @@ struct RunConfig {
   std::optional<InitialWeightsOptions> init;
   std::optional<optim::ParamGroup> freeze;  // parameters that stay as they are
   Device device = Device::automatic;        // that leaves run on
+  bool capture = true;                      // a GPU's steps are captured and replayed
   std::string precision =
       "f32";  // of the operands of products: f32, bf16, bf16_emulated, fp16, tf32
 

@@ -80,10 +80,15 @@ std::optional<data::Augment> make_augment(const RunConfig& config, const data::D
 
 }  // namespace
 
-bool updates_as_buckets_land(const RunConfig& config) {
+/// Nothing but the norm of its gradient decides about a step's update.
+static bool needs_no_decision(const RunConfig& config) {
   // The weight of bad samples is known from the step's sums alone.
-  return !config.clip_norm && !decides_before_update(config.numerics) && !config.skip_bad_samples &&
+  return !decides_before_update(config.numerics) && !config.skip_bad_samples &&
          !config.optimizer->adapts() && !config.scales_loss();
+}
+
+bool updates_as_buckets_land(const RunConfig& config) {
+  return !config.clip_norm && needs_no_decision(config);
 }
 
 Trainer::Trainer(const TrainerParts& parts, const data::Dataset& dataset, ModelState& state,
@@ -109,8 +114,8 @@ Trainer::Trainer(const TrainerParts& parts, const data::Dataset& dataset, ModelS
       augment_(make_augment(parts.config, dataset)),
       next_step_(range.first_step),
       skipped_(state.numerics().skipped()),
-      updates_early_((parts.comm.world_size() > 1 || ResidentStep::why_not(parts).empty()) &&
-                     updates_as_buckets_land(parts.config) && !updates_locally(parts)) {
+      updates_early_(parts.comm.world_size() > 1 && updates_as_buckets_land(parts.config) &&
+                     !updates_locally(parts)) {
   DLT_CHECK(plan_->shards.has_value() == state.shard().has_value(),
             "state and communication are cut into the same shards");
   state.errors().restore(parts.program.layout(), reducer_.reduction_state(), parts.comm.rank(),
@@ -344,8 +349,7 @@ void Trainer::finish_update(StepReport& report, const StepRequest& request, doub
   if (local_) {
     report.grad_norm = report.grad_norm >= 0 && weight_sum > 0 ? report.grad_norm / weight_sum : -1;
   } else if (wants_norm(request)) {
-    report.grad_norm =
-        resident_ ? resident_->gradient_norm() : updater_.gradient_norm(reducer_.reduced());
+    report.grad_norm = reduced_norm();
     if (!std::isfinite(report.grad_norm)) report.finite = false;
     report.grad_norm = weight_sum > 0 ? report.grad_norm / weight_sum : -1;
   }
@@ -384,6 +388,12 @@ void Trainer::finish_update(StepReport& report, const StepRequest& request, doub
   }
   report.update_s +=
       parts_.clock.monotonic_s() - before - (reducer_.exposed_s() - exposed_before_s);
+}
+
+double Trainer::reduced_norm() {
+  if (!resident_) return updater_.gradient_norm(reducer_.reduced());
+  const bool clipped = updates_early_ && parts_.config.clip_norm.has_value();
+  return clipped ? resident_->clipped_norm() : resident_->gradient_norm();
 }
 
 double Trainer::loss_scale() const {

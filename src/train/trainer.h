@@ -151,6 +151,7 @@ class Trainer {
   void finish_local();
   void judge(StepReport& report);
   [[nodiscard]] double loss_scale() const;
+  [[nodiscard]] double reduced_norm();
   [[nodiscard]] bool follow_loss_scale(StepReport& report);
   void mark(observe::Phase phase) const;
   void run_all_leaves();

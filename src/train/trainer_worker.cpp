@@ -97,14 +97,10 @@ void Trainer::give_leaf(Worker& worker, int index, const data::LeafBatch& batch,
     return;
   }
   LeafRunner::Recorded recorded{.key = static_cast<std::size_t>(worker.leaf), .tail = {}};
-  const bool whole_step =
-      updates_early_ && resident_->num_leaves() == 1 && resident_->records_updates();
-  if (whole_step) {
+  if (updates_early_ && resident_->num_leaves() == 1 && resident_->updates_alone()) {
     const double weight_sum = 1.0 / early_update_.grad_scale;
-    resident_->begin_recorded_update(early_update_, weight_sum);
-    recorded.tail = [this, weight_sum] {
-      resident_->give_recorded_update(early_update_, weight_sum);
-    };
+    resident_->begin_update(early_update_, weight_sum);
+    recorded.tail = [this, weight_sum] { resident_->give_update(early_update_, weight_sum); };
     update_given_ = true;
   }
   worker.runner.submit_recorded(batch, epoch, gradients, &worker, recorded);
@@ -129,7 +125,13 @@ void Trainer::leaves_given() {
   if (!updates_early_ || update_given_) return;
   mark(observe::Phase::update);
   DLT_KILL_POINT(update_before);
-  resident_->update(early_update_, 1.0 / early_update_.grad_scale);
+  const double weight_sum = 1.0 / early_update_.grad_scale;
+  if (resident_->updates_alone()) {
+    resident_->begin_update(early_update_, weight_sum);
+    resident_->give_update(early_update_, weight_sum);
+  } else {
+    resident_->update(early_update_, weight_sum);
+  }
   DLT_KILL_POINT(update_after);
 }
 

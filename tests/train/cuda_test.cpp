@@ -112,6 +112,22 @@ TEST_F(CudaRun, ReplaysWholeSteps) {
   EXPECT_GE(after.graph_launches - before.graph_launches, summary.steps - 2);
 }
 
+TEST_F(CudaRun, ClipsWithinACapturedStepToTheBitsOfOtherDivisions) {
+  const std::vector<std::string> clipped{"train.clip_norm=0.5", "train.leaves=4"};
+  const emulator::Counts before = emulator::counts();
+  const train::RunSummary four = run({.ranks = 4, .overrides = clipped});
+  // Each rank has one leaf: whole steps.
+  EXPECT_GE(emulator::counts().graph_launches - before.graph_launches, 4 * (four.steps - 2));
+  EXPECT_EQ(run({.overrides = clipped}).weights_hash, four.weights_hash);
+  std::vector<std::string> given = clipped;
+  given.emplace_back("train.capture=false");
+  EXPECT_EQ(run({.ranks = 4, .overrides = given}).weights_hash, four.weights_hash);
+  // Where the host clips, since it has a say in the update anyway.
+  given.emplace_back("numerics.on_nonfinite=skip");
+  EXPECT_EQ(run({.ranks = 2, .overrides = given}).weights_hash, four.weights_hash);
+  EXPECT_NE(run({.overrides = {"train.leaves=4"}}).weights_hash, four.weights_hash);
+}
+
 TEST_F(CudaRun, AllocatesNothingInAStep) {
   const auto allocations = [&](const char* epochs) {
     const std::int64_t before = emulator::counts().allocations;
