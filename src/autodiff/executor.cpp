@@ -200,6 +200,7 @@ struct Executor::Impl {
   std::int64_t params_from = std::numeric_limits<std::int64_t>::max();  // read by the calls so far
   ParamGate* gate = nullptr;
   CallWatch* watch = nullptr;
+  CallTimer* timer = nullptr;
   std::byte* gradients = nullptr;
   std::vector<tensor::View> views;
   std::vector<Call> calls;
@@ -243,6 +244,8 @@ void Executor::bind_gate(ParamGate* gate) { impl_->gate = gate; }
 
 void Executor::bind_watch(CallWatch* watch) { impl_->watch = watch; }
 
+void Executor::bind_timer(CallTimer* timer) { impl_->timer = timer; }
+
 void Executor::keep_copies() {
   if (impl_->keeps || impl_->program.kept_bytes == 0) return;
   impl_->kept = impl_->backend.allocate(impl_->program.kept_bytes);
@@ -279,6 +282,7 @@ void Executor::run_segment(int segment, const tensor::RunContext& context, Gradi
          context,
          kept != nullptr && call.kept_offset_bytes >= 0 ? kept + call.kept_offset_bytes : nullptr,
          impl.kept_valid});
+    if (impl.timer != nullptr) impl.timer->called(impl.program.graph.nodes()[call.node]);
     if (impl.watch != nullptr) {
       impl.tell_watch(call, {inputs + call.num_inputs, call.num_outputs}, context);
     }

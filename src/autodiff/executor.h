@@ -83,6 +83,13 @@ class CallWatch {
   virtual void made(const Node& node, std::span<const tensor::View> outputs) = 0;
 };
 
+/// Told, during a run, of each kernel that has run, or has been given to the queue.
+class CallTimer {
+ public:
+  virtual ~CallTimer() = default;
+  virtual void called(const Node& node) = 0;
+};
+
 /// Runs a program in an arena of its own: a flat list of kernel calls. Allocates only when made.
 /// One executor belongs to one thread at a time.
 class Executor {
@@ -104,6 +111,8 @@ class Executor {
   void bind_gate(ParamGate* gate);
   /// Told of every kernel of the following runs. Null: nobody is.
   void bind_watch(CallWatch* watch);
+  /// Likewise, without what they have made.
+  void bind_timer(CallTimer* timer);
   /// Lets kernels keep what they make of parameters from run to run, for which memory is taken now:
   /// worth it where several leaves run one after the other with the same parameters.
   void keep_copies();

@@ -82,6 +82,7 @@ class LeafRunner {
   /// Asked for parameters that are still on their way.
   void bind_gate(autodiff::ParamGate* gate);
   void bind_watch(autodiff::CallWatch* watch) { executor_.bind_watch(watch); }
+  void bind_timer(autodiff::CallTimer* timer) { executor_.bind_timer(timer); }
   /// gradients and sink: null for evaluation. Returns the leaf's sums, valid until the next run.
   std::span<const double> run(const data::LeafBatch& batch, std::uint64_t epoch, float* gradients,
                               autodiff::GradientSink* sink);

@@ -38,8 +38,8 @@ bool StepTracer::wanted(std::int64_t step) const {
   return step >= first && step < first + options_.num_steps;
 }
 
-void StepTracer::begin(std::int64_t step) {
-  if (!wanted(step)) return;
+bool StepTracer::begin(std::int64_t step) {
+  if (!wanted(step)) return false;
   if (trace_.lanes.empty()) {
     trace_.lanes.push_back({"steps", {}});
     trace_.lanes.push_back({"main thread", {}});
@@ -47,6 +47,7 @@ void StepTracer::begin(std::int64_t step) {
   }
   begin_s_ = options_.clock.monotonic_s();
   pulse_.start();
+  return true;
 }
 
 bool StepTracer::end(const StepReport& report) {
@@ -56,6 +57,7 @@ bool StepTracer::end(const StepReport& report) {
       {.name = cat("step ", report.step + 1), .start_s = begin_s_, .end_s = end_s});
   add_threads(pulse_.stop(), end_s);
   add_buckets(report);
+  add_kernels(report);
   to_write_ = true;
   return !wanted(report.step + 1);
 }
@@ -107,6 +109,23 @@ void StepTracer::add_buckets(const StepReport& report) {
                                           {"started_ms", (times.started_s - times.ready_s) * 1e3},
                                           {"waited_ms", times.waited_s * 1e3}}});
     ++bucket;
+  }
+}
+
+void StepTracer::add_kernels(const StepReport& report) {
+  while (kernel_lanes_.size() < report.kernels.size()) {
+    const bool one = report.kernels.size() == 1;
+    kernel_lanes_.push_back(trace_.lanes.size());
+    trace_.lanes.push_back(
+        {one ? std::string("kernels") : cat("kernels of worker ", kernel_lanes_.size() - 1), {}});
+  }
+  for (std::size_t worker = 0; worker < report.kernels.size(); ++worker) {
+    for (const KernelSpan& kernel : report.kernels[worker]) {
+      trace_.lanes[kernel_lanes_[worker]].spans.push_back({.name = kernel.name,
+                                                           .start_s = kernel.start_s,
+                                                           .end_s = kernel.end_s,
+                                                           .args = {{"step", report.step + 1}}});
+    }
   }
 }
 

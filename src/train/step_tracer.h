@@ -36,7 +36,8 @@ class StepTracer {
   /// For the code whose steps are traced.
   [[nodiscard]] observe::Pulse& pulse() { return pulse_; }
   /// By the thread that makes the steps.
-  void begin(std::int64_t step);
+  /// Returns whether it is traced.
+  bool begin(std::int64_t step);
   /// The step is made. Returns whether it was the last one to be traced.
   [[nodiscard]] bool end(const StepReport& report);
   /// What is there and was not written yet. errors  Error(Exit::io)
@@ -47,12 +48,14 @@ class StepTracer {
   [[nodiscard]] bool wanted(std::int64_t step) const;
   void add_threads(const Notes& notes, double end_s);
   void add_buckets(const StepReport& report);
+  void add_kernels(const StepReport& report);
   [[nodiscard]] observe::Trace::Lane& lane_of(const observe::TracePulse::Note& note);
 
   StepTracerOptions options_;
   observe::TracePulse pulse_;
   observe::Trace trace_;
   std::map<std::thread::id, std::size_t> lanes_;
+  std::vector<std::size_t> kernel_lanes_;  // by worker
   double begin_s_ = 0;
   bool to_write_ = false;
 };

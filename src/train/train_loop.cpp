@@ -348,11 +348,12 @@ bool TrainLoop::advance(std::unique_ptr<Trainer>& current) {
   // counts.
   const bool log_due = (step_ + 1) % config.log_every_steps == 0;
   DLT_KILL_POINT(step_before);
-  if (tracer_) tracer_->begin(step_);
+  const bool traced = tracer_ && tracer_->begin(step_);
   const StepReport report = trainer.step({.stop_wanted = stop_->load(std::memory_order_relaxed),
                                           .want_norm = log_due,
                                           .save = saver_->word(),
-                                          .compare_weights = saver_->compares()});
+                                          .compare_weights = saver_->compares(),
+                                          .time_kernels = traced});
   DLT_KILL_POINT(step_after);
   if (tracer_ && tracer_->end(report)) write_trace();
   ++step_;

@@ -253,6 +253,8 @@ StepReport Trainer::make_step(const StepRequest& request) {
   reducer_.begin_step(next_step_);
   early_update_ = step_update(report, 1.0 / static_cast<double>(report.samples));
   update_given_ = false;
+  time_kernels_ = request.time_kernels;
+  kernels_.assign(time_kernels_ ? workers_.size() : 0, {});
   if (resident_) resident_->begin_step(next_step_);
   run_all_leaves();
 
@@ -293,6 +295,7 @@ StepReport Trainer::make_step(const StepRequest& request) {
   finish_update(report, request, (local_ ? own_weight(result) : result.sums[1]) * loss_scale());
   report.comm_exposed_s = waits_s + reducer_.exposed_s();
   report.buckets = reducer_.times();
+  report.kernels = kernels_;
   ++next_step_;
   const double updated = parts_.clock.monotonic_s();
   finish_local();

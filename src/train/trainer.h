@@ -21,6 +21,7 @@
 #include "ddp/reducer.h"
 #include "observe/pulse.h"
 #include "optim/updater.h"
+#include "train/kernel_times.h"
 #include "train/leaf_runner.h"
 #include "train/model_state.h"
 #include "train/run_config.h"
@@ -72,6 +73,7 @@ struct StepRequest {
   bool want_norm = false;        // fill in grad_norm even if nothing needs it
   ddp::SaveWord save = {};       // what this rank says about saving
   bool compare_weights = false;  // the ranks' weights before this step, as comm.verify_every does
+  bool time_kernels = false;     // fill in kernels; the step is not captured
 };
 
 struct StepReport {
@@ -91,6 +93,8 @@ struct StepReport {
   std::span<const double> rank_compute_s;  // compute_s of each rank
   double compute_s = 0, comm_exposed_s = 0, data_wait_s = 0, update_s = 0;
   std::span<const ddp::BucketTimes> buckets;  // of this rank; empty with one rank
+  /// Of each worker's leaves, where they were to be timed; until the next step.
+  std::span<const std::vector<KernelSpan>> kernels;
 };
 
 /// Whether a bucket's update may be made before the others' gradients and the control word are
@@ -185,8 +189,10 @@ class Trainer {
   std::unique_ptr<LocalSteps> local_;       // where ranks update by themselves
   std::unique_ptr<ResidentStep> resident_;  // where all state stays on a device
   bool update_given_ = false;               // of the step at hand, to a device
-  optim::StepUpdate early_update_;          // of the step at hand, as far as it is known beforehand
-  std::vector<double> rank_weights_;        // of a step's samples
+  bool time_kernels_ = false;               // of the step at hand
+  std::vector<std::vector<KernelSpan>> kernels_;
+  optim::StepUpdate early_update_;    // of the step at hand, as far as it is known beforehand
+  std::vector<double> rank_weights_;  // of a step's samples
   std::function<void(int)> run_worker_task_;
   std::int64_t next_step_ = 0;
   std::vector<std::int64_t> skipped_;  // steps that are passed over

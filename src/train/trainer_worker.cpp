@@ -57,6 +57,10 @@ void Trainer::run_leaves(Worker& worker, int index) {
   const int num_leaves = reducer_.worker_leaves(index).size();
   const auto epoch = static_cast<std::uint64_t>(sampler_.epoch_of(next_step_));
   worker.runner.params_changed();
+  if (time_kernels_ && !worker.times) {
+    worker.times = std::make_unique<KernelTimes>(parts_.leaf_device(), parts_.clock);
+  }
+  worker.runner.bind_timer(time_kernels_ ? worker.times.get() : nullptr);
   if (parts_.config.scales_loss()) worker.runner.scale_weights(loss_scale());
   for (int leaf = 0; leaf < num_leaves; ++leaf) {
     worker.leaf = leaf;
@@ -85,6 +89,7 @@ void Trainer::run_leaves(Worker& worker, int index) {
   }
   if (resident_) leaves_given();
   while (worker.under_way.size() > 0) finish_leaf(worker, index);
+  if (time_kernels_) kernels_[static_cast<std::size_t>(index)] = worker.times->take();
 }
 
 /// A whole step of one leaf is recorded, update and all, where nothing in it depends on a decision
@@ -92,7 +97,8 @@ void Trainer::run_leaves(Worker& worker, int index) {
 void Trainer::give_leaf(Worker& worker, int index, const data::LeafBatch& batch,
                         std::uint64_t epoch) {
   float* gradients = leaf_gradients(index, worker.leaf);
-  if (!resident_ || !resident_->records()) {
+  if (time_kernels_) worker.times->start(worker.runner.queue());
+  if (!resident_ || !resident_->records() || time_kernels_) {
     worker.runner.submit(batch, epoch, gradients, &worker);
     return;
   }

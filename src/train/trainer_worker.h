@@ -70,6 +70,7 @@ struct Trainer::Worker final : autodiff::GradientSink, autodiff::ParamGate {
   ResidentStep* resident;  // null: gradients go to the reducer
   LeafRunner runner;
   data::Loader loader;
+  std::unique_ptr<KernelTimes> times;  // once a step was to be timed
   double data_wait_s = 0, param_wait_s = 0;
   std::exception_ptr failure;
 };

@@ -14,7 +14,9 @@ class Drill : public testing::Test {
  protected:
   Drill() { test::write_file(config_, replaced(digits_yaml(), "RUN_DIR", run_)); }
   ProgramResult drill(const Words& more) {
-    Words words{DLTRAIN_DLRUN, "drill", config_, "--set", "checkpoint.every_steps=5"};
+    Words words{DLTRAIN_DLRUN, "drill", config_, "--set", "checkpoint.every_steps=5",
+                // Long enough to be met by a fault on a busy machine.
+                "--set", "train.epochs=12"};
     words.insert(words.end(), more.begin(), more.end());
     return run_program(words, {.timeout_s = 120});
   }

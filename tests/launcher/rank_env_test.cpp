@@ -59,13 +59,13 @@ TEST(RankEnv, ReadsWhatDlrunTellsItsRanks) {
 TEST(RankEnv, ReadsWhatBecameOfEarlierGenerations) {
   const std::string token(64, 'a');
   const RunSoFar got = read({{"DLRUN_CONTROL", "127.0.0.1:4711"},
-                          {"DLRUN_TOKEN", token.c_str()},
-                          {"DLRUN_RESTARTS", "3"},
-                          {"DLRUN_STEPS_LOST", "17"},
-                          {"DLRUN_FURTHEST_STEP", "812"},
-                          {"DLRUN_ELAPSED_MS", "61000"},
-                          {"DLRUN_STEPPING_MS", "60500"}})
-                        .supervision->so_far;
+                             {"DLRUN_TOKEN", token.c_str()},
+                             {"DLRUN_RESTARTS", "3"},
+                             {"DLRUN_STEPS_LOST", "17"},
+                             {"DLRUN_FURTHEST_STEP", "812"},
+                             {"DLRUN_ELAPSED_MS", "61000"},
+                             {"DLRUN_STEPPING_MS", "60500"}})
+                           .supervision->so_far;
   EXPECT_EQ(got.restarts, 3);
   EXPECT_EQ(got.steps_lost, 17);
   EXPECT_EQ(got.furthest_step, 812);

@@ -19,6 +19,7 @@
 #include "support/run_ranks.h"
 #include "tensor/gpus.h"
 #include "train/bench.h"
+#include "train/run_log.h"
 #include "train/small_job.h"
 
 extern "C" void dltrain_nccl_plugin(dlt::comm::NcclPlugin* out);
@@ -126,6 +127,14 @@ TEST_F(CudaRun, ClipsWithinACapturedStepToTheBitsOfOtherDivisions) {
   given.emplace_back("numerics.on_nonfinite=skip");
   EXPECT_EQ(run({.ranks = 2, .overrides = given}).weights_hash, four.weights_hash);
   EXPECT_NE(run({.overrides = {"train.leaves=4"}}).weights_hash, four.weights_hash);
+}
+
+TEST_F(CudaRun, TracesKernelsWithTheSameBits) {
+  const std::string plain = run({.overrides = {"train.leaves=1"}}).weights_hash;
+  const train::RunSummary traced = run({.overrides = {"train.leaves=1", "log.trace_steps=3"}});
+  EXPECT_EQ(traced.weights_hash, plain);
+  const std::string trace = read_file(train::trace_file(files_.run_dir, 0));
+  EXPECT_NE(trace.find("dense_2: linear"), std::string::npos) << trace;
 }
 
 TEST_F(CudaRun, AllocatesNothingInAStep) {

@@ -76,6 +76,17 @@ TEST_F(TraceTest, KeepsTheSpansOfALaneInsideTheirStepAndApart) {
   }
 }
 
+TEST_F(TraceTest, HasTheKernelsOfEachLeaf) {
+  (void)run_job(files_, {.overrides = {"log.trace_steps=2", "train.threads=1"}});
+  std::map<std::string, int> times;
+  for (const Json& event : events(0)) {
+    if (event.at("ph") == "X") ++times[event.at("name")];
+  }
+  // Two steps of six leaves; the derivative of dropout is dropout.
+  EXPECT_EQ(times["dense_2: linear"], 12) << Json(times);
+  EXPECT_EQ(times["dropout_1: dropout"], 24) << Json(times);
+}
+
 TEST_F(TraceTest, HasTheBuckets) {
   (void)run_job(files_, {.ranks = 2, .overrides = {"log.trace_steps=1"}});
   int begins = 0, ends = 0;
