@@ -10,6 +10,7 @@
 
 #include "base/text.h"
 #include "checkpoint/safetensors.h"
+#include "golden/device.h"
 #include "nn/nn_support.h"
 
 namespace dlt::nn {
@@ -61,6 +62,8 @@ void expect_close(const std::vector<float>& got, const tensor::Tensor& wanted,
 class Golden : public ::testing::TestWithParam<std::string> {
  protected:
   void SetUp() override {
+    device_ = golden_device();
+    if (device_.backend == nullptr) GTEST_SKIP() << device_.why_not;
     file_ = load(GetParam());
     model_ = read_model(file_.metadata.at("model"));
     loss_ = read_loss_text(file_.metadata.at("loss"));
@@ -85,6 +88,7 @@ class Golden : public ::testing::TestWithParam<std::string> {
     run.bind("input", *input_);
   }
 
+  GoldenDevice device_;
   checkpoint::Decoded file_;
   std::unique_ptr<Model> model_;
   std::unique_ptr<Loss> loss_;
@@ -93,7 +97,7 @@ class Golden : public ::testing::TestWithParam<std::string> {
 };
 
 TEST_P(Golden, TrainingEqualsPyTorch) {
-  GraphRun run = training_run(*model_, batch(), *loss_);
+  GraphRun run = training_run(*model_, batch(), *loss_, std::move(device_.backend));
   set_up(run);
   run.bind("target", file_.state.at("target"));
   run.bind("weight", file_.state.at("weight"));
@@ -109,7 +113,7 @@ TEST_P(Golden, TrainingEqualsPyTorch) {
 
 TEST_P(Golden, InferenceEqualsPyTorch) {
   const auto wanted = file_.state.find("inference");
-  GraphRun run = prediction_run(*model_, batch());
+  GraphRun run = prediction_run(*model_, batch(), std::move(device_.backend));
   set_up(run);
   run.run();
   expect_close(run.output("prediction"),

@@ -1,0 +1,8 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "golden/device.h"
+
+namespace dlt::nn {
+
+GoldenDevice golden_device() { return {tensor::make_cpu_backend(), ""}; }
+
+}  // namespace dlt::nn
