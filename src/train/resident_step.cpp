@@ -67,6 +67,7 @@ ResidentStep::ResidentStep(const TrainerParts& parts, ModelState& state, ddp::Le
                parts.watch == nullptr && sums_.num_leaves() <= kMost_recorded) {
   make_reduction(parts, num_leaves);
   here_ = device_.make_event(tensor::EventKind::order);
+  make_hash();
   const std::int64_t flat_bytes = total_ * static_cast<std::int64_t>(sizeof(float));
   params_ = device_.allocate(flat_bytes);
   if (state.average() != nullptr) average_ = device_.allocate(flat_bytes);
@@ -115,6 +116,17 @@ void ResidentStep::make_reduction(const TrainerParts& parts, int num_leaves) {
                                   .unrounded = statistic_ranges(parts),
                                   .device = &device_,
                                   .comm = gpus_});
+}
+
+void ResidentStep::make_hash() {
+  const std::array<tensor::TensorType, 1> in{tensor::TensorType{tensor::Shape{1}, DType::f32}};
+  const std::array<tensor::TensorType, 1> out{tensor::TensorType{tensor::Shape{1}, DType::i64}};
+  const tensor::KernelFactory factory = device_.find("bits_hash");
+  DLT_CHECK(factory != nullptr, cat(device_.name(), " has no kernel to compare replicas"));
+  const tensor::Attrs attrs;
+  bits_hash_ = factory({.inputs = in, .outputs = out, .attrs = attrs});
+  hash_ = device_.allocate(sizeof(std::int64_t));
+  hash_here_ = device_.allocate_staging(sizeof(std::int64_t));
 }
 
 void ResidentStep::make_clipping() {
@@ -224,6 +236,18 @@ void ResidentStep::leaf_empty(int index) {
   }
   queue_->zero(leaf_gradients(index), total_ * static_cast<std::int64_t>(sizeof(float)));
   gradients_final(index, total_);
+}
+
+std::uint64_t ResidentStep::replica_hash() {
+  const std::array<tensor::View, 1> in{
+      tensor::View{params_.data(), {tensor::Shape{total_}, DType::f32}}};
+  const std::array<tensor::View, 1> out{tensor::View{hash_.data(), {tensor::Shape{1}, DType::i64}}};
+  tensor::RunContext run;
+  run.queue = queue_;
+  bits_hash_->run({.inputs = in, .outputs = out, .scratch = nullptr, .run = run});
+  queue_->copy(hash_here_.data(), hash_.data(), hash_.size_bytes());
+  wait_here();
+  return *reinterpret_cast<const std::uint64_t*>(hash_here_.data());
 }
 
 double ResidentStep::gradient_norm() {

@@ -70,6 +70,8 @@ class ResidentStep {
   void begin_update(const optim::StepUpdate& update, double weight_sum);
   void give_update(const optim::StepUpdate& update, double weight_sum);
 
+  /// Of the parameters' bits: equal on replicas that are. Waits for the device.
+  [[nodiscard]] std::uint64_t replica_hash();
   /// Brings the state to the host's buffers, if it has changed since.
   void fetch_state();
   /// The reduced gradients, in host memory.
@@ -84,6 +86,7 @@ class ResidentStep {
   void send_state();
   void make_reduction(const TrainerParts& parts, int num_leaves);
   void make_clipping();
+  void make_hash();
   void join_buckets();
   [[nodiscard]] optim::StepUpdate here(const optim::StepUpdate& update) const;
   void move_statistics(double weight_sum, optim::ScalarTable* scalars);
@@ -117,6 +120,8 @@ class ResidentStep {
   std::optional<double> clip_norm_;
   std::unique_ptr<tensor::Kernel> clip_scale_;  // with clip_norm_
   tensor::Storage norm_, norm_here_;            // f64 [1], on the device and in staging memory
+  std::unique_ptr<tensor::Kernel> bits_hash_;
+  tensor::Storage hash_, hash_here_;  // i64 [1], likewise
   std::unique_ptr<tensor::Event> here_;
   bool records_;
   bool updates_alone_ = false;

@@ -311,8 +311,7 @@ std::uint64_t Trainer::due_weights_hash(bool asked) {
   if (!due || parts_.comm.world_size() == 1) return 0;
   if (local_ && !local_->synchronised()) return 0;
   if (plan_->shards) (void)reducer_.wait_gathered(0);
-  if (resident_) resident_->fetch_state();
-  return std::max<std::uint64_t>(1, state_->replica_hash());
+  return std::max<std::uint64_t>(1, resident_ ? resident_->replica_hash() : state_->replica_hash());
 }
 
 optim::StepUpdate Trainer::step_update(const StepReport& report, double scale) const {

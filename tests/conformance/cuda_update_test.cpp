@@ -188,6 +188,41 @@ TEST_F(CudaUpdate, AccumulateAddsEachElement) {
   for (std::size_t i = 0; i < src.size(); ++i) EXPECT_EQ(got[0][i], before[i] + src[i]);
 }
 
+/// bits_hash of values, which are copied to the device.
+std::int64_t bits_hash(tensor::Backend& backend, const Floats& values) {
+  const std::vector<tensor::TensorType> ins{{{1}, DType::f32}}, outs{{{1}, DType::i64}};
+  const auto kernel = backend.find("bits_hash")({.inputs = ins, .outputs = outs, .attrs = {}});
+  const auto count = static_cast<std::int64_t>(values.size());
+  const tensor::TensorType type{{count}, DType::f32};
+  const tensor::Storage there = backend.allocate(type.bytes());
+  const tensor::Storage result = backend.allocate(sizeof(std::int64_t));
+  const auto queue = backend.make_queue();
+  queue->copy(there.data(), values.data(), type.bytes());
+  const std::vector<tensor::View> in{{there.data(), type}}, out{{result.data(), outs[0]}};
+  tensor::RunContext context;
+  context.queue = queue.get();
+  kernel->run({.inputs = in, .outputs = out, .scratch = nullptr, .run = context});
+  std::int64_t hash = 0;
+  queue->copy(&hash, result.data(), sizeof hash);
+  queue->wait();
+  return hash;
+}
+
+TEST_F(CudaUpdate, BitsHashTellsEveryBitAndPlace) {
+  const Floats values = numbers(70001, 1);
+  const std::int64_t hash = bits_hash(*backend, values);
+  EXPECT_EQ(bits_hash(*backend, values), hash);
+  for (const std::size_t at : {std::size_t{0}, std::size_t{255}, std::size_t{70000}}) {
+    Floats other = values;
+    other[at] = std::nextafter(other[at], 9.0F);
+    EXPECT_NE(bits_hash(*backend, other), hash) << at;
+    other = values;
+    std::swap(other[at], other[at == 0 ? 1 : at - 1]);
+    EXPECT_NE(bits_hash(*backend, other), hash) << at;
+  }
+  EXPECT_NE(bits_hash(*backend, {0.0F}), bits_hash(*backend, {-0.0F}));
+}
+
 /// sum_of_squares of [begin, end) of values, where they lie in device memory.
 double sum_of_squares(tensor::Backend& backend, tensor::Queue& queue, const std::byte* values,
                       std::int64_t begin, std::int64_t end) {
