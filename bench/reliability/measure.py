@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What becomes of a job when something breaks: the rows of docs/reliability.md.
 
-  bench/reliability/measure.py [--build build/release] [--seed 7] [--trials N] [--ranks 4] ROW...
+  bench/reliability/measure.py [--build build/release] [--seed 7] [--trials N] [--ranks 4] [--steps 200] ROW...
 
   kill       SIGKILL of a random rank at a random moment, start-up, checkpoints and shutdown included
   stop       SIGSTOP of a random rank, hang_timeout_s 5; then pauses of 4 s, hang_timeout_s 30
@@ -351,7 +351,7 @@ def compare(args, before, after):
     """Speeds of two commands of {name: words} in pairs of runs, from the seconds between the steps of their logs."""
     def step_s(words):
         folder = args.folder / "compared"
-        subprocess.run([str(w) for w in [*words, "--set", f"run.dir={folder}", "--set", "train.steps=200",
+        subprocess.run([str(w) for w in [*words, "--set", f"run.dir={folder}", "--set", f"train.steps={args.steps}",
                                          "--set", "checkpoint.ram_every_steps=auto", "--set",
                                          "checkpoint.every_steps=0", "--overwrite", "--quiet"]],
                        cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
@@ -388,6 +388,7 @@ def main():
     options.add_argument("--seed", type=int, default=7)
     options.add_argument("--trials", type=int, default=200)
     options.add_argument("--ranks", type=int, default=4)
+    options.add_argument("--steps", type=int, default=200, help="of each run of overhead and hashes")
     options.add_argument("rows", nargs="+", choices=sorted(rows))
     args = options.parse_args()
     args.build = args.build.resolve()
