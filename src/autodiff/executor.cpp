@@ -11,6 +11,7 @@
 #include "autodiff/program_impl.h"
 #include "base/error.h"
 #include "base/text.h"
+#include "tensor/host_copies.h"
 
 namespace dlt::autodiff {
 namespace {
@@ -178,15 +179,10 @@ struct Executor::Impl {
       watch->made(node, outputs);
       return;
     }
-    std::vector<tensor::Tensor> copies;
-    std::vector<tensor::View> host;
-    for (const tensor::View& view : outputs) {
-      copies.emplace_back(view.type.shape, view.type.dtype);
-      host.push_back({copies.back().bytes(), view.type});
-      context.queue->copy(host.back().data, view.data, view.type.bytes());
-    }
+    const tensor::HostCopies copies(outputs);
+    copies.fetch(*context.queue);
     context.queue->wait();
-    watch->made(node, host);
+    watch->made(node, copies.views());
   }
 
   const Program::Impl& program;

@@ -7,7 +7,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
-#include "tensor/tensor.h"
+#include "tensor/host_copies.h"
 
 namespace dlt::autodiff {
 namespace {
@@ -26,26 +26,15 @@ class BetweenCopies final : public tensor::Kernel {
 
   void run(const tensor::KernelArgs& args) const override {
     tensor::Queue& queue = *args.run.queue;
-    std::vector<tensor::Tensor> memory;
-    const auto host_views = [&](std::span<const tensor::View> views) {
-      std::vector<tensor::View> out;
-      for (const tensor::View& view : views) {
-        memory.emplace_back(view.type.shape, view.type.dtype);
-        out.push_back({memory.back().bytes(), view.type});
-      }
-      return out;
-    };
-    const std::vector<tensor::View> inputs = host_views(args.inputs);
-    const std::vector<tensor::View> outputs = host_views(args.outputs);
-    for (std::size_t i = 0; i < inputs.size(); ++i) {
-      queue.copy(inputs[i].data, args.inputs[i].data, inputs[i].type.bytes());
-    }
+    const tensor::HostCopies inputs(args.inputs), outputs(args.outputs);
+    inputs.fetch(queue);
     queue.wait();
     const tensor::Storage scratch = tensor::Storage::allocate(host_->scratch_bytes());
-    host_->run({.inputs = inputs, .outputs = outputs, .scratch = scratch.data(), .run = args.run});
-    for (std::size_t i = 0; i < outputs.size(); ++i) {
-      queue.copy(args.outputs[i].data, outputs[i].data, outputs[i].type.bytes());
-    }
+    host_->run({.inputs = inputs.views(),
+                .outputs = outputs.views(),
+                .scratch = scratch.data(),
+                .run = args.run});
+    outputs.send(queue);
     queue.wait();
   }
 

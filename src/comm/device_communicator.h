@@ -33,8 +33,6 @@ class DeviceCommunicator {
 
   /// Sum over all ranks, in place, in whatever order the library likes.
   virtual void allreduce(float* data, std::int64_t count, void* stream) = 0;
-  /// The same of bf16; the library also rounds on the way.
-  virtual void allreduce_bf16(void* data, std::int64_t count, void* stream) = 0;
   /// num_bytes from each rank, to recv[world_size * num_bytes], in rank order. In place if send is
   /// where this rank's part of recv is.
   virtual void allgather(const void* send, void* recv, std::int64_t num_bytes, void* stream) = 0;

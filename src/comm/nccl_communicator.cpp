@@ -50,11 +50,7 @@ class NcclCommunicator final : public DeviceCommunicator {
 
   void allreduce(float* data, std::int64_t count, void* stream) override {
     if (count == 0) return;
-    took("ncclAllReduce", library_->all_reduce(handle(), data, count, NcclType::f32, stream));
-  }
-  void allreduce_bf16(void* data, std::int64_t count, void* stream) override {
-    if (count == 0) return;
-    took("ncclAllReduce", library_->all_reduce(handle(), data, count, NcclType::bf16, stream));
+    took("ncclAllReduce", library_->all_reduce(handle(), data, count, stream));
   }
   void allgather(const void* send, void* recv, std::int64_t num_bytes, void* stream) override {
     if (num_bytes == 0) return;

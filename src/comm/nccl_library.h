@@ -14,7 +14,6 @@ namespace dlt::comm {
 
 /// As of ncclResult_t.
 enum class NcclStatus : std::int32_t { success = 0, invalid_usage = 5, in_progress = 7 };
-enum class NcclType : std::uint8_t { f32, bf16 };
 using NcclId = std::array<char, 128>;
 /// ncclComm_t
 using NcclHandle = void*;
@@ -40,8 +39,7 @@ class NcclLibrary {
   virtual NcclStatus deregister(NcclHandle comm, void* buffer) = 0;
 
   /// Sums.
-  virtual NcclStatus all_reduce(NcclHandle comm, void* data, std::int64_t count, NcclType type,
-                                void* stream) = 0;
+  virtual NcclStatus all_reduce(NcclHandle comm, float* data, std::int64_t count, void* stream) = 0;
   virtual NcclStatus reduce_scatter(NcclHandle comm, const float* send, float* recv,
                                     std::int64_t count, void* stream) = 0;
   virtual NcclStatus all_gather(NcclHandle comm, const void* send, void* recv,

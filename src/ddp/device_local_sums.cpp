@@ -3,9 +3,6 @@
 
 #include <array>
 
-#include "base/error.h"
-#include "base/text.h"
-
 namespace dlt::ddp {
 
 DeviceLocalSums::DeviceLocalSums(tensor::Backend& device, const Options& options)
@@ -13,9 +10,8 @@ DeviceLocalSums::DeviceLocalSums(tensor::Backend& device, const Options& options
   memory_ = device.allocate(plan_.num_buffers * total_ * static_cast<std::int64_t>(sizeof(float)));
   const std::array<tensor::TensorType, 1> one{tensor::TensorType{tensor::Shape{1}, DType::f32}};
   const tensor::Attrs attrs;
-  const tensor::KernelFactory factory = device.find("accumulate");
-  DLT_CHECK(factory != nullptr, cat(device.name(), " has no kernel 'accumulate'"));
-  accumulate_ = factory({.inputs = one, .outputs = one, .attrs = attrs});
+  accumulate_ =
+      tensor::require_kernel(device, "accumulate", {.inputs = one, .outputs = one, .attrs = attrs});
 }
 
 float* DeviceLocalSums::buffer(int index) const {

@@ -32,7 +32,6 @@ class DeviceLocalSums {
   void add_empty(int index, tensor::Queue& queue) const;
   /// Flat buffers that hold cover(leaves) behind the last leaf, left to right; none without leaves.
   [[nodiscard]] std::vector<float*> results() const;
-  [[nodiscard]] std::int64_t buffer_bytes() const { return memory_.size_bytes(); }
 
  private:
   [[nodiscard]] float* buffer(int index) const;

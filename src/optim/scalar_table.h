@@ -25,8 +25,7 @@ class ScalarTable {
   [[nodiscard]] bool launches() const { return mode_ == Mode::launch; }
   /// The next kernel's. Returns where its row is on the device.
   const double* next(std::span<const double> scalars);
-  /// Rows so far, and where they are on the device.
-  [[nodiscard]] std::size_t num_taken() const { return next_; }
+  /// Where the rows are on the device.
   [[nodiscard]] double* device_rows() const { return reinterpret_cast<double*>(rows_.data()); }
   /// The rows that were filled in travel; the queue must be through with earlier ones.
   void send(tensor::Queue& queue);

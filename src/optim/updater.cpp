@@ -114,10 +114,9 @@ void Updater::make_device_sums(tensor::Backend& device) {
       tensor::TensorType{tensor::Shape{total_}, DType::f32},
       tensor::TensorType{tensor::Shape{rows, 2}, DType::i64}};
   const std::array<tensor::TensorType, 1> out{tensor::TensorType{tensor::Shape{rows}, DType::f64}};
-  const tensor::KernelFactory factory = device.find("sum_of_squares_blocks");
-  DLT_CHECK(factory != nullptr, "a device that updates has a kernel for norms");
   const tensor::Attrs attrs;
-  square_all_ = factory({.inputs = in, .outputs = out, .attrs = attrs});
+  square_all_ = tensor::require_kernel(device, "sum_of_squares_blocks",
+                                       {.inputs = in, .outputs = out, .attrs = attrs});
 }
 
 void Updater::give_squares(const float* grads) {

@@ -54,6 +54,11 @@ class Backend {
   [[nodiscard]] virtual DeviceMemory memory() const { return {}; }
 };
 
+/// The device's kernel of that name, which the caller cannot do without.
+/// errors  Error(Exit::unavailable) naming device and kernel
+[[nodiscard]] std::unique_ptr<Kernel> require_kernel(const Backend& backend, std::string_view name,
+                                                     const KernelSpec& spec);
+
 /// Copies and waits: for what is not in a hurry. In host memory a plain copy.
 void copy_now(Backend& backend, void* to, const void* from, std::int64_t num_bytes);
 

@@ -24,8 +24,6 @@ class Event {
 class Recording {
  public:
   virtual ~Recording() = default;
-  /// Kernels, copies and the like in it.
-  [[nodiscard]] virtual int num_parts() const = 0;
 };
 
 /// A stream of work of one device. One queue belongs to one thread at a time.

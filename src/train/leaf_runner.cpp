@@ -226,7 +226,7 @@ float* LeafRunner::sync_values(int segment) {
   return device_ != nullptr ? device_->fetch_sync(value) : value.as<float>();
 }
 
-std::span<const double> LeafRunner::end(float* gradients, autodiff::GradientSink* sink) {
+std::span<const double> LeafRunner::finish(float* gradients, autodiff::GradientSink* sink) {
   if (device_ != nullptr) device_->finish(gradients, sink);
   if (has_loss_) add_up(device_ != nullptr ? device_->batch() : *batch_);
   return sums_;
@@ -253,10 +253,6 @@ void LeafRunner::submit_recorded(const data::LeafBatch& batch, std::uint64_t epo
     if (recorded.tail) recorded.tail();
   });
   device_->mark_end();
-}
-
-std::span<const double> LeafRunner::finish(float* gradients, autodiff::GradientSink* sink) {
-  return end(gradients, sink);
 }
 
 std::span<const double> LeafRunner::run(const data::LeafBatch& batch, std::uint64_t epoch,

@@ -104,11 +104,10 @@ class LeafRunner {
   /// Leaves that may be under way at once.
   [[nodiscard]] int depth() const { return device_ != nullptr ? 2 : 1; }
   /// The same in pieces, for programs with places where all leaves wait for each other
-  /// (Program::num_segments): begin, then each segment, then end.
+  /// (Program::num_segments): begin, then each segment, then finish.
   void begin(const data::LeafBatch& batch, float* gradients);
   void run_segment(int segment, const data::LeafBatch& batch, std::uint64_t epoch,
                    autodiff::GradientSink* sink);
-  std::span<const double> end(float* gradients, autodiff::GradientSink* sink);
   /// This leaf's part behind a segment, to be replaced by the sum over all leaves before the next
   /// segment.
   [[nodiscard]] float* sync_values(int segment);

@@ -24,10 +24,9 @@ std::unique_ptr<tensor::Kernel> make_statistics_kernel(tensor::Backend& device, 
       flat,
       tensor::TensorType{tensor::Shape{rows, RunningStatisticsUpdate::kTableColumns}, DType::f64}};
   const std::array<tensor::TensorType, 1> out{flat};
-  const tensor::KernelFactory factory = device.find("running_statistics_update");
-  DLT_CHECK(factory != nullptr, cat(device.name(), " has no kernel for running statistics"));
   const tensor::Attrs attrs;
-  return factory({.inputs = in, .outputs = out, .attrs = attrs});
+  return tensor::require_kernel(device, "running_statistics_update",
+                                {.inputs = in, .outputs = out, .attrs = attrs});
 }
 
 }  // namespace
@@ -121,10 +120,9 @@ void ResidentStep::make_reduction(const TrainerParts& parts, int num_leaves) {
 void ResidentStep::make_hash() {
   const std::array<tensor::TensorType, 1> in{tensor::TensorType{tensor::Shape{1}, DType::f32}};
   const std::array<tensor::TensorType, 1> out{tensor::TensorType{tensor::Shape{1}, DType::i64}};
-  const tensor::KernelFactory factory = device_.find("bits_hash");
-  DLT_CHECK(factory != nullptr, cat(device_.name(), " has no kernel to compare replicas"));
   const tensor::Attrs attrs;
-  bits_hash_ = factory({.inputs = in, .outputs = out, .attrs = attrs});
+  bits_hash_ =
+      tensor::require_kernel(device_, "bits_hash", {.inputs = in, .outputs = out, .attrs = attrs});
   hash_ = device_.allocate(sizeof(std::int64_t));
   hash_here_ = device_.allocate_staging(sizeof(std::int64_t));
 }
@@ -133,10 +131,9 @@ void ResidentStep::make_clipping() {
   const tensor::TensorType numbers{tensor::Shape{1}, DType::f64};
   const std::array<tensor::TensorType, 1> in{numbers};
   const std::array<tensor::TensorType, 2> out{numbers, numbers};
-  const tensor::KernelFactory factory = device_.find("clip_scale");
-  DLT_CHECK(factory != nullptr, cat(device_.name(), " has no kernel for clipping"));
   const tensor::Attrs attrs;
-  clip_scale_ = factory({.inputs = in, .outputs = out, .attrs = attrs});
+  clip_scale_ =
+      tensor::require_kernel(device_, "clip_scale", {.inputs = in, .outputs = out, .attrs = attrs});
   norm_ = device_.allocate(sizeof(double));
   norm_here_ = device_.allocate_staging(sizeof(double));
 }
@@ -153,13 +150,17 @@ void ResidentStep::bind(tensor::Queue& queue) {
   }
 }
 
+void ResidentStep::each_buffer(
+    const std::function<void(const tensor::Storage& there, float* here)>& use) const {
+  use(params_, state_.params());
+  if (average_.data() != nullptr) use(average_, state_.average());
+  for (std::size_t i = 0; i < states_.size(); ++i) use(state_storage_[i], state_.states()[i]);
+}
+
 void ResidentStep::send_state() {
-  const auto send = [&](const tensor::Storage& to, const float* from) {
-    if (to.data() != nullptr) tensor::copy_now(device_, to.data(), from, to.size_bytes());
-  };
-  send(params_, state_.params());
-  send(average_, state_.average());
-  for (std::size_t i = 0; i < states_.size(); ++i) send(state_storage_[i], state_.states()[i]);
+  each_buffer([&](const tensor::Storage& there, float* here) {
+    tensor::copy_now(device_, there.data(), here, there.size_bytes());
+  });
 }
 
 /// All that the queue has; where that waits for other ranks, with the deadline.
@@ -171,12 +172,9 @@ void ResidentStep::wait_here() {
 void ResidentStep::fetch_state() {
   if (state_is_here_) return;
   wait_here();
-  const auto fetch = [&](const tensor::Storage& from, float* to) {
-    if (from.data() != nullptr) queue_->copy(to, from.data(), from.size_bytes());
-  };
-  fetch(params_, state_.params());
-  fetch(average_, state_.average());
-  for (std::size_t i = 0; i < states_.size(); ++i) fetch(state_storage_[i], state_.states()[i]);
+  each_buffer([&](const tensor::Storage& there, float* here) {
+    queue_->copy(here, there.data(), there.size_bytes());
+  });
   queue_->wait();
   state_is_here_ = true;
 }
@@ -333,12 +331,6 @@ void ResidentStep::move_statistics(double weight_sum, optim::ScalarTable* scalar
     if (!scalars->launches()) return;
   }
   statistics_->run({.inputs = in, .outputs = out, .scratch = nullptr, .run = run});
-}
-
-std::int64_t ResidentStep::device_bytes() const {
-  std::int64_t bytes = sums_.buffer_bytes() + params_.size_bytes() + average_.size_bytes();
-  for (const tensor::Storage& state : state_storage_) bytes += state.size_bytes();
-  return bytes;
 }
 
 }  // namespace dlt::train

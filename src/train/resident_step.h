@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -76,13 +77,13 @@ class ResidentStep {
   void fetch_state();
   /// The reduced gradients, in host memory.
   [[nodiscard]] const float* fetch_gradients();
-  [[nodiscard]] std::int64_t device_bytes() const;
 
  private:
   [[nodiscard]] static float* floats(const tensor::Storage& storage) {
     return reinterpret_cast<float*>(storage.data());
   }
-  [[nodiscard]] const float* reduced() const { return reduced_; }
+  /// Each buffer of the state with the host's.
+  void each_buffer(const std::function<void(const tensor::Storage& there, float* here)>& use) const;
   void send_state();
   void make_reduction(const TrainerParts& parts, int num_leaves);
   void make_clipping();

@@ -200,7 +200,7 @@ void SyncedLeaves::hand_over(Worker& worker) {
       reducer_->leaf_empty(worker.id, index);
       continue;
     }
-    const auto sums = leaf.runner.end(reinterpret_cast<float*>(leaf.gradients.data()), nullptr);
+    const auto sums = leaf.runner.finish(reinterpret_cast<float*>(leaf.gradients.data()), nullptr);
     std::memcpy(reducer_->leaf_gradients(worker.id, index), leaf.gradients.data(),
                 static_cast<std::size_t>(total) * sizeof(float));
     reducer_->gradients_final(worker.id, index, total);

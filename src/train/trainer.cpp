@@ -78,14 +78,14 @@ std::optional<data::Augment> make_augment(const RunConfig& config, const data::D
       config.seed);
 }
 
-}  // namespace
-
 /// Nothing but the norm of its gradient decides about a step's update.
-static bool needs_no_decision(const RunConfig& config) {
+bool needs_no_decision(const RunConfig& config) {
   // The weight of bad samples is known from the step's sums alone.
   return !decides_before_update(config.numerics) && !config.skip_bad_samples &&
          !config.optimizer->adapts() && !config.scales_loss();
 }
+
+}  // namespace
 
 bool updates_as_buckets_land(const RunConfig& config) {
   return !config.clip_norm && needs_no_decision(config);

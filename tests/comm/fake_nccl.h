@@ -72,7 +72,7 @@ class FakeNccl final : public NcclLibrary {
     return script.registers ? NcclStatus::success : NcclStatus::invalid_usage;
   }
   NcclStatus deregister(NcclHandle, void*) override { return log("deregister"); }
-  NcclStatus all_reduce(NcclHandle, void*, std::int64_t, NcclType, void*) override {
+  NcclStatus all_reduce(NcclHandle, float*, std::int64_t, void*) override {
     return call("all_reduce");
   }
   NcclStatus reduce_scatter(NcclHandle, const float*, float*, std::int64_t, void*) override {

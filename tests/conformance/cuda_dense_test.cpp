@@ -10,7 +10,7 @@
 #include <gtest/gtest.h>
 
 #include "base/rng.h"
-#include "conformance/cuda_under_test.h"
+#include "conformance/cuda_test.h"
 #include "conformance/kernel_case.h"
 #include "tensor/conv_geometry.h"
 
@@ -24,14 +24,8 @@ using tensor::Shape;
 constexpr std::uint64_t kSeed = 20;
 constexpr std::int64_t kYes = 1;
 
-class CudaDense : public testing::Test {
+class CudaDense : public CudaTest {
  protected:
-  void SetUp() override {
-    CudaUnderTest cuda = open_cuda();
-    if (cuda.backend == nullptr) GTEST_SKIP() << cuda.why_not;
-    backend = std::move(cuda.backend);
-    backend->enter_thread();
-  }
   /// The root of the mean square of the differences, by that of the host kernel's numbers.
   void expect_error_below(double most, const OpSample& sample) {
     const KernelCase test(table, sample, kSeed);
@@ -50,8 +44,6 @@ class CudaDense : public testing::Test {
           << test.text() << " output " << out << " seed " << kSeed;
     }
   }
-  autodiff::OpTable table = ops::make_op_table();
-  std::unique_ptr<tensor::Backend> backend;
 };
 
 /// Roundings of the sums alone: operands are rounded alike on both sides.

@@ -4,6 +4,6 @@
 
 namespace dlt::test {
 
-CudaUnderTest open_cuda() { return {cuda::make_cuda_backend(0), ""}; }
+DeviceUnderTest open_cuda() { return {cuda::make_cuda_backend(0), ""}; }
 
 }  // namespace dlt::test

@@ -11,7 +11,7 @@
 #include <gtest/gtest.h>
 
 #include "base/rng.h"
-#include "conformance/cuda_under_test.h"
+#include "conformance/cuda_test.h"
 #include "conformance/kernel_case.h"
 #include "support/op_sample_families.h"
 #include "support/tolerance.h"
@@ -27,14 +27,8 @@ using Dims = std::vector<std::int64_t>;
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 constexpr std::uint64_t kSeed = 21;
 
-class CudaOrder : public testing::Test {
+class CudaOrder : public CudaTest {
  protected:
-  void SetUp() override {
-    CudaUnderTest cuda = open_cuda();
-    if (cuda.backend == nullptr) GTEST_SKIP() << cuda.why_not;
-    backend = std::move(cuda.backend);
-    backend->enter_thread();
-  }
   void expect_like_host(const KernelCase& test) {
     const RunResult got = test.run(*backend), want = test.run_host();
     for (std::size_t out = 0; out < got.outputs.size(); ++out) {
@@ -54,8 +48,6 @@ class CudaOrder : public testing::Test {
   static void set_id(KernelCase& test, std::size_t input, std::size_t place, std::int32_t id) {
     test.input(input)[place] = std::bit_cast<float>(id);
   }
-  autodiff::OpTable table = ops::make_op_table();
-  std::unique_ptr<tensor::Backend> backend;
 };
 
 /// Few different numbers, so that most windows have ties; and some NaN.

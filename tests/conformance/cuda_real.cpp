@@ -4,7 +4,7 @@
 
 namespace dlt::test {
 
-CudaUnderTest open_cuda() {
+DeviceUnderTest open_cuda() {
   static const tensor::Gpus gpus;  // its library must outlive what comes from it
   if (!gpus.why_not().empty()) return {nullptr, gpus.why_not()};
   return {gpus.open(0), ""};

@@ -15,7 +15,7 @@ namespace dlt::test {
 class CudaTest : public testing::Test {
  protected:
   void SetUp() override {
-    CudaUnderTest cuda = open_cuda();
+    DeviceUnderTest cuda = open_cuda();
     if (cuda.backend == nullptr) GTEST_SKIP() << cuda.why_not;
     backend = std::move(cuda.backend);
     backend->enter_thread();

@@ -8,12 +8,12 @@
 
 namespace dlt::test {
 
-/// The CUDA back end that this program tests: on the emulator or on a real GPU. Null with the
-/// reason in why_not where there is none.
-struct CudaUnderTest {
+/// The back end that a program tests; null with the reason in why_not where there is none.
+struct DeviceUnderTest {
   std::unique_ptr<tensor::Backend> backend;
   std::string why_not;
 };
-[[nodiscard]] CudaUnderTest open_cuda();
+/// CUDA's: on the emulator or on a real GPU.
+[[nodiscard]] DeviceUnderTest open_cuda();
 
 }  // namespace dlt::test

@@ -88,7 +88,7 @@ class Golden : public ::testing::TestWithParam<std::string> {
     run.bind("input", *input_);
   }
 
-  GoldenDevice device_;
+  test::DeviceUnderTest device_;
   checkpoint::Decoded file_;
   std::unique_ptr<Model> model_;
   std::unique_ptr<Loss> loss_;

@@ -3,6 +3,6 @@
 
 namespace dlt::nn {
 
-GoldenDevice golden_device() { return {tensor::make_cpu_backend(), ""}; }
+test::DeviceUnderTest golden_device() { return {tensor::make_cpu_backend(), ""}; }
 
 }  // namespace dlt::nn

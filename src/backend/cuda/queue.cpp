@@ -41,28 +41,18 @@ class StreamEvent final : public tensor::Event {
 class GraphRecording final : public tensor::Recording {
  public:
   /// Takes the graph.
-  explicit GraphRecording(cudaGraph_t graph) : graph_(graph) {
-    const cudaError_t status = cudaGraphInstantiate(&exec_, graph_, 0);
-    if (status == cudaSuccess) return;
-    (void)cudaGraphDestroy(graph_);
-    failed("cudaGraphInstantiate(graph)", status);
+  explicit GraphRecording(cudaGraph_t graph) {
+    const cudaError_t status = cudaGraphInstantiate(&exec_, graph, 0);
+    (void)cudaGraphDestroy(graph);
+    check(status, "cudaGraphInstantiate(graph)");
   }
-  ~GraphRecording() override {
-    (void)cudaGraphExecDestroy(exec_);
-    (void)cudaGraphDestroy(graph_);
-  }
+  ~GraphRecording() override { (void)cudaGraphExecDestroy(exec_); }
   GraphRecording(const GraphRecording&) = delete;
   GraphRecording& operator=(const GraphRecording&) = delete;
 
   [[nodiscard]] cudaGraphExec_t exec() const { return exec_; }
-  [[nodiscard]] int num_parts() const override {
-    std::size_t count = 0;
-    DLT_CUDA(cudaGraphGetNodes(graph_, nullptr, &count));
-    return static_cast<int>(count);
-  }
 
  private:
-  cudaGraph_t graph_;
   cudaGraphExec_t exec_ = nullptr;
 };
 

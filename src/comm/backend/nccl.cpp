@@ -64,11 +64,9 @@ class Nccl final : public NcclLibrary {
     return status(ncclCommDeregister(comm_of(comm), buffer));
   }
 
-  NcclStatus all_reduce(NcclHandle comm, void* data, std::int64_t count, NcclType type,
-                        void* stream) override {
-    return status(ncclAllReduce(data, data, size(count),
-                                type == NcclType::f32 ? ncclFloat32 : ncclBfloat16, ncclSum,
-                                comm_of(comm), stream_of(stream)));
+  NcclStatus all_reduce(NcclHandle comm, float* data, std::int64_t count, void* stream) override {
+    return status(ncclAllReduce(data, data, size(count), ncclFloat32, ncclSum, comm_of(comm),
+                                stream_of(stream)));
   }
   NcclStatus reduce_scatter(NcclHandle comm, const float* send, float* recv, std::int64_t count,
                             void* stream) override {
