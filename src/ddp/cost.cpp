@@ -42,6 +42,7 @@ Cost cost_of_exact_reduction(const BucketReductionOptions& options) {
                       plan.peer_bytes(options.buckets, options.rank);
   for (const Bucket& bucket : options.buckets) {
     cost.sent_bytes += plan.sent_bytes(bucket, options.rank);
+    cost.num_rounds += plan.num_rounds(bucket, options.rank);
   }
   return cost;
 }
@@ -81,7 +82,9 @@ Cost planned_cost(const ReducerOptions& options, const comm::Hosts& hosts, int r
                                                      : cost_of_exact_reduction(reduction);
   cost.buffer_bytes += across.buffer_bytes;
   cost.sent_bytes += across.sent_bytes;
+  cost.num_rounds += across.num_rounds;
   if (options.shards) {  // the new parameters
+    cost.num_rounds += static_cast<std::int64_t>(options.buckets.size());
     cost.sent_bytes +=
         options.shards->elements(rank) * (world_size - 1) * std::int64_t{sizeof(float)};
   }

@@ -15,6 +15,9 @@ struct Cost {
   // Sent in messages in one step. exact: to the byte, without the step's small message; fast: the
   // gradients of a ring, the library may differ.
   std::int64_t sent_bytes = 0;
+  // Rounds of messages in one step, each to and from all other ranks (of a lane), one behind the
+  // other; without the step's small message. fast: none.
+  std::int64_t num_rounds = 0;
 };
 /// Of Reduction::exact without compression, beside the nodes; of options.nodes the number counts,
 /// and options.hosts where ranks share memory.

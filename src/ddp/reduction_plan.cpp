@@ -137,6 +137,11 @@ Bucket ReductionPlan::part(const Bucket& bucket, int lane, int host) const {
   return piece(bucket, std::int64_t{num_lanes_} * num_hosts(), at, at + 1);
 }
 
+int ReductionPlan::num_rounds(const Bucket& bucket, int rank) const {
+  if (num_hosts() == 1 || local_of(rank) >= num_lanes_) return 0;
+  return gathers(bucket) ? 2 : 1;
+}
+
 std::int64_t ReductionPlan::sent_bytes(const Bucket& bucket, int rank) const {
   const int lane = local_of(rank);
   const int host = host_of(rank);

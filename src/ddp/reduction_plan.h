@@ -61,6 +61,8 @@ class ReductionPlan {
     return num_hosts() > 1 && !whole(bucket) && !shards_;
   }
 
+  /// Rounds of messages that a rank takes part in for a bucket.
+  [[nodiscard]] int num_rounds(const Bucket& bucket, int rank) const;
   /// Bytes that a rank sends for a bucket, stamps included.
   [[nodiscard]] std::int64_t sent_bytes(const Bucket& bucket, int rank) const;
   /// Bytes of a rank's buffer for what other hosts send, for the largest of the buckets.

@@ -99,7 +99,16 @@ ddp::Cost LocalSteps::cost(const Shape& shape) {
   const std::int64_t by_changes = 1 + (shape.average ? 1 : 0);
   const std::int64_t parts = by_changes + shape.num_states;
   return {.buffer_bytes = by_changes * shape.total * kFloat_bytes + parts * one.buffer_bytes,
-          .sent_bytes = parts * one.sent_bytes};
+          .sent_bytes = parts * one.sent_bytes,
+          .num_rounds = parts * one.num_rounds};
+}
+
+std::int64_t LocalSteps::memory_bytes(const Shape& shape) {
+  constexpr std::int64_t kBy_changes = 3 + 4;  // buffers read or written: before the sum, behind it
+  constexpr std::int64_t kWhole = 2;
+  const std::int64_t buffers =
+      kBy_changes * (1 + (shape.average ? 1 : 0)) + kWhole * shape.num_states;
+  return buffers * shape.total * kFloat_bytes;
 }
 
 }  // namespace dlt::train

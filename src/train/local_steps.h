@@ -40,6 +40,8 @@ class LocalSteps {
     int world_size = 1, rank = 0;
   };
   [[nodiscard]] static ddp::Cost cost(const Shape& shape);
+  /// That a rank reads and writes for it beside the messages.
+  [[nodiscard]] static std::int64_t memory_bytes(const Shape& shape);
 
  private:
   struct Part {

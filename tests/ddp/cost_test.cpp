@@ -15,38 +15,44 @@
 namespace dlt::ddp {
 namespace {
 
-/// Counts the bytes that a communicator and its duplicates send by exchange().
+struct Sent {
+  std::int64_t num_bytes = 0, num_rounds = 0;
+};
+
+/// Counts what a communicator and its duplicates send by exchange().
 class CountingCommunicator final : public test::PassingCommunicator {
  public:
-  CountingCommunicator(comm::Communicator& inner, std::int64_t& sent_bytes)
-      : PassingCommunicator(inner), sent_bytes_(sent_bytes) {}
-  CountingCommunicator(std::unique_ptr<comm::Communicator> inner, std::int64_t& sent_bytes)
-      : PassingCommunicator(std::move(inner)), sent_bytes_(sent_bytes) {}
+  CountingCommunicator(comm::Communicator& inner, Sent& sent)
+      : PassingCommunicator(inner), sent_(sent) {}
+  CountingCommunicator(std::unique_ptr<comm::Communicator> inner, Sent& sent)
+      : PassingCommunicator(std::move(inner)), sent_(sent) {}
   void exchange(std::span<const comm::Send> sends,
                 std::span<const comm::Receive> receives) override {
-    for (const comm::Send& send : sends) sent_bytes_ += send.num_bytes;
+    for (const comm::Send& send : sends) sent_.num_bytes += send.num_bytes;
+    ++sent_.num_rounds;
     PassingCommunicator::exchange(sends, receives);
   }
 
  private:
   [[nodiscard]] std::unique_ptr<comm::Communicator> passing(
       std::unique_ptr<comm::Communicator> inner) override {
-    return std::make_unique<CountingCommunicator>(std::move(inner), sent_bytes_);
+    return std::make_unique<CountingCommunicator>(std::move(inner), sent_);
   }
-  std::int64_t& sent_bytes_;
+  Sent& sent_;
 };
 
 void check(const ReducerCase& c, const std::vector<int>& host_of) {
   const auto world_size = static_cast<int>(host_of.size());
   run_ranks(host_of, [&](comm::Communicator& comm) {
     const Cost cost = planned_cost(c.options(), comm.hosts(), comm.rank());
-    std::int64_t sent_bytes = 0;
-    CountingCommunicator counting(comm, sent_bytes);
+    Sent sent;
+    CountingCommunicator counting(comm, sent);
     Reducer reducer(counting, c.options());
     run_step(reducer, c, 0);
     EXPECT_EQ(cost.buffer_bytes, reducer.buffer_bytes()) << world_size << " ranks, " << c.text();
     if (c.reduction == Reduction::exact) {
-      EXPECT_EQ(cost.sent_bytes, sent_bytes) << world_size << " ranks, " << c.text();
+      EXPECT_EQ(cost.sent_bytes, sent.num_bytes) << world_size << " ranks, " << c.text();
+      EXPECT_EQ(cost.num_rounds, sent.num_rounds) << world_size << " ranks, " << c.text();
     }
   });
 }
@@ -80,14 +86,15 @@ TEST(Cost, OfShardsIsWhatIsHeldAndSent) {
       }
       options.shards = ShardPlan(layout, options.buckets, ranks);
       const Cost cost = planned_cost(options, comm.hosts(), comm.rank());
-      std::int64_t sent_bytes = 0;
-      CountingCommunicator counting(comm, sent_bytes);
+      Sent sent;
+      CountingCommunicator counting(comm, sent);
       Reducer reducer(counting, options);
       run_step(reducer, c, 0);
       reducer.begin_gather(tensor::Storage::allocate(options.total * 4));
       (void)reducer.wait_gathered(0);
       EXPECT_EQ(cost.buffer_bytes, reducer.buffer_bytes()) << ranks << " ranks";
-      EXPECT_EQ(cost.sent_bytes, sent_bytes) << ranks << " ranks";
+      EXPECT_EQ(cost.sent_bytes, sent.num_bytes) << ranks << " ranks";
+      EXPECT_EQ(cost.num_rounds, sent.num_rounds) << ranks << " ranks";
     });
   }
 }

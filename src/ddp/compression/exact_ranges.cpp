@@ -165,7 +165,9 @@ Cost cost_of_compressed_reduction(const BucketReductionOptions& options) {
     if (!exact.whole(b)) continue;
     BucketReductionOptions one = options;  // what is all exact is not sent compressed
     one.buckets = {options.buckets[b]};
-    cost.sent_bytes -= cost_of_inner(one).sent_bytes;
+    const Cost unspent = cost_of_inner(one);
+    cost.sent_bytes -= unspent.sent_bytes;
+    cost.num_rounds -= unspent.num_rounds;
   }
   if (exact.packed_total() == 0) return cost;
   const Cost packed = cost_of_exact_reduction(packed_options(options, exact));
@@ -173,6 +175,7 @@ Cost cost_of_compressed_reduction(const BucketReductionOptions& options) {
       packed.buffer_bytes +
       exact.packed_total() * kFloat_bytes * (static_cast<std::int64_t>(options.nodes.size()) + 1);
   cost.sent_bytes += packed.sent_bytes;
+  cost.num_rounds += packed.num_rounds;
   return cost;
 }
 

@@ -197,7 +197,8 @@ Cost cost_of_powersgd(const BucketReductionOptions& options) {
   const Cost q = cost_of_exact_reduction(factor_options(options, plan.q_buckets, nullptr));
   const std::int64_t floats = total_of(options) + plan.p_total + 4 * plan.q_total;
   return {.buffer_bytes = floats * kFloat_bytes + p.buffer_bytes + q.buffer_bytes,
-          .sent_bytes = p.sent_bytes + q.sent_bytes};
+          .sent_bytes = p.sent_bytes + q.sent_bytes,
+          .num_rounds = p.num_rounds + q.num_rounds};
 }
 
 }  // namespace dlt::ddp

@@ -198,6 +198,7 @@ Cost cost_of_sliced(const BucketReductionOptions& options, const BlockCodec& cod
   Cost cost{.buffer_bytes = 2 * plan.room_bytes(options.buckets, options.rank)};
   for (const Bucket& bucket : options.buckets) {
     cost.sent_bytes += plan.sent_bytes(bucket, options.rank);
+    cost.num_rounds += 2;
   }
   if (options.compression.has_error_feedback()) {
     cost.buffer_bytes += total_of(options) * static_cast<std::int64_t>(sizeof(float));

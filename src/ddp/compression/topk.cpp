@@ -151,6 +151,7 @@ Cost cost_of_topk(const BucketReductionOptions& options) {
                             TopElements::buffer_bytes(sizes.longest)};
   for (const Bucket& bucket : options.buckets) {
     cost.sent_bytes += num_entries(options, bucket) * kEntry_bytes * (world_size - 1);
+    ++cost.num_rounds;
   }
   return cost;
 }
