@@ -38,6 +38,13 @@ class Program {
     std::int64_t flops = 0;
   };
   [[nodiscard]] const std::vector<FinalPoint>& final_points() const;
+  /// Floating-point operations before the elements [from, total) of the parameters are first read,
+  /// for each time that a run asks its ParamGate.
+  struct NeedPoint {
+    std::int64_t from = 0;
+    std::int64_t flops = 0;
+  };
+  [[nodiscard]] std::vector<NeedPoint> need_points() const;
   /// Memory that Executor::keep_copies takes.
   [[nodiscard]] std::int64_t kept_bytes() const;
   /// Ops that run the host kernel because the device has none.

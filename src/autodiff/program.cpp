@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 #include <cstddef>
+#include <limits>
 #include <set>
 #include <utility>
 
@@ -133,6 +134,26 @@ std::int64_t Program::max_sync_numel() const {
 }
 const std::vector<Program::FinalPoint>& Program::final_points() const {
   return impl_->final_points;
+}
+std::vector<Program::NeedPoint> Program::need_points() const {
+  std::vector<NeedPoint> points;
+  std::int64_t flops_done = 0, read_from = std::numeric_limits<std::int64_t>::max();
+  for (const std::int32_t index : impl_->plan.order) {
+    const Node& node = impl_->graph.nodes()[static_cast<std::size_t>(index)];
+    if (impl_->kernels[static_cast<std::size_t>(index)] == nullptr) continue;
+    std::int64_t from = read_from;
+    for (const ValueId id : node.inputs) {
+      const Slot& slot = impl_->plan.slots[static_cast<std::size_t>(id.index)];
+      if (slot.place != Place::param) continue;
+      const auto element_bytes =
+          static_cast<std::int64_t>(size_bytes(impl_->graph.value(id).type.dtype));
+      from = std::min(from, slot.offset_bytes / element_bytes);
+    }
+    if (from < read_from) points.push_back({from, flops_done});
+    read_from = from;
+    flops_done += flops_of(impl_->graph, node);
+  }
+  return points;
 }
 std::int64_t Program::kept_bytes() const { return impl_->kept_bytes; }
 std::int64_t Program::flops() const { return impl_->flops; }

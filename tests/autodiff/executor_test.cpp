@@ -225,6 +225,36 @@ TEST_F(ExecutorTest, FinalPointsRiseToTheWholeWithTheFlops) {
   EXPECT_LE(before.flops, program.flops());
 }
 
+TEST_F(ExecutorTest, NeedPointsAreWhatTheGateIsAskedFor) {
+  class Asked final : public ParamGate {
+   public:
+    void wait_for_params(std::int64_t from) override { froms.push_back(from); }
+    std::vector<std::int64_t> froms;
+  };
+  Case c = mlp_case(ops_, {4, 8, 3}, 5);
+  append_backward(c.graph, c.loss, c.weight);
+  const Program program(c.graph, backend_);
+  const tensor::Tensor params = flat_params(c, program.layout());
+  const tensor::Tensor gradients({program.layout().total}, DType::f64);
+  Executor executor(program, backend_, as_floats(params));
+  executor.bind_gradients(reinterpret_cast<float*>(gradients.bytes()));
+  bind_inputs(executor, c);
+  Asked asked;
+  executor.bind_gate(&asked);
+  executor.run(run_context());
+  std::vector<std::int64_t> froms;
+  std::int64_t flops = -1;
+  for (const Program::NeedPoint& point : program.need_points()) {
+    EXPECT_GE(point.flops, flops);
+    flops = point.flops;
+    froms.push_back(point.from);
+  }
+  EXPECT_EQ(froms, asked.froms);
+  ASSERT_FALSE(froms.empty());
+  EXPECT_EQ(froms.back(), 0);
+  EXPECT_LT(flops, program.flops());
+}
+
 TEST_F(ExecutorTest, TheSinkMayChangeWhatIsFinal) {
   // As a reduction does; later gradients and outputs must not notice.
   class Spoiler final : public GradientSink {
