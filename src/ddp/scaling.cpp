@@ -2,113 +2,13 @@
 #include "ddp/scaling.h"
 
 #include <algorithm>
-#include <bit>
 
 #include "base/error.h"
 #include "base/text.h"
+#include "ddp/scaling_schedule.h"
 
 namespace dlt::ddp {
 namespace {
-
-constexpr double kElement_bytes = 4;
-
-double bytes(const Bucket& range) {
-  return static_cast<double>(range.end - range.begin) * kElement_bytes;
-}
-
-/// Steps of an algorithm that doubles what each rank knows.
-int doublings(int count) { return std::bit_width(static_cast<unsigned>(std::max(0, count - 1))); }
-
-/// The time of one bucket, and of the message, from the plan that the ranks will follow.
-class Schedule {
- public:
-  Schedule(const Fabric& fabric, const ScaledJob& job)
-      : fabric_(fabric),
-        job_(job),
-        plan_(LeafDivision(job.num_leaves, job.num_ranks),
-              blocks_of_ranks(job.num_ranks, job.ranks_per_host)) {}
-
-  struct Time {
-    double total_s = 0;
-    double wire_s = 0;
-  };
-
-  [[nodiscard]] Time bucket(const Bucket& range) const {
-    if (job_.num_ranks == 1) return {};
-    return job_.reduction == Reduction::exact ? exact(range) : fast(range);
-  }
-
-  /// Whether a communication thread carries buckets beside backward: ranks of one host do it
-  /// behind.
-  [[nodiscard]] bool overlaps() const {
-    return job_.overlap && (plan_.num_hosts() > 1 || job_.reduction == Reduction::fast);
-  }
-
-  /// Each rank's message to all others, in as many rounds as doubling takes.
-  [[nodiscard]] double message_s() const {
-    const int hosts = plan_.num_hosts();
-    if (hosts == 1) return 0;
-    const double received = static_cast<double>(job_.message_bytes) * (job_.num_ranks - 1);
-    return doublings(hosts) * fabric_.latency_s + received / fabric_.bytes_per_s;
-  }
-
- private:
-  /// Ranks of a host read each other's slices; lanes exchange parts of them between hosts and,
-  /// unless the bucket is small, then the finished parts.
-  [[nodiscard]] Time exact(const Bucket& range) const {
-    const int hosts = plan_.num_hosts();
-    Time time{.total_s = memory_s(range)};
-    if (hosts == 1) return time;
-    double first = 0;   // most bytes that a host sends or receives in the first round,
-    double second = 0;  // and in the second
-    const bool whole = plan_.whole(range);
-    const auto all_nodes = static_cast<double>(plan_.root_sum().sources.size());
-    for (int h = 0; h < hosts; ++h) {
-      const double nodes = static_cast<double>(plan_.host_sum(h).results.size());
-      const double part = whole ? bytes(range) : host_part(range, h);
-      const double to_others = whole ? bytes(range) * (hosts - 1) : bytes(range) - part;
-      first = std::max({first, nodes * to_others, (all_nodes - nodes) * part});
-      if (!whole) second = std::max({second, part * (hosts - 1), bytes(range) - part});
-    }
-    time.wire_s = (first + second) / fabric_.bytes_per_s;
-    const double round_s = fabric_.latency_s + (hosts - 2) * fabric_.message_s;
-    time.total_s += time.wire_s + (whole ? 1 : 2) * round_s;
-    return time;
-  }
-
-  /// Of all lanes.
-  [[nodiscard]] double host_part(const Bucket& range, int host) const {
-    double sum = 0;
-    for (int lane = 0; lane < plan_.num_lanes(); ++lane) {
-      sum += bytes(plan_.part(range, lane, host));
-    }
-    return sum;
-  }
-
-  /// All ranks of a host read what all of them have and write the sum once.
-  [[nodiscard]] double memory_s(const Bucket& range) const {
-    const auto ranks = static_cast<double>(plan_.hosts().front().size());
-    if (ranks == 1) return 0;
-    return bytes(range) * (ranks + 1) / fabric_.memory_bytes_per_s;
-  }
-
-  /// The library chooses between a ring, which moves least, and doubling, which has the fewest
-  /// rounds.
-  [[nodiscard]] Time fast(const Bucket& range) const {
-    const int hosts = plan_.num_hosts();
-    if (hosts == 1) return {.total_s = memory_s(range)};
-    const double ring = 2.0 * (hosts - 1) / hosts * bytes(range) / fabric_.bytes_per_s;
-    const double ring_s = ring + 2 * (hosts - 1) * fabric_.latency_s;
-    const double doubling = doublings(hosts) * bytes(range) / fabric_.bytes_per_s;
-    const double doubling_s = doubling + doublings(hosts) * fabric_.latency_s;
-    return {.total_s = memory_s(range) + std::min(ring_s, doubling_s),
-            .wire_s = ring_s <= doubling_s ? ring : doubling};
-  }
-
-  const Fabric& fabric_;
-  const ScaledJob& job_;
-  ReductionPlan plan_;
-};
 
 /// When [0, prefix) is final within a leaf.
 double final_s(const std::vector<ReadyPoint>& ready, std::int64_t prefix) {
@@ -117,6 +17,115 @@ double final_s(const std::vector<ReadyPoint>& ready, std::int64_t prefix) {
   }
   throw Error(Exit::internal, cat("predict_step: element ", prefix, " is never final"));
 }
+
+/// A step of two lines, what computes and what communicates; all times from its begin.
+class Play {
+ public:
+  Play(const StepProfile& profile, const Fabric& fabric, const ScaledJob& job)
+      : profile_(profile), job_(job), schedule_(profile, fabric, job) {
+    const LeafDivision division = job.reducer.division(job.num_ranks);
+    const int workers = job.reducer.num_workers;
+    const int rounds = (division.most_leaves() + workers - 1) / workers;
+    out_.compute_s = rounds * profile.leaf_s;
+    last_leaf_s_ = out_.compute_s - profile.leaf_s;
+    one_leaf_each_ = rounds == 1;
+  }
+
+  Prediction run() {
+    if (job_.num_ranks > 1 && job_.reducer.shards) gather_parameters();
+    reduce_buckets();
+    out_.exposed_s = late_s_;
+    main_s_ = out_.compute_s + late_s_;
+    update();
+    const bool takes_mean = job_.num_ranks > 1 && job_.reducer.reduction == Reduction::none;
+    if (takes_mean) take_mean();
+    out_.step_s = main_s_ + profile_.other_s;
+    return out_;
+  }
+
+ private:
+  /// Those of the step before, last bucket first, beside the forward pass of the first leaves.
+  void gather_parameters() {
+    const std::vector<Bucket>& buckets = job_.reducer.buckets;
+    std::vector<double> there_s(buckets.size());
+    for (std::size_t b = buckets.size(); b-- > 0;) {
+      const ScalingSchedule::Time time = schedule_.gather(b);
+      landed_s_ += time.total_s;
+      out_.wire_s += time.wire_s;
+      there_s[b] = landed_s_;
+    }
+    std::vector<NeedPoint> needed = profile_.needed;
+    if (needed.empty()) needed.push_back({});
+    for (const NeedPoint& point : needed) {
+      std::size_t b = 0;
+      while (b + 1 < buckets.size() && buckets[b].end <= point.from) ++b;
+      if (!buckets.empty()) late_s_ = std::max(late_s_, there_s[b] - point.time_s);
+    }
+  }
+
+  [[nodiscard]] double compute_end_s() const { return out_.compute_s + late_s_; }
+
+  void reduce_buckets() {
+    const std::vector<Bucket>& buckets = job_.reducer.buckets;
+    const bool waits = job_.reducer.release && schedule_.overlaps() && one_leaf_each_;
+    for (std::size_t b = 0; b < buckets.size(); ++b) {
+      const double ready_s = schedule_.overlaps()
+                                 ? last_leaf_s_ + final_s(profile_.ready, buckets[b].end) + late_s_
+                                 : compute_end_s();
+      // Workers are kept from running ahead where memory is given back.
+      if (waits && b >= kBuckets_ahead && b + 1 < buckets.size()) {
+        late_s_ += std::max(0.0, all_landed_s_[b - kBuckets_ahead] - ready_s);
+      }
+      const ScalingSchedule::Time time = schedule_.bucket(b);
+      const double start_s = std::max(landed_s_, ready_s);
+      if (!job_.spare_cores) {  // leaves wait for the core, as long as there are any
+        late_s_ += std::clamp(compute_end_s() - start_s, 0.0, time.coding_s);
+      }
+      landed_s_ = start_s + time.total_s;
+      all_landed_s_.push_back(landed_s_);
+      out_.wire_s += time.wire_s;
+    }
+  }
+
+  void wait_until(double time_s) {
+    out_.exposed_s += std::max(0.0, time_s - main_s_);
+    main_s_ = std::max(main_s_, time_s);
+  }
+
+  /// Behind all leaves: buckets as they land or, behind the step's message, all at once.
+  void update() {
+    double share = 0;
+    for (std::size_t b = 0; b < all_landed_s_.size(); ++b) {
+      const double of_bucket = schedule_.update_share(b);
+      share += of_bucket;
+      if (!job_.updates_early) continue;
+      wait_until(all_landed_s_[b]);
+      main_s_ += profile_.update_s * of_bucket;
+    }
+    wait_until(std::max(landed_s_, compute_end_s()) + schedule_.message_s());
+    if (all_landed_s_.empty()) share = 1;
+    if (!job_.updates_early) main_s_ += profile_.update_s * share;
+  }
+
+  /// Everybody waits for it; a part of it falls to each step.
+  void take_mean() {
+    const ScalingSchedule::Time time = schedule_.mean();
+    const auto every = static_cast<double>(job_.mean.every);
+    out_.wire_s += time.wire_s / every;
+    wait_until(main_s_ + time.total_s / every);
+  }
+
+  const StepProfile& profile_;
+  const ScaledJob& job_;
+  ScalingSchedule schedule_;
+  Prediction out_;
+  double last_leaf_s_ = 0;  // the last leaf of the rank with most begins
+  bool one_leaf_each_ = true;
+  double late_s_ = 0;    // leaves, for what communication makes them wait
+  double landed_s_ = 0;  // what is communicated
+  double main_s_ = 0;    // what the step does
+  std::vector<double> all_landed_s_;
+};
 
 }  // namespace
 
@@ -130,42 +139,19 @@ comm::Hosts blocks_of_ranks(int num_ranks, int ranks_per_host) {
 }
 
 Prediction predict_step(const StepProfile& profile, const Fabric& fabric, const ScaledJob& job) {
-  DLT_CHECK(job.num_leaves >= job.num_ranks, "predict_step: a leaf for each rank");
-  const Schedule schedule(fabric, job);
-  const int most_leaves = (job.num_leaves + job.num_ranks - 1) / job.num_ranks;
-  const int rounds = (most_leaves + job.threads - 1) / job.threads;
-  Prediction out;
-  out.compute_s = rounds * profile.leaf_s;
-  const double last_leaf_s = out.compute_s - profile.leaf_s;
-  const double total = job.buckets.empty() ? 1.0 : static_cast<double>(job.buckets.back().end);
-
-  double landed_s = 0;            // the communication thread
-  double main_s = out.compute_s;  // the step
-  const auto wait_until = [&](double time_s) {
-    out.exposed_s += std::max(0.0, time_s - main_s);
-    main_s = std::max(main_s, time_s);
-  };
-  for (const Bucket& bucket : job.buckets) {
-    const double ready_s =
-        schedule.overlaps() ? last_leaf_s + final_s(profile.ready, bucket.end) : out.compute_s;
-    const auto [bucket_s, wire_s] = schedule.bucket(bucket);
-    landed_s = std::max(landed_s, ready_s) + bucket_s;
-    out.wire_s += wire_s;
-    if (!job.updates_early) continue;
-    wait_until(landed_s);
-    main_s += profile.update_s * (static_cast<double>(bucket.end - bucket.begin) / total);
-  }
-  wait_until(std::max(landed_s, out.compute_s) + schedule.message_s());
-  if (!job.updates_early) main_s += profile.update_s;
-  out.step_s = main_s + profile.other_s;
-  return out;
+  DLT_CHECK(job.reducer.num_leaves >= job.num_ranks, "predict_step: a leaf for each rank");
+  return Play(profile, fabric, job).run();
 }
 
 Link supposed_link(const Fabric& fabric, const ScaledJob& job) {
-  const Schedule schedule(fabric, job);
+  ScaledJob plain = job;
+  plain.reducer.shards.reset();
+  const StepProfile unused;
+  const ScalingSchedule schedule(unused, fabric, plain);
   constexpr std::int64_t kSmall = 1 << 8, kLarge = 1 << 22;
-  const double small_s = schedule.bucket({0, kSmall}).total_s;
-  const double large_s = schedule.bucket({0, kLarge}).total_s;
+  const double small_s = schedule.range({0, kSmall}).total_s;
+  const double large_s = schedule.range({0, kLarge}).total_s;
+  constexpr double kElement_bytes = 4;
   const double per_byte =
       (large_s - small_s) / (static_cast<double>(kLarge - kSmall) * kElement_bytes);
   return {.latency_s = small_s, .seconds_per_byte = std::max(per_byte, 1e-12)};

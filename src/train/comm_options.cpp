@@ -122,10 +122,21 @@ void check_comm(config::MapReader& comm, const RunConfig& config) {
   check_balance(comm, config);
 }
 
-void set_compression(ddp::ReducerOptions& options, const RunConfig& config,
-                     const tensor::FlatLayout& layout) {
-  options.compression = config.compression;
-  options.ranges = ddp::gradient_ranges(layout, statistic_names(*config.model), config.compression);
+ddp::ReducerOptions reducer_options_of(const RunConfig& config, const autodiff::Program& program,
+                                       const CommPlan& plan, const RankWork& work) {
+  const bool updates_locally = config.sync_every > 1 && work.world_size > 1;
+  return {.total = program.layout().total,
+          .buckets = plan.buckets,
+          .num_leaves = work.num_leaves,
+          .num_workers = work.num_workers,
+          .reduction = updates_locally ? ddp::Reduction::none : config.reduction,
+          .compression = config.compression,
+          .ranges = ddp::gradient_ranges(program.layout(), statistic_names(*config.model),
+                                         config.compression),
+          .overlap = config.overlap,
+          .shards = plan.shards,
+          .release = plan.shards && config.shard == Sharding::gradients,
+          .shared_memory = config.shared_memory};
 }
 
 }  // namespace dlt::train

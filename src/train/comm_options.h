@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "autodiff/executor.h"
 #include "config/node.h"
 #include "ddp/reducer.h"
-#include "tensor/flat_layout.h"
+#include "train/comm_plan.h"
 #include "train/run_config.h"
 
 namespace dlt::train {
@@ -15,8 +16,16 @@ namespace dlt::train {
 /// Records what of `comm` does not go together with the rest, which was read before.
 void check_comm(config::MapReader& comm, const RunConfig& config);
 
-/// The compression of a config, for gradients of this layout.
-void set_compression(ddp::ReducerOptions& options, const RunConfig& config,
-                     const tensor::FlatLayout& layout);
+/// A rank's part of the leaves, and how many ranks there are.
+struct RankWork {
+  int num_leaves = 1;   // of all ranks
+  int num_workers = 1;  // of the rank
+  int world_size = 1;
+};
+
+/// How the gradients of such a run move: all that config and plan say of it.
+[[nodiscard]] ddp::ReducerOptions reducer_options_of(const RunConfig& config,
+                                                     const autodiff::Program& program,
+                                                     const CommPlan& plan, const RankWork& work);
 
 }  // namespace dlt::train

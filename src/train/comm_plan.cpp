@@ -38,13 +38,13 @@ std::vector<ddp::ReadyPoint> ready_points(const autodiff::Program& program) {
   return ready;
 }
 
-}  // namespace
-
 std::vector<ddp::Bucket> buckets_for_link(const RunConfig& config, const autodiff::Program& program,
                                           const ddp::Link& link) {
   return ddp::plan_buckets(program.layout(), ready_points(program), link,
                            most_bucket_bytes(config, program.layout()));
 }
+
+}  // namespace
 
 std::optional<optim::Shard> CommPlan::shard_of(int rank) const {
   if (!shards) return {};
@@ -66,26 +66,27 @@ void CommPlan::describe(observe::Fields& fields) const {
   fields.emplace_back("link_gb_per_s", 1e-9 / link->seconds_per_byte);
 }
 
+/// A compression's bits depend on the buckets, so no measurement may.
+bool cuts_for_link(const RunConfig& config, const autodiff::Program& program, int world_size) {
+  return !config.compression.active() && config.bucket_bytes == 0 && world_size > 1 &&
+         program.layout().total > 0;
+}
+
 CommPlan plan_communication(const RunConfig& config, const autodiff::Program& program,
                             comm::Communicator& comm, const Clock& clock) {
-  // A compression's bits depend on the buckets, so no measurement may.
-  if (config.compression.active() || config.bucket_bytes != 0 || comm.world_size() == 1 ||
-      program.layout().total == 0) {
-    return suppose_communication(config, program, comm.world_size());
-  }
-  CommPlan plan;
-  plan.link = ddp::probe_link(comm, clock);
-  plan.buckets = buckets_for_link(config, program, *plan.link);
-  plan.shards = make_shards(config, program.layout(), plan.buckets, comm.world_size());
-  return plan;
+  std::optional<ddp::Link> link;
+  if (cuts_for_link(config, program, comm.world_size())) link = ddp::probe_link(comm, clock);
+  return suppose_communication(config, program, comm.world_size(), link);
 }
 
 CommPlan suppose_communication(const RunConfig& config, const autodiff::Program& program,
-                               int world_size) {
-  CommPlan plan;
+                               int world_size, const std::optional<ddp::Link>& link) {
+  CommPlan plan{.link = link};
   const bool small = config.bucket_bytes == 0 && config.shard == Sharding::gradients;
-  plan.buckets = ddp::plan_buckets(
-      program.layout(), small ? most_bucket_bytes(config, program.layout()) : config.bucket_bytes);
+  plan.buckets =
+      link ? buckets_for_link(config, program, *link)
+           : ddp::plan_buckets(program.layout(), small ? most_bucket_bytes(config, program.layout())
+                                                       : config.bucket_bytes);
   plan.shards = make_shards(config, program.layout(), plan.buckets, world_size);
   return plan;
 }

@@ -28,17 +28,16 @@ struct CommPlan {
   void describe(observe::Fields& fields) const;
 };
 
-/// The buckets of comm.bucket_mb: auto, for a link of that speed.
-[[nodiscard]] std::vector<ddp::Bucket> buckets_for_link(const RunConfig& config,
-                                                        const autodiff::Program& program,
-                                                        const ddp::Link& link);
-
-/// Probes the link where comm.bucket_mb is auto and there are several ranks. Collective.
+/// Whether buckets are cut for the link: comm.bucket_mb is auto, and there are several ranks.
+[[nodiscard]] bool cuts_for_link(const RunConfig& config, const autodiff::Program& program,
+                                 int world_size);
+/// Probes the link if buckets are cut for it. Collective.
 [[nodiscard]] CommPlan plan_communication(const RunConfig& config, const autodiff::Program& program,
                                           comm::Communicator& comm, const Clock& clock);
-/// The same for ranks that are only supposed: buckets of fixed sizes where they would be probed
-/// for.
+/// The same for ranks that are only supposed: buckets of fixed sizes where they would be cut for
+/// the link and none is given.
 [[nodiscard]] CommPlan suppose_communication(const RunConfig& config,
-                                             const autodiff::Program& program, int world_size);
+                                             const autodiff::Program& program, int world_size,
+                                             const std::optional<ddp::Link>& link = {});
 
 }  // namespace dlt::train

@@ -138,19 +138,12 @@ std::string run_check(const Surroundings& around, const CheckOptions& options) {
     e.model_bytes +=
         config.global_batch_size * spec.size * static_cast<std::int64_t>(sizeof(float));
   }
-  ddp::ReducerOptions reducer{
-      .total = train->layout().total,
-      .buckets = plan.buckets,
-      .num_leaves = division.num_leaves,
-      .num_workers = division.num_workers,
-      .reduction = config.reduction,
-      .overlap = config.overlap,
-      .shards = plan.shards,
-      .release = plan.shards && train->num_segments() == 1 && config.shard == Sharding::gradients,
-      .shared_memory = config.shared_memory};
-  set_compression(reducer, config, train->layout());
+  ddp::ReducerOptions reducer = reducer_options_of(config, *train, plan,
+                                                   {.num_leaves = division.num_leaves,
+                                                    .num_workers = division.num_workers,
+                                                    .world_size = options.ranks});
+  reducer.release = reducer.release && train->num_segments() == 1;
   const bool local_steps = config.sync_every > 1 && options.ranks > 1;
-  if (local_steps) reducer.reduction = ddp::Reduction::none;
   e.num_buckets = static_cast<std::int64_t>(reducer.buckets.size());
   std::vector<int> ranks(static_cast<std::size_t>(options.ranks));
   std::iota(ranks.begin(), ranks.end(), 0);

@@ -7,8 +7,9 @@
 
 #include "base/error.h"
 #include "base/text.h"
-#include "observe/json_object.h"
+#include "train/comm_options.h"
 #include "train/comm_plan.h"
+#include "train/local_steps.h"
 #include "train/step_profile.h"
 #include "train/trainer.h"
 
@@ -29,24 +30,6 @@ Division one_rank(const RunConfig& config, int ranks_per_host) {
   return out;
 }
 
-std::vector<std::string> unknown_settings(const RunConfig& config, int ranks_per_host) {
-  std::vector<std::string> remarks;
-  if (config.shard != Sharding::none) {
-    remarks.push_back(
-        "train.shard: predicted as if every rank updated all parameters; the same bytes move");
-  }
-  if (config.compression.active()) {
-    remarks.push_back("comm.compression: predicted for gradients that are sent as they are");
-  }
-  if (config.sync_every > 1) {
-    remarks.push_back("comm.sync_every: predicted for a step that communicates");
-  }
-  if (!config.shared_memory && ranks_per_host > 1) {
-    remarks.push_back("comm.shared_memory: predicted as auto");
-  }
-  return remarks;
-}
-
 /// Buffers of the model's size that an update reads or writes: gradients and parameters read,
 /// parameters written, each state both.
 std::int64_t update_passes(const RunConfig& config) {
@@ -62,26 +45,49 @@ struct Model {
   int num_sums = 2;
 };
 
-ScalingRow row_of(const Model& model, int ranks) {
+ddp::ReplicaMean mean_of(const Model& model, int ranks) {
   const RunConfig& config = model.config;
-  const bool weak = model.plan.scaling == Scaling::weak;
-  const int leaves = model.plan.leaves_per_rank * (weak ? ranks : 1);
+  const LocalSteps::Shape shape{
+      .total = model.program.layout().total,
+      .num_states = static_cast<std::int64_t>(config.optimizer->state_names().size()),
+      .average = config.averaging.active(),
+      .world_size = ranks};
+  return {.every = config.sync_every,
+          .cost = LocalSteps::cost(shape),
+          .memory_bytes = LocalSteps::memory_bytes(shape)};
+}
+
+ddp::ScaledJob job_of(const Model& model, int ranks, int leaves) {
+  const RunConfig& config = model.config;
+  const ScalingPlan& plan = model.plan;
+  const auto options = [&](const std::optional<ddp::Link>& link) {
+    return reducer_options_of(
+        config, model.program, suppose_communication(config, model.program, ranks, link),
+        {.num_leaves = leaves, .num_workers = plan.threads, .world_size = ranks});
+  };
+  const auto cores = static_cast<int>(allowed_cores().size());
+  const bool local = config.sync_every > 1 && ranks > 1;
   ddp::ScaledJob job{.num_ranks = ranks,
-                     .ranks_per_host = model.plan.ranks_per_host,
-                     .num_leaves = leaves,
-                     .threads = model.plan.threads,
-                     .reduction = config.reduction,
-                     .overlap = config.overlap,
-                     .updates_early = updates_as_buckets_land(config),
-                     .buckets = ddp::plan_buckets(model.program.layout(), config.bucket_bytes)};
+                     .ranks_per_host = plan.ranks_per_host,
+                     .reducer = options({}),
+                     .updates_early = updates_as_buckets_land(config) && !local,
+                     .spare_cores = plan.threads * plan.ranks_per_host < cores};
+  if (local) job.mean = mean_of(model, ranks);
   job.message_bytes = kHeader_bytes + static_cast<std::int64_t>(sizeof(double)) * model.num_sums *
                                           ((leaves + ranks - 1) / ranks);
-  if (config.bucket_bytes == 0 && ranks > 1) {
-    job.buckets = buckets_for_link(config, model.program, ddp::supposed_link(model.fabric, job));
+  if (cuts_for_link(config, model.program, ranks)) {
+    job.reducer = options(ddp::supposed_link(model.fabric, job));
   }
+  return job;
+}
+
+ScalingRow row_of(const Model& model, int ranks) {
+  const bool weak = model.plan.scaling == Scaling::weak;
+  const int leaves = model.plan.leaves_per_rank * (weak ? ranks : 1);
+  const ddp::ScaledJob job = job_of(model, ranks, leaves);
   return {.ranks = ranks,
-          .global_batch_size = config.global_batch_size * (weak ? ranks : 1),
-          .num_buckets = static_cast<std::int64_t>(job.buckets.size()),
+          .global_batch_size = model.config.global_batch_size * (weak ? ranks : 1),
+          .num_buckets = static_cast<std::int64_t>(job.reducer.buckets.size()),
           .time = ddp::predict_step(model.plan.profile, model.fabric, job)};
 }
 
@@ -101,31 +107,38 @@ void add_rows(const Model& model, const std::vector<int>& ranks, ScalingPlan& pl
   }
 }
 
-std::string fixed(double value, int digits) {
+/// The buckets of a compressed run do not depend on the ranks.
+void set_coding(const Surroundings& around, const RunConfig& config,
+                const autodiff::Program& program, double memory_bytes_per_s, ScalingPlan& plan) {
+  const ddp::ReducerOptions options = reducer_options_of(
+      config, program, suppose_communication(config, program, 2), {.world_size = 2});
+  plan.profile.coding = plan.measured ? ddp::measure_coding(options, around.clock)
+                                      : ddp::suppose_coding(options, memory_bytes_per_s);
+  for (const ddp::CodingTime& time : plan.profile.coding) plan.coding_s += time.of(2);
+}
+
+std::string milliseconds(double seconds) {
   std::ostringstream out;
-  out << std::fixed << std::setprecision(digits) << value;
+  out << std::fixed << std::setprecision(2) << seconds * 1e3 << " ms";
   return out.str();
 }
 
-std::string heading(const ScalingPlan& plan) {
-  std::ostringstream out;
-  out << plan.name << ": " << fixed(static_cast<double>(plan.gradient_bytes) / 1048576.0, 2)
-      << " MiB of gradients; a rank of " << counted(plan.threads, "thread", "threads")
-      << (plan.measured ? ", measured here: leaf " : ", given: leaf ")
-      << fixed(plan.profile.leaf_s * 1e3, 2) << " ms, update "
-      << fixed(plan.profile.update_s * 1e3, 2) << " ms\n";
-  out << plan.bandwidth_gbps << " Gbit/s a host each way, latency " << plan.latency_us << " us, "
-      << counted(plan.ranks_per_host, "rank", "ranks") << " a host; ";
-  if (plan.scaling == Scaling::weak) {
-    out << "weak scaling: " << counted(plan.leaves_per_rank, "leaf", "leaves") << " of "
-        << counted(plan.leaf_samples, "sample", "samples")
-        << " a rank, so the batch grows with the ranks\n";
-  } else {
-    out << "strong scaling: " << counted(plan.leaves_per_rank, "leaf", "leaves") << " of "
-        << counted(plan.leaf_samples, "sample", "samples")
-        << " shared by the ranks, so the batch stays\n";
+void add_remarks(const RunConfig& config, ScalingPlan& plan) {
+  if (config.compression.active()) {
+    const auto kind = static_cast<std::size_t>(config.compression.kind);
+    plan.remarks.push_back(cat("comm.compression: ", ddp::compression_names()[kind],
+                               ": every rank computes ", milliseconds(plan.coding_s),
+                               " a step to compress and get back (two ranks; ",
+                               plan.measured ? "measured here)" : "by memory's bandwidth)"));
   }
-  return out.str();
+  if (config.shard != Sharding::none) {
+    plan.remarks.push_back(
+        "train.shard: a rank updates its share; exposed has what the next forward pass waits for");
+  }
+  if (config.sync_every > 1) {
+    plan.remarks.push_back(cat("comm.sync_every: wire, exposed and step are means over ",
+                               config.sync_every, " steps, the last of which takes the mean"));
+  }
 }
 
 }  // namespace
@@ -150,8 +163,7 @@ ScalingPlan make_scaling_plan(const Surroundings& around, const PlanOptions& opt
       .update_bytes = program->layout().total * kElement_bytes * update_passes(config),
       .measured = !options.step_ms,
       .bandwidth_gbps = options.bandwidth_gbps,
-      .latency_us = options.latency_us,
-      .remarks = unknown_settings(config, options.ranks_per_host)};
+      .latency_us = options.latency_us};
   plan.profile = options.step_ms ? suppose_step(*program, division, *options.step_ms * 1e-3)
                                  : measure_step(around, config, *program, division);
   ddp::Fabric fabric{.bytes_per_s = options.bandwidth_gbps * 1e9 / 8,
@@ -163,6 +175,8 @@ ScalingPlan make_scaling_plan(const Surroundings& around, const PlanOptions& opt
     ThreadPool pool(static_cast<int>(allowed_cores().size()));
     fabric.memory_bytes_per_s = measure_memory(pool, around.clock);
   }
+  set_coding(around, config, *program, fabric.memory_bytes_per_s / options.ranks_per_host, plan);
+  add_remarks(config, plan);
   const SumLayout sums{.metrics = &config.metrics};
   add_rows({.config = config,
             .program = *program,
@@ -171,65 +185,6 @@ ScalingPlan make_scaling_plan(const Surroundings& around, const PlanOptions& opt
             .num_sums = sums.size()},
            options.ranks, plan);
   return plan;
-}
-
-std::string scaling_table(const ScalingPlan& plan) {
-  std::ostringstream out;
-  out << heading(plan) << "\n"
-      << "   ranks      batch  buckets    compute       wire    exposed    step ms  efficiency"
-         "     samples/s\n";
-  const auto ms = [&](double seconds) {
-    out << std::setw(11) << fixed(seconds * 1e3, seconds < 0.1 ? 3 : 1);
-  };
-  for (const ScalingRow& row : plan.rows) {
-    out << std::setw(8) << row.ranks << std::setw(11) << row.global_batch_size << std::setw(9)
-        << row.num_buckets;
-    ms(row.time.compute_s);
-    ms(row.time.wire_s);
-    ms(row.time.exposed_s);
-    ms(row.time.step_s);
-    out << std::setw(10) << fixed(row.efficiency * 100, 1) << " %" << std::setw(14)
-        << fixed(row.samples_per_s, 0) << "\n";
-  }
-  for (const int ranks : plan.too_many) {
-    out << std::setw(8) << ranks << "   more ranks than leaves: set train.leaves to " << ranks
-        << " or more\n";
-  }
-  for (const std::string& remark : plan.remarks) out << remark << "\n";
-  return out.str();
-}
-
-std::string scaling_json(const ScalingPlan& plan) {
-  observe::JsonObject json;
-  json.set("name", plan.name);
-  json.set("scaling", std::string(plan.scaling == Scaling::weak ? "weak" : "strong"));
-  json.set("threads", std::int64_t{plan.threads});
-  json.set("leaves_per_rank", std::int64_t{plan.leaves_per_rank});
-  json.set("ranks_per_host", std::int64_t{plan.ranks_per_host});
-  json.set("gradient_bytes", plan.gradient_bytes);
-  json.set("leaf_flops", plan.leaf_flops);
-  json.set("leaf_kernels", plan.leaf_kernels);
-  json.set("update_bytes", plan.update_bytes);
-  json.set("bandwidth_gbps", plan.bandwidth_gbps);
-  json.set("latency_us", plan.latency_us);
-  json.set("leaf_ms", plan.profile.leaf_s * 1e3);
-  json.set("update_ms", plan.profile.update_s * 1e3);
-  std::vector<observe::JsonObject> rows;
-  for (const ScalingRow& row : plan.rows) {
-    observe::JsonObject out;
-    out.set("ranks", std::int64_t{row.ranks});
-    out.set("global_batch_size", row.global_batch_size);
-    out.set("buckets", row.num_buckets);
-    out.set("compute_ms", row.time.compute_s * 1e3);
-    out.set("wire_ms", row.time.wire_s * 1e3);
-    out.set("exposed_ms", row.time.exposed_s * 1e3);
-    out.set("step_ms", row.time.step_s * 1e3);
-    out.set("efficiency", row.efficiency);
-    out.set("samples_per_s", row.samples_per_s);
-    rows.push_back(std::move(out));
-  }
-  json.set("rows", std::move(rows));
-  return json.text(2) + "\n";
 }
 
 }  // namespace dlt::train

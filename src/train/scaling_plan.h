@@ -42,6 +42,7 @@ struct ScalingPlan {
   std::string name = {};
   Scaling scaling = Scaling::weak;
   int threads = 1, leaves_per_rank = 1;  // of one rank alone
+  double coding_s = 0;                   // of two ranks: compressing and getting back
   int ranks_per_host = 1;
   std::int64_t leaf_samples = 1, gradient_bytes = 0;
   std::int64_t leaf_flops = 0, leaf_kernels = 0;
@@ -51,7 +52,7 @@ struct ScalingPlan {
   ddp::StepProfile profile = {};
   std::vector<ScalingRow> rows = {};      // the first is one rank
   std::vector<int> too_many = {};         // ranks asked for that a fixed batch has no leaves for
-  std::vector<std::string> remarks = {};  // settings the model does not know
+  std::vector<std::string> remarks = {};  // what settings make of the columns
 };
 
 [[nodiscard]] ScalingPlan make_scaling_plan(const Surroundings& around, const PlanOptions& options);

@@ -25,32 +25,58 @@ int rounds_of(const Division& division) {
   return (division.num_leaves + division.num_workers - 1) / division.num_workers;
 }
 
-/// Notes when gradients are final.
-class Stamps final : public autodiff::GradientSink {
+/// Notes when parameters are read and when gradients are final.
+class Stamps final : public autodiff::GradientSink, public autodiff::ParamGate {
  public:
   explicit Stamps(const Clock& clock) : clock_(clock) {}
   void begin() {
     points_.clear();
+    needed_.clear();
     begin_s_ = clock_.monotonic_s();
+  }
+  void wait_for_params(std::int64_t from) override {
+    needed_.push_back({.from = from, .time_s = clock_.monotonic_s() - begin_s_});
   }
   void gradients_final(std::int64_t prefix) override {
     points_.push_back({.prefix = prefix, .time_s = clock_.monotonic_s() - begin_s_});
   }
   [[nodiscard]] const std::vector<ddp::ReadyPoint>& points() const { return points_; }
+  [[nodiscard]] const std::vector<ddp::NeedPoint>& needed() const { return needed_; }
 
  private:
   const Clock& clock_;
   std::vector<ddp::ReadyPoint> points_;
+  std::vector<ddp::NeedPoint> needed_;
   double begin_s_ = 0;
 };
 
-/// When gradients are final, as shares of a leaf's time: medians of some leaves run alone.
-std::vector<ddp::ReadyPoint> measure_ready(const Surroundings& around, const RunConfig& config,
-                                           const autodiff::Program& program,
-                                           const data::Dataset& dataset, ModelState& state,
-                                           int num_leaves) {
+/// Times of a leaf's points, leaf by leaf.
+class PointTimes {
+ public:
+  template <typename Point>
+  void add(const std::vector<Point>& points, double leaf_s) {
+    times_.resize(points.size());
+    for (std::size_t p = 0; p < points.size(); ++p) times_[p].push_back(points[p].time_s / leaf_s);
+  }
+  template <typename Point>
+  void set_medians(std::vector<Point>& points) const {
+    for (std::size_t p = 0; p < points.size(); ++p) points[p].time_s = median(times_[p]);
+  }
+
+ private:
+  std::vector<std::vector<double>> times_;
+};
+
+/// When parameters are read and gradients final, as shares of a leaf's time: medians of some leaves
+/// run alone.
+void measure_points(const Surroundings& around, const RunConfig& config,
+                    const autodiff::Program& program, const data::Dataset& dataset,
+                    ModelState& state, int num_leaves, ddp::StepProfile& profile) {
   const std::int64_t total = program.layout().total;
-  if (program.num_segments() > 1) return {{.prefix = total, .time_s = 1}};  // behind all leaves
+  if (program.num_segments() > 1) {  // behind all leaves
+    profile.ready = {{.prefix = total, .time_s = 1}};
+    return;
+  }
   const SumLayout sums{
       .metrics = &config.metrics, .labels = config.target.labels(), .positions = config.positions};
   LeafRunner runner(program, around.backend, state.params(), sums, config.seed);
@@ -64,8 +90,8 @@ std::vector<ddp::ReadyPoint> measure_ready(const Surroundings& around, const Run
   const auto gradients =
       tensor::Storage::allocate(total * static_cast<std::int64_t>(sizeof(float)));
   Stamps stamps(around.clock);
-  std::vector<ddp::ReadyPoint> ready;
-  std::vector<std::vector<double>> shares;
+  runner.bind_gate(&stamps);
+  PointTimes ready, needed;
   const double start_s = around.clock.monotonic_s();
   for (std::int64_t i = 0; i < kMost; ++i) {
     const bool long_enough = around.clock.monotonic_s() - start_s > kMeasure_s / 4;
@@ -75,18 +101,20 @@ std::vector<ddp::ReadyPoint> measure_ready(const Surroundings& around, const Run
     runner.carry_in(nullptr, 0, batch.count);
     stamps.begin();
     (void)runner.run(batch, 0, reinterpret_cast<float*>(gradients.data()), &stamps);
-    ready = stamps.points();
-    shares.resize(ready.size());
-    for (std::size_t p = 0; p < ready.size() && i > 0; ++p) {
-      shares[p].push_back(ready[p].time_s / ready.back().time_s);
-    }
+    if (i == 0) continue;
+    const double leaf_s = stamps.points().back().time_s;
+    ready.add(stamps.points(), leaf_s);
+    needed.add(stamps.needed(), leaf_s);
   }
-  for (std::size_t p = 0; p < ready.size(); ++p) ready[p].time_s = median(shares[p]);
-  return ready;
+  profile.ready = stamps.points();
+  profile.needed = stamps.needed();
+  ready.set_medians(profile.ready);
+  needed.set_medians(profile.needed);
 }
 
-void scale(std::vector<ddp::ReadyPoint>& ready, double factor) {
-  for (ddp::ReadyPoint& point : ready) point.time_s *= factor;
+void scale_points(ddp::StepProfile& profile, double factor) {
+  for (ddp::ReadyPoint& point : profile.ready) point.time_s *= factor;
+  for (ddp::NeedPoint& point : profile.needed) point.time_s *= factor;
 }
 
 }  // namespace
@@ -126,8 +154,8 @@ ddp::StepProfile measure_step(const Surroundings& around, const RunConfig& confi
   profile.leaf_s = median(compute_s) / rounds_of(division);
   profile.update_s = median(update_s);
   profile.other_s = std::max(0.0, median(step_s) - median(compute_s) - profile.update_s);
-  profile.ready = measure_ready(around, config, program, *dataset, state, division.num_leaves);
-  scale(profile.ready, profile.leaf_s);
+  measure_points(around, config, program, *dataset, state, division.num_leaves, profile);
+  scale_points(profile, profile.leaf_s);
   return profile;
 }
 
@@ -138,12 +166,18 @@ ddp::StepProfile suppose_step(const autodiff::Program& program, const Division& 
   for (const autodiff::Program::FinalPoint& point : program.final_points()) {
     profile.ready.push_back({.prefix = point.prefix, .time_s = static_cast<double>(point.flops)});
   }
-  if (program.num_segments() > 1) profile.ready.clear();
+  for (const autodiff::Program::NeedPoint& point : program.need_points()) {
+    profile.needed.push_back({.from = point.from, .time_s = static_cast<double>(point.flops)});
+  }
+  if (program.num_segments() > 1) {
+    profile.ready.clear();
+    profile.needed.clear();
+  }
   const std::int64_t total = program.layout().total;
   if (profile.ready.empty() || profile.ready.back().prefix < total) {
     profile.ready.push_back({.prefix = total, .time_s = static_cast<double>(program.flops())});
   }
-  scale(profile.ready, profile.leaf_s / std::max(1.0, static_cast<double>(program.flops())));
+  scale_points(profile, profile.leaf_s / std::max(1.0, static_cast<double>(program.flops())));
   return profile;
 }
 

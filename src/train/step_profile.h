@@ -13,8 +13,8 @@ namespace dlt::train {
                                             const autodiff::Program& program,
                                             const Division& division);
 
-/// The same from a known time of the whole step: all of it forward and backward, with gradients
-/// final as the count of operations before them tells.
+/// The same from a known time of the whole step: all of it forward and backward, with parameters
+/// read and gradients final as the count of operations before them tells.
 [[nodiscard]] ddp::StepProfile suppose_step(const autodiff::Program& program,
                                             const Division& division, double step_s);
 

@@ -30,24 +30,24 @@ bool updates_locally(const TrainerParts& parts) {
 ddp::ReducerOptions reducer_options(const TrainerParts& parts, const TrainerRange& range,
                                     const CommPlan& plan, int num_sums) {
   const bool resident = ResidentStep::why_not(parts).empty();
-  ddp::ReducerOptions options{
-      .total = resident ? 0 : parts.program.layout().total,
-      .buckets = resident ? std::vector<ddp::Bucket>{} : plan.buckets,
-      .num_leaves = range.num_leaves,
-      .leaf_cuts = range.leaf_cuts,
-      .num_workers = parts.num_leaf_workers(),
-      .num_sums = num_sums,
-      .reduction =
-          resident || updates_locally(parts) ? ddp::Reduction::none : parts.config.reduction,
-      .overlap = parts.config.overlap,
-      .shards = plan.shards,
-      .everywhere = resident ? std::vector<ddp::Bucket>{} : statistic_ranges(parts),
-      .release = plan.shards && parts.config.shard == Sharding::gradients,
-      .timeout_s = parts.config.fault.hang_timeout_s,
-      .shared_memory = parts.config.shared_memory,
-      .generation = parts.generation,
-      .pulse = &parts.pulse};
-  if (!resident) set_compression(options, parts.config, parts.program.layout());
+  ddp::ReducerOptions options = reducer_options_of(parts.config, parts.program, plan,
+                                                   {.num_leaves = range.num_leaves,
+                                                    .num_workers = parts.num_leaf_workers(),
+                                                    .world_size = parts.comm.world_size()});
+  options.leaf_cuts = range.leaf_cuts;
+  options.num_sums = num_sums;
+  options.timeout_s = parts.config.fault.hang_timeout_s;
+  options.generation = parts.generation;
+  options.pulse = &parts.pulse;
+  if (!resident) {
+    options.everywhere = statistic_ranges(parts);
+    return options;
+  }
+  options.total = 0;
+  options.buckets.clear();
+  options.reduction = ddp::Reduction::none;
+  options.compression = {};
+  options.ranges.clear();
   return options;
 }
 

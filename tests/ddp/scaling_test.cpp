@@ -26,8 +26,12 @@ Fabric fabric() {
   return {.bytes_per_s = 100e6, .latency_s = 0, .message_s = 0, .memory_bytes_per_s = 1e9};
 }
 ScaledJob job(int num_ranks) {
-  ScaledJob out{.num_ranks = num_ranks, .num_leaves = num_ranks, .updates_early = false};
-  for (std::int64_t b = 0; b < 4; ++b) out.buckets.push_back({b * kQuarter, (b + 1) * kQuarter});
+  ScaledJob out{.num_ranks = num_ranks, .updates_early = false};
+  out.reducer.num_leaves = num_ranks;
+  out.reducer.total = 4 * kQuarter;
+  for (std::int64_t b = 0; b < 4; ++b) {
+    out.reducer.buckets.push_back({b * kQuarter, (b + 1) * kQuarter});
+  }
   return out;
 }
 
@@ -49,7 +53,7 @@ TEST(Scaling, BucketsFollowEachOtherOnceFinal) {
 
 TEST(Scaling, NothingHidesWithoutOverlap) {
   ScaledJob two = job(2);
-  two.overlap = false;
+  two.reducer.overlap = false;
   const Prediction p = predict_step(profile(), fabric(), two);
   EXPECT_NEAR(p.exposed_s, 0.040, 1e-5);
 }
@@ -74,7 +78,7 @@ TEST(Scaling, ThreeRanksOfFiveLeavesSendMoreThanARing) {
   // Leaves 0 | 1 2 | 3 4: rank 1 and rank 2 hold two nodes each (1, 2 and 3, 4). First round: rank
   // 1 sends two nodes of two thirds and receives three of one third; second: two thirds.
   ScaledJob three = job(3);
-  three.num_leaves = 5;
+  three.reducer.num_leaves = 5;
   const Prediction p = predict_step(profile(), fabric(), three);
   EXPECT_NEAR(p.compute_s, 0.080, 1e-12);
   EXPECT_NEAR(p.wire_s, 0.040 * (4.0 / 3 + 2.0 / 3), 1e-4);
@@ -112,15 +116,15 @@ TEST(Scaling, OneHostUsesMemoryAloneBehindBackward) {
 TEST(Scaling, LeavesOfAThreadFollowEachOther) {
   // Three leaves on two threads: two rounds; gradients are final in the second.
   ScaledJob two = job(2);
-  two.num_leaves = 6;
-  two.threads = 2;
+  two.reducer.num_leaves = 6;
+  two.reducer.num_workers = 2;
   const Prediction p = predict_step(profile(), fabric(), two);
   EXPECT_NEAR(p.compute_s, 0.080, 1e-12);
 }
 
 TEST(Scaling, SmallBucketsGoWholeInOneRound) {
   ScaledJob two = job(2);
-  two.buckets = {{0, 1000}};
+  two.reducer.buckets = {{0, 1000}};
   StepProfile tiny = profile();
   Fabric slow = fabric();
   slow.latency_s = 0.001;
@@ -132,7 +136,7 @@ TEST(Scaling, SmallBucketsGoWholeInOneRound) {
 
 TEST(Scaling, FastIsTheLibrarysRingOrDoubling) {
   ScaledJob four = job(4);
-  four.reduction = Reduction::fast;
+  four.reducer.reduction = Reduction::fast;
   EXPECT_NEAR(predict_step(profile(), fabric(), four).wire_s, 0.060, 1e-9);
   Fabric far = fabric();
   far.latency_s = 0.1;
@@ -149,7 +153,7 @@ TEST(Scaling, SupposedLinkIsThatOfALargeBucket) {
 
 TEST(Scaling, RanksWithoutLeavesAreABug) {
   ScaledJob four = job(4);
-  four.num_leaves = 3;
+  four.reducer.num_leaves = 3;
   EXPECT_THROW((void)predict_step(profile(), fabric(), four), Error);
 }
 

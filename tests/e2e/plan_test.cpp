@@ -22,6 +22,19 @@ class Plan : public testing::Test {
     words.insert(words.end(), more.begin(), more.end());
     return dltrain(words);
   }
+  /// Milliseconds that the link of two ranks is busy with 1 MB/s.
+  double wire_ms(const std::string& setting) {
+    const ProgramResult got = two_ranks(setting, {"--json"});
+    EXPECT_EQ(got.exit_code, 0) << got.err;
+    return std::stod(json_value(got.out.substr(got.out.find("\"ranks\": 2")), "wire_ms"));
+  }
+  ProgramResult two_ranks(const std::string& setting, const Words& more) {
+    Words words{"--ranks",          "2",     "--step-ms",     "10",
+                "--bandwidth-gbps", "0.008", "--memory-gb-s", "10",
+                "--scaling",        "weak",  "--set",         setting};
+    words.insert(words.end(), more.begin(), more.end());
+    return plan(words);
+  }
   test::TempFolder folder_;
   std::string config_ = folder_ / "c.yaml";
 };
@@ -65,6 +78,37 @@ TEST_F(Plan, AFixedNumberOfLeavesIsSharedByTheRanks) {
   ASSERT_EQ(got.exit_code, 0) << got.err;
   EXPECT_THAT(got.out, HasSubstr("strong scaling"));
   EXPECT_THAT(got.out, HasSubstr("8   more ranks than leaves: set train.leaves to 8 or more"));
+}
+
+// 1,216 numbers with their gaps, of which 192 are of parameters too small to compress.
+TEST_F(Plan, SendsWhatACompressionSends) {
+  EXPECT_NEAR(wire_ms("comm.compression=none"), 4.864, 1e-3);
+  // A byte each and a scale for each of five blocks; the small ones as they are, with a stamp.
+  EXPECT_NEAR(wire_ms("comm.compression=int8"), 1.216 + 0.020 + 0.768 + 0.032, 1e-3);
+  const ProgramResult got = two_ranks("comm.compression=int8", {});
+  EXPECT_THAT(got.out, HasSubstr("\ncomm.compression: int8: every rank computes "));
+  EXPECT_THAT(got.out, HasSubstr("(two ranks; by memory's bandwidth)\n"));
+}
+
+TEST_F(Plan, MeasuresWhatACompressionComputes) {
+  const ProgramResult got = plan({"--ranks", "2", "--set", "comm.compression=int8"});
+  ASSERT_EQ(got.exit_code, 0) << got.err;
+  EXPECT_THAT(got.out, HasSubstr("(two ranks; measured here)\n"));
+}
+
+TEST_F(Plan, SpreadsAMeanOfReplicasOverItsSteps) {
+  // Weights and both states of adam, with a stamp each, in sixteen steps.
+  EXPECT_NEAR(wire_ms("comm.sync_every=16"), 3 * (4.864 + 0.032) / 16, 1e-3);
+  const ProgramResult got = two_ranks("comm.sync_every=16", {});
+  EXPECT_THAT(got.out,
+              HasSubstr("comm.sync_every: wire, exposed and step are means over 16 steps"));
+}
+
+TEST_F(Plan, SendsShardsOfGradientsAndOfParameters) {
+  // One rank has the matrix of 1,024: its gradients come from the other rank, its parameters go
+  // there.
+  EXPECT_NEAR(wire_ms("train.shard=optimizer"), 2 * 1.024 * 4, 1e-3);
+  EXPECT_THAT(two_ranks("train.shard=optimizer", {}).out, HasSubstr("\ntrain.shard: "));
 }
 
 TEST_F(Plan, DrawsAPicture) {
