@@ -2,16 +2,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """Measures steps inside the network laboratory (bench/netlab/hosts.sh, on its first host); called by bench/netlab.sh.
 
-  measure.py --program P [--wire W] [--python PY ...] [--models M ...] [--seconds S]
+  measure.py --program P [--wire W] [--python PY ...] [--models M ...] [--seconds S] [--set K=V ...] [--vary K=V ...]
 
 For each model, one rank a host, each with the model's batch and one thread:
   alone     median step with no communication, all hosts computing at once (the slowest)
   overlap   median step, gradients moving while backward runs; and with comm.overlap: false
-  wire      bytes a rank sends / what a bare TCP connection moves
+  wire      the plan's: bytes a rank sends / what a bare TCP connection moves
   backward  two thirds of forward and backward: what could hide communication
   exposed   overlap - alone; may: max(0, wire - backward); the last column before the gain is their ratio
   gain      how much shorter the step is than without overlap
   plan      what `dltrain plan` predicts from a step measured alone, and predicted / measured
+With --set every run and plan has these settings; with --vary there is a row with each of those beside (none: with none).
+Where comm.sync_every is set, steps are means over whole rounds instead of medians.
 """
 import argparse
 import json
@@ -63,9 +65,15 @@ class Lab:
         return max(results, key=lambda r: r["step_ms"]["median"])
 
     def together(self, model, steps, batch, sets):
+        """Bench's report, with the step as step_ms."""
         n = len(self.hosts)
-        sets = [f"data.global_batch_size={batch * n}", f"train.leaves={n}", *sets]
-        return run([f"{LAB}/mpirun", "-n", n, *self.bench_words(model, steps, sets)])
+        every = sync_every(sets)
+        steps = -(-steps // every) * every
+        words = [f"data.global_batch_size={batch * n}", f"train.leaves={n}", *sets]
+        result = run([f"{LAB}/mpirun", "-n", n, *self.bench_words(model, steps, words)])
+        mean_ms = batch * n / result["samples_per_s"] * 1e3
+        result["step_ms"] = mean_ms if every > 1 else result["step_ms"]["median"]
+        return result
 
     def plan(self, model, line_gb_s, latency_us, sets):
         words = [self.args.program, "plan", HERE.parent / "models" / f"{model}.yaml", "--ranks", len(self.hosts),
@@ -101,24 +109,29 @@ def wire_table(lab):
     return float(max(rows, key=lambda r: float(r[0]) if float(r[0]) <= 4 else 0)[1]), float(latency.group(1))
 
 
-def measure(lab, model, line_gb_s, latency_us):
+def sync_every(sets):
+    return max([int(s.split("=")[1]) for s in sets if s.startswith("comm.sync_every=")], default=1)
+
+
+def measure(lab, model, line_gb_s, latency_us, sets):
     text = (HERE.parent / "models" / f"{model}.yaml").read_text()
     batch = int(re.search(r"global_batch_size: (\d+)", text).group(1))
     n = len(lab.hosts)
-    plan = lab.plan(model, line_gb_s, latency_us, [])
-    num_bytes = plan["gradient_bytes"] * 2 * (n - 1) / n
+    plan = lab.plan(model, line_gb_s, latency_us, sets)
     steps_of = lambda ms: int(min(400, max(3, lab.args.seconds * 1e3 / ms)))
     steps = steps_of(plan["rows"][1]["step_ms"])
     rounds = [{"alone": lab.alone(model, steps_of(plan["rows"][0]["step_ms"])),
-               "overlap": lab.together(model, steps, batch, []),
-               "plain": lab.together(model, steps, batch, ["comm.overlap=false"])} for _ in range(lab.args.rounds)]
-    ms = {key: statistics.median(r[key]["step_ms"]["median"] for r in rounds) for key in rounds[0]}
-    wire = num_bytes / line_gb_s * 1e-6
+               "overlap": lab.together(model, steps, batch, sets),
+               "plain": lab.together(model, steps, batch, [*sets, "comm.overlap=false"])} for _ in range(lab.args.rounds)]
+    for r in rounds:
+        r["alone"]["step_ms"] = r["alone"]["step_ms"]["median"]
+    ms = {key: statistics.median(r[key]["step_ms"] for r in rounds) for key in rounds[0]}
+    wire = plan["rows"][1]["wire_ms"]
     alone = rounds[0]["alone"]
     backward = 2 / 3 * ms["alone"] * alone["share"]["compute"]
     may = max(0.0, wire - backward)
     exposed = ms["overlap"] - ms["alone"]
-    waited = statistics.median(r["overlap"]["share"]["comm"] * r["overlap"]["step_ms"]["median"] for r in rounds)
+    waited = statistics.median(r["overlap"]["share"]["comm"] * r["overlap"]["step_ms"] for r in rounds)
     ratio = f"{exposed / may:6.2f}" if may > 0.02 * wire else "     -"
     predicted = plan["rows"][1]["step_ms"]
     print(f"{model:10}{ms['alone']:9.2f}{ms['overlap']:9.2f}{ms['plain']:11.2f}{wire:9.2f}{backward:10.2f}"
@@ -136,6 +149,8 @@ def main():
     options.add_argument("--latency-us", type=float, default=50)
     options.add_argument("--python", nargs="*", default=[], help="Pythons with torch")
     options.add_argument("--models", nargs="*", default=["mnist-mlp", "resnet18", "char-gpt"])
+    options.add_argument("--set", action="append", default=[], help="a setting of every run: comm.bucket_mb=1")
+    options.add_argument("--vary", nargs="*", default=["none"], help="a row with each: none comm.compression=int8")
     options.add_argument("--seconds", type=float, default=3, help="of each measurement")
     options.add_argument("--rounds", type=int, default=3)
     args = options.parse_args()
@@ -145,7 +160,13 @@ def main():
     line, latency = wire_table(lab) if args.wire else (args.line_gb_s, args.latency_us)
     print(f"{'model':10}{'alone':>9}{'overlap':>9}{'no overlap':>11}{'wire':>9}{'backward':>10}{'exposed':>9}{'waited':>8}"
           f"{'may':>8}{'ratio':>7}{'gain':>8}{'plan':>10}{'/meas':>7}   (ms)")
-    ours = {model: measure(lab, model, line, latency) for model in args.models}
+    ours = {}
+    for model in args.models:
+        for vary in args.vary:
+            if vary != "none":
+                print(vary, flush=True)
+            row = measure(lab, model, line, latency, [*args.set, *([] if vary == "none" else [vary])])
+            ours.setdefault(model, row)
     for python in args.python:
         for model in args.models:
             theirs = lab.pytorch(python, model)
