@@ -14,7 +14,10 @@ Hosts lone_hosts(int world_size) {
   return hosts;
 }
 
-std::unique_ptr<SharedMemory> Communicator::share(std::int64_t /*num_bytes*/) { return nullptr; }
+std::unique_ptr<SharedMemory> Communicator::share(std::int64_t /*num_bytes*/,
+                                                  std::int64_t /*room_bytes*/) {
+  return nullptr;
+}
 
 bool Communicator::knows_lost(int /*peer*/) const { return false; }
 

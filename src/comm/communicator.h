@@ -62,8 +62,13 @@ class Communicator {
   /// Which ranks can share memory; this one is hosts()[h][local_rank()] of one of them.
   [[nodiscard]] virtual Hosts hosts() const { return lone_hosts(world_size()); }
   /// num_bytes of memory that the ranks of this host share with it; each rank gives its own size.
-  /// Null on all ranks if any host has none to give (no room, or the transport cannot). Collective.
-  [[nodiscard]] virtual std::unique_ptr<SharedMemory> share(std::int64_t num_bytes);
+  /// Null on all ranks if any host has none to give (no room, or the transport cannot); room counts
+  /// if room_bytes more a rank would still be free. Collective.
+  [[nodiscard]] virtual std::unique_ptr<SharedMemory> share(std::int64_t num_bytes,
+                                                            std::int64_t room_bytes);
+  [[nodiscard]] std::unique_ptr<SharedMemory> share(std::int64_t num_bytes) {
+    return share(num_bytes, 0);
+  }
   /// For those who wait by looking at shared memory: true once the transport knows that nothing
   /// more will come from that rank. What it wrote before is visible then. Cheap, no call of MPI.
   [[nodiscard]] virtual bool knows_lost(int peer) const;

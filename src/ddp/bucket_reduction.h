@@ -69,10 +69,13 @@ struct BucketReductionOptions {
                               // unless Reduction::exact: one that holds their sum, or none
   float* reduced = nullptr;   // flat buffer of the result; may be nodes[0]
   std::optional<ShardPlan> shards = {};  // a rank needs the sum of its own slices alone
-  HostMemory* memory = nullptr;          // where nodes and result lie; null: no ranks share any
-  comm::Hosts hosts = {};                // with memory: who shares it with whom
-  HostWaitOptions wait = {};             // for the ranks of this host
-  std::int64_t generation = 0;           // of the supervisor's start
+  /// With all ranks on one host: reduce() waits for no other rank's slice. They are there once all
+  /// ranks have sent the step's message.
+  bool own_slices_first = false;
+  HostMemory* memory = nullptr;  // where nodes and result lie; null: no ranks share any
+  comm::Hosts hosts = {};        // with memory: who shares it with whom
+  HostWaitOptions wait = {};     // for the ranks of this host
+  std::int64_t generation = 0;   // of the supervisor's start
   CompressionOptions compression = {};
   std::vector<GradientRange> ranges = {};  // of a compression: what it does to which elements
 };

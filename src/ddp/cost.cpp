@@ -30,6 +30,11 @@ std::int64_t kept_bytes(const ReducerOptions& options, int rank, int num_buffers
   return (options.shards->elements(rank) + most) * static_cast<std::int64_t>(sizeof(float));
 }
 
+bool is_first_of_host(const comm::Hosts& hosts, int rank) {
+  return std::any_of(hosts.begin(), hosts.end(),
+                     [&](const std::vector<int>& ranks) { return ranks.front() == rank; });
+}
+
 }  // namespace
 
 Cost cost_of_exact_reduction(const BucketReductionOptions& options) {
@@ -60,7 +65,9 @@ Cost planned_cost(const ReducerOptions& options, const comm::Hosts& hosts, int r
         plan_worker(split(mine, options.num_workers, worker), options.num_leaves);
     cost.buffer_bytes += plan.num_buffers * buffer_stride_bytes(options.total);
   }
+  if (shared) cost.shared_bytes = cost.buffer_bytes;
   if (mine.size() == 0 || shared) cost.buffer_bytes += flat_bytes;
+  if (shared && is_first_of_host(hosts, rank)) cost.shared_bytes += flat_bytes;
   if (world_size == 1 || options.reduction == Reduction::none) return cost;
   const bool written_once = mine.size() <= options.num_workers;
   if (options.release && options.overlap && written_once && mine.size() > 0) {
@@ -83,7 +90,7 @@ Cost planned_cost(const ReducerOptions& options, const comm::Hosts& hosts, int r
   cost.buffer_bytes += across.buffer_bytes;
   cost.sent_bytes += across.sent_bytes;
   cost.num_rounds += across.num_rounds;
-  if (options.shards) {  // the new parameters
+  if (options.shards && options.gathers) {  // the new parameters
     cost.num_rounds += static_cast<std::int64_t>(options.buckets.size());
     cost.sent_bytes +=
         options.shards->elements(rank) * (world_size - 1) * std::int64_t{sizeof(float)};

@@ -18,6 +18,8 @@ struct Cost {
   // Rounds of messages in one step, each to and from all other ranks (of a lane), one behind the
   // other; without the step's small message. fast: none.
   std::int64_t num_rounds = 0;
+  // That the rank brings to the memory which the ranks of its host share.
+  std::int64_t shared_bytes = 0;
 };
 /// Of Reduction::exact without compression, beside the nodes; of options.nodes the number counts,
 /// and options.hosts where ranks share memory.

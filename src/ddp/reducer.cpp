@@ -53,7 +53,8 @@ Reducer::Impl::Impl(comm::Communicator& comm, ReducerOptions options)
   make_reduction();
   stalled_s_.assign(static_cast<std::size_t>(options_.num_workers), 0.0);
   releases_ = options_.release && options_.overlap && local_.written_once();
-  if (options_.shards) gather_ = std::make_unique<ShardGather>(*options_.shards, rank_);
+  const bool gathers = options_.gathers || !options_.everywhere.empty();
+  if (options_.shards && gathers) gather_ = std::make_unique<ShardGather>(*options_.shards, rank_);
 }
 
 void Reducer::Impl::place_result() {
@@ -77,18 +78,23 @@ void Reducer::Impl::make_reduction() {
     host_wait_.beside_work = true;
   }
   if (memory_) memory_->publish(*comm_, local_.results());
-  reduction_ = make_bucket_reduction(options_.reduction, {.rank = rank_,
-                                                          .division = division_,
-                                                          .buckets = options_.buckets,
-                                                          .nodes = local_.results(),
-                                                          .reduced = reduced_,
-                                                          .shards = options_.shards,
-                                                          .memory = memory_.get(),
-                                                          .hosts = hosts,
-                                                          .wait = host_wait_,
-                                                          .generation = options_.generation,
-                                                          .compression = options_.compression,
-                                                          .ranges = options_.ranges});
+  const bool one_host = memory_ && hosts.size() == 1;
+  const bool sliced = one_host && !options_.shards && options_.host_slices;
+  reduction_ = make_bucket_reduction(
+      options_.reduction,
+      {.rank = rank_,
+       .division = division_,
+       .buckets = options_.buckets,
+       .nodes = local_.results(),
+       .reduced = reduced_,
+       .shards = sliced ? options_.host_slices : options_.shards,
+       .own_slices_first = sliced || (one_host && options_.shards && !options_.gathers),
+       .memory = memory_.get(),
+       .hosts = hosts,
+       .wait = host_wait_,
+       .generation = options_.generation,
+       .compression = options_.compression,
+       .ranges = options_.ranges});
 }
 
 void Reducer::Impl::check_worker(int worker, int index) const {
@@ -384,6 +390,8 @@ void Reducer::begin_gather(tensor::Storage flat) { impl_->begin_gather(std::move
 double Reducer::wait_gathered(std::int64_t from) { return impl_->wait_gathered(from); }
 
 float* Reducer::reduced() const { return impl_->reduced_; }
+
+bool Reducer::main_thread_ends_step() const { return impl_->runs_inline(); }
 
 ReductionState Reducer::reduction_state() const {
   return impl_->reduction_ ? impl_->reduction_->state() : ReductionState{};

@@ -33,6 +33,11 @@ struct ReducerOptions {
   std::optional<ShardPlan> shards =
       {};  // of these buckets: reduced() holds this rank's slices alone
   std::vector<Bucket> everywhere = {};  // ... and these ranges, which every rank needs
+  bool gathers = true;                  // begin_gather() will be called, with shards
+  /// Slices of these buckets for the ranks of a host, by local rank, who update one replica
+  /// together. Where all ranks are on one host and share memory a bucket has landed once this
+  /// rank's slice has; the others' have when finish_step() is through.
+  std::optional<ShardPlan> host_slices = {};
   /// With shards: what a rank needs no more of a reduced bucket is given back to the system, and
   /// workers are kept from running more than kBuckets_ahead buckets ahead of the reduction. Has no
   /// effect where a worker has several leaves, or without overlap.
@@ -125,8 +130,9 @@ class Reducer {
   /// worker that still owes gradients counts as failed: Exit::internal, unless control has an
   /// error.
   void close_step(const ControlWord& control);
-  /// Main thread, behind close_step: waits until this bucket of reduced() holds its sum; returns
-  /// how many buckets do, counted from the first. errors  as of finish_step
+  /// Main thread, behind close_step: waits until this bucket of reduced() holds its sum (with
+  /// host_slices: see there); returns how many buckets do, counted from the first. errors  as of
+  /// finish_step
   std::size_t wait_for_bucket(std::size_t bucket);
   /// Main thread, behind close_step: waits for all buckets and the control word.
   /// errors  Error(Exit::peer_lost) "rank 1: waited 30 s for bucket 3 of step 812" if nothing moved
@@ -141,6 +147,10 @@ class Reducer {
   /// The reduced sum of gradients (not divided by anything), valid until the next begin_step. The
   /// same address in all steps. With shards: see ReducerOptions.
   [[nodiscard]] float* reduced() const;
+
+  /// Whether the step's message is sent by finish_step() itself, and so behind all that the main
+  /// thread does before it.
+  [[nodiscard]] bool main_thread_ends_step() const;
 
   /// What a compression carries from step to step; between steps, main thread.
   [[nodiscard]] ReductionState reduction_state() const;

@@ -139,7 +139,7 @@ void TreeReduction::gather_parts(comm::Communicator& comm, std::size_t bucket) {
     }
     exchange(comm);
   }
-  if (shared()) wait_for_parts(comm, stamp);
+  if (shared() && !options_.own_slices_first) wait_for_parts(comm, stamp);
 }
 
 void TreeReduction::wait_for_nodes(comm::Communicator& comm, const Stamp& stamp) {

@@ -20,7 +20,8 @@ namespace dlt::ddp {
 ///
 /// Why nothing is overwritten while somebody still reads it:
 ///   a rank's nodes   are written by its backward pass of step s+1, which follows its reduce() of
-///                    all buckets of s, which waited until all peers had summed, and so read, s;
+///                    all buckets of s, which waited until all peers had summed, and so read, s
+///                    (with own_slices_first the message of s did, which follows their sums);
 ///   the result       is written in step s+1 by a rank that has seen the stamps final(s+1) of all
 ///                    peers, which each posts after it is through with the result of s
 ///                    (begin_step);

@@ -46,16 +46,15 @@ void check_no_other(const tensor::FlatLayout& layout, const std::string& prefix,
   }
 }
 
-/// All checks come first: a refused state leaves the buffer as it was.
-void check_state(const tensor::FlatLayout& layout, const std::string& prefix,
-                 const tensor::StateDict& state) {
+}  // namespace
+
+void check_fits(const tensor::FlatLayout& layout, const std::string& prefix,
+                const tensor::StateDict& state) {
   for (const auto& entry : layout.entries) {
     check_tensor(entry, full_name(prefix, entry.name), state);
   }
   check_no_other(layout, prefix, state);
 }
-
-}  // namespace
 
 tensor::StateDict unflatten(const tensor::FlatLayout& layout, const std::string& prefix,
                             float* flat) {
@@ -71,7 +70,7 @@ tensor::StateDict unflatten(const tensor::FlatLayout& layout, const std::string&
 
 void flatten(const tensor::FlatLayout& layout, const std::string& prefix,
              const tensor::StateDict& state, float* flat) {
-  check_state(layout, prefix, state);
+  check_fits(layout, prefix, state);  // a refused state leaves the buffer as it was
   for (const auto& entry : layout.entries) {
     const tensor::Tensor& tensor = state.at(full_name(prefix, entry.name));
     // The tensors of unflatten() lie in flat itself.
@@ -81,7 +80,7 @@ void flatten(const tensor::FlatLayout& layout, const std::string& prefix,
 
 void flatten_shard(const tensor::FlatLayout& layout, const std::string& prefix,
                    const tensor::StateDict& state, const Shard& shard, float* packed) {
-  check_state(layout, prefix, state);
+  check_fits(layout, prefix, state);
   for (const Shard::Range& range : shard.ranges) {
     for (const auto& entry : layout.entries) {
       const std::int64_t begin = std::max(range.begin, entry.offset);

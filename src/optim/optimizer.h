@@ -94,6 +94,9 @@ class Optimizer {
 ///         another prefix looks at the tensors that begin with "prefix." alone
 void flatten(const tensor::FlatLayout& layout, const std::string& prefix,
              const tensor::StateDict& state, float* flat);
+/// Its checks alone.
+void check_fits(const tensor::FlatLayout& layout, const std::string& prefix,
+                const tensor::StateDict& state);
 /// The same of a shard, into its packed buffer.
 void flatten_shard(const tensor::FlatLayout& layout, const std::string& prefix,
                    const tensor::StateDict& state, const Shard& shard, float* packed);

@@ -194,7 +194,7 @@ void TrainLoop::roll_back(std::unique_ptr<Trainer>& trainer) {
     state_->load(*checkpoint);
     step_ = checkpoint->step;
   } else if (job_->init_) {
-    apply(*job_->init_, state_->layout(), state_->params());
+    state_->write([&] { apply(*job_->init_, state_->layout(), state_->params()); });
   }
   NumericsState& numerics = state_->numerics();
   numerics.rollbacks = before.rollbacks + 1;

@@ -10,6 +10,7 @@
 #include "train/comm_plan.h"
 #include "train/gpu_link.h"
 #include "train/model_state.h"
+#include "train/state_place.h"
 #include "train/trainer.h"
 
 namespace dlt::train {
@@ -87,7 +88,7 @@ std::string run_bench(const Surroundings& around, const RunConfig& config,
   const auto dataset = random_data(config);
   const CommPlan plan = plan_communication(config, *program, comm, around.clock);
   StateExtras extras = state_extras(config, steps_per_epoch(config, dataset->num_rows()));
-  extras.shard = plan.shard_of(comm.rank());
+  place_state(config, *program, plan, device, comm, extras);
   ModelState state(program->layout(), config.optimizer.get(), around.backend, std::move(extras));
   state.initialize(config.model->params(), config.seed);
   const std::int64_t end = options.warmup + options.steps;
@@ -147,6 +148,7 @@ std::string run_bench(const Surroundings& around, const RunConfig& config,
   json.set("threads", std::int64_t{division.threads});
   json.set("leaves", std::int64_t{division.num_leaves});
   json.set("steps", options.steps);
+  json.set("shared_replica", state.host() != nullptr);
   if (plan.link) {
     observe::JsonObject link;
     link.set("latency_us", plan.link->latency_s * 1e6);

@@ -16,7 +16,7 @@
 #include "train/comm_options.h"
 #include "train/comm_plan.h"
 #include "train/local_steps.h"
-#include "train/model_state.h"
+#include "train/state_place.h"
 #include "train/trainer.h"
 
 namespace dlt::train {
@@ -28,6 +28,7 @@ constexpr std::int64_t kMpiBytes = 9 << 20;
 /// What a run touches beside its buffers and what `check` has touched itself: threads, checkpoint
 /// code, logs.
 constexpr std::int64_t kRunBytes = 4 << 20;
+constexpr auto kFloat_bytes = static_cast<std::int64_t>(sizeof(float));
 
 std::string mib(std::int64_t num_bytes) {
   std::ostringstream out;
@@ -74,7 +75,90 @@ std::string cost_table(const Estimate& e) {
       cat(mib(e.peak_bytes()), " a rank (program ", mib(e.program_bytes), ", data ",
           mib(e.data_bytes), ", model ", mib(e.model_bytes), ", gradients ", mib(e.gradient_bytes),
           ", activations ", mib(e.activation_bytes), ", saving ", mib(e.saving_bytes), ")"));
+  if (e.shared_bytes > 0) {
+    row("shared memory", cat(mib(e.shared_bytes), " on a host, counted by each rank that uses it"));
+  }
   return out.str();
+}
+
+void count_parameters(const RunConfig& config, Estimate& e) {
+  e.params = count_params(config);
+  for (const auto& spec : config.model->params()) {
+    if (spec.kind == nn::ParamKind::trainable &&
+        optim::is_frozen(config.optimizer->groups(), spec.name)) {
+      e.frozen += spec.shape.numel();
+    }
+  }
+}
+
+/// What is estimated, of the last rank of this host.
+struct Supposed {
+  const RunConfig& config;
+  const autodiff::Program& train;
+  const Division& division;
+  const CommPlan& plan;
+  [[nodiscard]] std::int64_t flat_bytes() const { return train.layout().total * kFloat_bytes; }
+  [[nodiscard]] std::int64_t num_states() const {
+    return static_cast<std::int64_t>(config.optimizer->state_names().size());
+  }
+};
+
+comm::Hosts this_host(int num_ranks) {
+  comm::Hosts hosts(1, std::vector<int>(static_cast<std::size_t>(num_ranks)));
+  std::iota(hosts[0].begin(), hosts[0].end(), 0);
+  return hosts;
+}
+
+void estimate_state(const Supposed& job, Estimate& e) {
+  const RunConfig& config = job.config;
+  const std::int64_t flat_bytes = job.flat_bytes(), states = job.num_states();
+  const std::optional<optim::Shard> shard = job.plan.shard_of(e.ranks - 1);
+  const std::int64_t state_bytes = shard ? shard->num_elements() * kFloat_bytes : flat_bytes;
+  const std::int64_t whole_buffers = 1 + (config.averaging.active() ? 1 : 0);
+  e.model_bytes = flat_bytes * whole_buffers + state_bytes * states;
+  for (const nn::CarriedSpec& spec : config.model->carried()) {
+    e.model_bytes += config.global_batch_size * spec.size * kFloat_bytes;
+  }
+  // A rank's share of what all have, which is not cut finer than a block, and all it alone has.
+  const std::int64_t common = flat_bytes * (whole_buffers + (shard ? 0 : states));
+  e.saving_bytes =
+      common / std::clamp<std::int64_t>(common / checkpoint::kBlock_bytes, 1, e.ranks) +
+      (shard ? state_bytes * states : 0);
+  if (wants_shared_replica(config, this_host(e.ranks))) e.shared_bytes += common;
+}
+
+void estimate_communication(const Supposed& job, Estimate& e) {
+  const RunConfig& config = job.config;
+  const comm::Hosts hosts = this_host(e.ranks);
+  ddp::ReducerOptions reducer{.total = job.train.layout().total,
+                              .buckets = job.plan.buckets,
+                              .num_leaves = job.division.num_leaves,
+                              .num_workers = job.division.num_workers,
+                              .reduction = config.reduction,
+                              .overlap = config.overlap,
+                              .shards = job.plan.shards,
+                              .gathers = !wants_shared_replica(config, hosts),
+                              .release = job.plan.shards && job.train.num_segments() == 1 &&
+                                         config.shard == Sharding::gradients,
+                              .shared_memory = config.shared_memory};
+  set_compression(reducer, config, job.train.layout());
+  const bool local_steps = config.sync_every > 1 && e.ranks > 1;
+  if (local_steps) reducer.reduction = ddp::Reduction::none;
+  e.num_buckets = static_cast<std::int64_t>(reducer.buckets.size());
+  const ddp::Cost cost = ddp::planned_cost(reducer, hosts, e.ranks - 1);
+  e.gradient_bytes = cost.buffer_bytes;
+  e.bytes_per_step = cost.sent_bytes;
+  for (const int rank : hosts[0]) {
+    e.shared_bytes += ddp::planned_cost(reducer, hosts, rank).shared_bytes;
+  }
+  if (!local_steps) return;
+  const ddp::Cost mean = LocalSteps::cost({.total = job.train.layout().total,
+                                           .num_states = job.num_states(),
+                                           .average = config.averaging.active(),
+                                           .world_size = e.ranks,
+                                           .rank = e.ranks - 1});
+  e.model_bytes += mean.buffer_bytes;
+  e.bytes_per_step = mean.sent_bytes / config.sync_every;
 }
 
 }  // namespace
@@ -101,64 +185,22 @@ std::string run_check(const Surroundings& around, const CheckOptions& options) {
   const Division division = assumed_division(config, options.ranks);
   const auto train = training_program(config, around.table, around.backend, division.leaf_capacity,
                                       division.num_workers);
-
-  Estimate e;
   const auto train_data = open_dataset(config, *config.train_data);
   const auto eval_data = config.eval_data ? open_dataset(config, *config.eval_data) : nullptr;
-  e.data_bytes = train_data->cached_bytes() + (eval_data ? eval_data->cached_bytes() : 0);
 
+  Estimate e;
+  e.data_bytes = train_data->cached_bytes() + (eval_data ? eval_data->cached_bytes() : 0);
   e.ranks = options.ranks;
   e.threads = division.threads;
   e.leaves = division.num_leaves;
   e.leaf_capacity = division.leaf_capacity;
-  e.params = count_params(config);
-  for (const auto& spec : config.model->params()) {
-    if (spec.kind == nn::ParamKind::trainable &&
-        optim::is_frozen(config.optimizer->groups(), spec.name)) {
-      e.frozen += spec.shape.numel();
-    }
-  }
   e.steps = total_steps(config, train_data->num_rows());
   e.steps_per_epoch = steps_per_epoch(config, train_data->num_rows());
   e.flops_per_step = train->flops() * division.num_leaves;
-  const std::int64_t flat_bytes = train->layout().total * static_cast<std::int64_t>(sizeof(float));
-  const auto states = static_cast<std::int64_t>(config.optimizer->state_names().size());
+  count_parameters(config, e);
   const CommPlan plan = suppose_communication(config, *train, options.ranks);
-  const std::optional<optim::Shard> shard = plan.shard_of(options.ranks - 1);
-  const std::int64_t state_bytes =
-      shard ? shard->num_elements() * static_cast<std::int64_t>(sizeof(float)) : flat_bytes;
-  e.model_bytes = flat_bytes * (1 + (config.averaging.active() ? 1 : 0)) + state_bytes * states;
-  // A rank's share of what all have, which is not cut finer than a block, and all it alone has.
-  const std::int64_t common =
-      flat_bytes * (1 + (config.averaging.active() ? 1 : 0)) + (shard ? 0 : flat_bytes * states);
-  e.saving_bytes =
-      common / std::clamp<std::int64_t>(common / checkpoint::kBlock_bytes, 1, options.ranks) +
-      (shard ? state_bytes * states : 0);
-  for (const nn::CarriedSpec& spec : config.model->carried()) {
-    e.model_bytes +=
-        config.global_batch_size * spec.size * static_cast<std::int64_t>(sizeof(float));
-  }
-  ddp::ReducerOptions reducer = reducer_options_of(config, *train, plan,
-                                                   {.num_leaves = division.num_leaves,
-                                                    .num_workers = division.num_workers,
-                                                    .world_size = options.ranks});
-  reducer.release = reducer.release && train->num_segments() == 1;
-  const bool local_steps = config.sync_every > 1 && options.ranks > 1;
-  e.num_buckets = static_cast<std::int64_t>(reducer.buckets.size());
-  std::vector<int> ranks(static_cast<std::size_t>(options.ranks));
-  std::iota(ranks.begin(), ranks.end(), 0);
-  const ddp::Cost cost = ddp::planned_cost(reducer, {ranks}, options.ranks - 1);
-  e.gradient_bytes = cost.buffer_bytes;
-  e.bytes_per_step = cost.sent_bytes;
-  if (local_steps) {
-    const ddp::Cost mean = LocalSteps::cost({.total = train->layout().total,
-                                             .num_states = states,
-                                             .average = config.averaging.active(),
-                                             .world_size = options.ranks,
-                                             .rank = options.ranks - 1});
-    e.model_bytes += mean.buffer_bytes;
-    e.bytes_per_step = mean.sent_bytes / config.sync_every;
-  }
+  estimate_state({config, *train, division, plan}, e);
+  estimate_communication({config, *train, division, plan}, e);
   e.activation_bytes = train->plan().arena_bytes * division.num_workers;
   if (division.num_leaves > options.ranks * division.num_workers) {  // a worker has several
     e.activation_bytes += train->kept_bytes() * division.num_workers;

@@ -29,6 +29,7 @@ struct Estimate {
   std::int64_t gradient_bytes = 0;    // gradient buffers,
   std::int64_t activation_bytes = 0;  // arenas of training and evaluation
   std::int64_t saving_bytes = 0;      // the copy of its share of a checkpoint
+  std::int64_t shared_bytes = 0;      // one for all ranks, each of which counts what it uses of it
   [[nodiscard]] std::int64_t peak_bytes() const {
     return program_bytes + data_bytes + model_bytes + gradient_bytes + activation_bytes +
            saving_bytes;

@@ -14,6 +14,7 @@
 namespace dlt::train {
 namespace {
 
+constexpr auto kFloat_bytes = static_cast<std::int64_t>(sizeof(float));
 constexpr const char* kPlateau = "schedule.plateau";
 const tensor::TensorType& plateau_type() {
   static const tensor::TensorType type{{optim::PlateauState::kSize}, DType::f64};
@@ -32,31 +33,54 @@ tensor::StateDict part_of(const tensor::StateDict& state, const std::string& nam
 
 }  // namespace
 
+int num_shared_buffers(const StateExtras& extras, const optim::Optimizer& optimizer) {
+  const auto num_states = static_cast<int>(optimizer.state_names().size());
+  return 1 + (extras.averaging.active() ? 1 : 0) + (extras.shard ? 0 : num_states);
+}
+
 ModelState::ModelState(const tensor::FlatLayout& layout, const optim::Optimizer* optimizer,
                        tensor::Backend& backend, StateExtras extras)
     : layout_(&layout), optimizer_(optimizer), extras_(std::move(extras)) {
-  const std::int64_t num_bytes = layout.total * static_cast<std::int64_t>(sizeof(float));
-  params_ = backend.allocate(num_bytes);
-  if (extras_.averaging.active()) average_ = backend.allocate(num_bytes);
+  params_ = next_buffer(backend);
+  if (extras_.averaging.active()) average_ = next_buffer(backend);
   if (optimizer == nullptr) return;
   for (std::size_t i = 0; i < optimizer->state_names().size(); ++i) {
-    const std::int64_t elements = extras_.shard ? extras_.shard->num_elements() : layout.total;
-    state_storage_.push_back(backend.allocate(elements * static_cast<std::int64_t>(sizeof(float))));
+    state_storage_.push_back(extras_.shard
+                                 ? backend.allocate(extras_.shard->num_elements() * kFloat_bytes)
+                                 : next_buffer(backend));
     states_.push_back(reinterpret_cast<float*>(state_storage_.back().data()));
   }
 }
 
+tensor::Storage ModelState::next_buffer(tensor::Backend& backend) {
+  if (extras_.host) return extras_.host->buffer(num_shared_++);
+  return backend.allocate(layout_->total * kFloat_bytes);
+}
+
+void ModelState::write(const std::function<void()>& writing) {
+  if (extras_.host) {
+    extras_.host->write_once(writing);
+  } else {
+    writing();
+  }
+}
+
 void ModelState::initialize(const std::vector<nn::ParamSpec>& specs, std::uint64_t seed) {
-  nn::initialize(*layout_, specs, seed, params());
+  write([&] { nn::initialize(*layout_, specs, seed, params()); });
 }
 
 void ModelState::reset(const std::vector<nn::ParamSpec>& specs, std::uint64_t seed) {
   const auto clear = [](const tensor::Storage& storage) {
     std::fill_n(storage.data(), storage.size_bytes(), std::byte{0});
   };
-  clear(params_);
-  clear(average_);
-  for (const tensor::Storage& state : state_storage_) clear(state);
+  write([&] {
+    clear(params_);
+    clear(average_);
+    for (const tensor::Storage& state : state_storage_) clear(state);
+  });
+  if (extras_.shard) {  // its state is this rank's own
+    for (const tensor::Storage& state : state_storage_) clear(state);
+  }
   plateau_ = {};
   errors_ = {};
   numerics_ = {};
@@ -65,7 +89,7 @@ void ModelState::reset(const std::vector<nn::ParamSpec>& specs, std::uint64_t se
 }
 
 void ModelState::load(const checkpoint::Checkpoint& checkpoint) {
-  optim::flatten(*layout_, "", checkpoint.model, params());
+  take("", checkpoint.model, params());
   if (optimizer_ == nullptr) return;
   const std::vector<std::string> names = optimizer_->state_names();
   const bool averages = extras_.averaging.active();
@@ -82,12 +106,12 @@ void ModelState::load(const checkpoint::Checkpoint& checkpoint) {
     if (extras_.shard) {
       optim::flatten_shard(*layout_, names[i], part, *extras_.shard, states_[i]);
     } else {
-      optim::flatten(*layout_, names[i], part, states_[i]);
+      take(names[i], part, states_[i]);
     }
   }
   if (averages) {
     const std::string name = extras_.averaging.name();
-    optim::flatten(*layout_, name, part_of(checkpoint.optimizer, name), average());
+    take(name, part_of(checkpoint.optimizer, name), average());
   }
   extras_.carried.load(checkpoint.optimizer);
   errors_.load(checkpoint.optimizer);
@@ -102,6 +126,12 @@ void ModelState::load(const checkpoint::Checkpoint& checkpoint) {
   }
 }
 
+/// The tensors of a prefix to a flat buffer. Refused by all ranks or none.
+void ModelState::take(const std::string& prefix, const tensor::StateDict& part, float* flat) {
+  optim::check_fits(*layout_, prefix, part);
+  write([&] { optim::flatten(*layout_, prefix, part, flat); });
+}
+
 void ModelState::load_average(const checkpoint::Checkpoint& checkpoint, const std::string& name) {
   const tensor::StateDict part = part_of(checkpoint.optimizer, name);
   if (part.empty()) {
@@ -110,20 +140,23 @@ void ModelState::load_average(const checkpoint::Checkpoint& checkpoint, const st
         cat("optimizer.safetensors: expected the average '", name, "' of the weights, got none"),
         cat("to use the weights themselves: --set train.", name, ".use_for_eval=false"));
   }
-  optim::flatten(*layout_, name, part, params());
+  take(name, part, params());
 }
 
 void ModelState::complete_average(std::int64_t steps_done) {
   if (average() == nullptr) return;
   const bool begun = extras_.averaging.updates_after(steps_done) > 0;
-  for (const auto& entry : layout_->entries) {
-    const auto& statistics = extras_.statistics;
-    if (begun && std::find(statistics.begin(), statistics.end(), entry.name) == statistics.end()) {
-      continue;
+  write([&] {
+    for (const auto& entry : layout_->entries) {
+      const auto& statistics = extras_.statistics;
+      if (begun &&
+          std::find(statistics.begin(), statistics.end(), entry.name) == statistics.end()) {
+        continue;
+      }
+      std::memcpy(average() + entry.offset, params() + entry.offset,
+                  static_cast<std::size_t>(entry.numel) * sizeof(float));
     }
-    std::memcpy(average() + entry.offset, params() + entry.offset,
-                static_cast<std::size_t>(entry.numel) * sizeof(float));
-  }
+  });
 }
 
 void ModelState::save(checkpoint::Checkpoint& checkpoint) const {

@@ -2,11 +2,14 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "checkpoint/store.h"
+#include "ddp/host_replica.h"
 #include "nn/model.h"
 #include "optim/averaging.h"
 #include "optim/optimizer.h"
@@ -27,10 +30,17 @@ struct StateExtras {
   bool plateau = false;                      // the schedule has a state
   CarriedState carried = {};                 // of recurrent layers
   std::optional<optim::Shard> shard = {};    // of the optimiser's state; none: this rank has all
+  /// Where the buffers lie that all ranks of the host share: parameters, the average, and unless
+  /// it is cut into shards the optimiser's state; null: all buffers are this rank's own.
+  std::shared_ptr<ddp::HostReplica> host = {};
 };
 
+/// Buffers that StateExtras::host is to have.
+[[nodiscard]] int num_shared_buffers(const StateExtras& extras, const optim::Optimizer& optimizer);
+
 /// Parameters and optimiser state of one rank, in flat buffers; with the step, all that a run needs
-/// to go on.
+/// to go on. Where the ranks of a host share buffers, whatever writes to all of one is collective
+/// on the host.
 class ModelState {
  public:
   /// layout and optimizer must outlive this. optimizer may be null (evaluation, prediction).
@@ -66,6 +76,10 @@ class ModelState {
   [[nodiscard]] ErrorFeedback& errors() { return errors_; }
   [[nodiscard]] NumericsState& numerics() { return numerics_; }
 
+  /// Makes somebody write what the ranks of the host share: one of them, while none reads.
+  void write(const std::function<void()>& writing);
+  [[nodiscard]] ddp::HostReplica* host() const { return extras_.host.get(); }
+
   [[nodiscard]] const std::optional<optim::Shard>& shard() const { return extras_.shard; }
   /// The buffers, for whoever must keep them alive.
   [[nodiscard]] const tensor::Storage& params_storage() const { return params_; }
@@ -81,6 +95,9 @@ class ModelState {
   [[nodiscard]] std::string first_nonfinite() const;
 
  private:
+  [[nodiscard]] tensor::Storage next_buffer(tensor::Backend& backend);
+  void take(const std::string& prefix, const tensor::StateDict& part, float* flat);
+
   const tensor::FlatLayout* layout_;
   const optim::Optimizer* optimizer_;
   StateExtras extras_;
@@ -90,6 +107,7 @@ class ModelState {
   tensor::Storage params_, average_;
   std::vector<tensor::Storage> state_storage_;
   std::vector<float*> states_;
+  int num_shared_ = 0;  // buffers taken of the host's
 };
 
 }  // namespace dlt::train

@@ -152,7 +152,10 @@ void read_comm(MapReader comm, RunConfig& out) {
   if (bucket_mb)
     out.bucket_bytes = std::max<std::int64_t>(64, std::llround(*bucket_mb * 1048576.0));
   out.overlap = comm.boolean("overlap", true);
-  out.shared_memory = comm.choice("shared_memory", {"auto", "off"}, std::string("auto")) == "auto";
+  const std::string shared =
+      comm.choice("shared_memory", {"auto", "gradients", "off"}, std::string("auto"));
+  out.shared_memory = shared != "off";
+  out.shared_replica = shared == "auto";
   out.verify_every = comm.integer("verify_every", {.min = 0, .max = kMaxSteps}, 100);
   out.compression = read_compression(comm);
   out.sync_every = comm.integer("sync_every", {.min = 1, .max = kMaxSteps}, 1);

@@ -77,7 +77,8 @@ struct RunConfig {
   std::string comm_backend;       // auto, self, mpi
   std::int64_t bucket_bytes = 0;  // 0: auto
   bool overlap = true;
-  bool shared_memory = true;
+  bool shared_memory = true;        // between the ranks of a host, for gradients
+  bool shared_replica = true;       // ... and for one copy of parameters and optimiser state
   std::int64_t verify_every = 100;  // steps between comparisons of the replicas; 0: never
   ddp::CompressionOptions compression;
   bool balance = false;  // leaves move between ranks that are not equally fast

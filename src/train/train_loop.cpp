@@ -8,6 +8,7 @@
 #include "base/text.h"
 #include "ddp/replica.h"
 #include "observe/json_object.h"
+#include "train/state_place.h"
 
 namespace dlt::train {
 namespace {
@@ -109,7 +110,7 @@ void TrainLoop::require_same_job() {
 void TrainLoop::load_or_initialize() {
   const RunConfig& config = job_->config_;
   StateExtras extras = state_extras(config, steps_per_epoch(config, job_->train_data_->num_rows()));
-  extras.shard = plan_.shard_of(comm_->rank());
+  place_state(config, *train_program_, plan_, *device_, *comm_, extras);
   state_ = std::make_unique<ModelState>(train_program_->layout(), config.optimizer.get(),
                                         job_->around_.backend, std::move(extras));
   if (job_->resume_.checkpoint) {
@@ -119,7 +120,9 @@ void TrainLoop::load_or_initialize() {
     job_->resume_.checkpoint->optimizer.clear();
   } else {
     state_->initialize(config.model->params(), config.seed);
-    if (job_->init_) apply(*job_->init_, state_->layout(), state_->params());
+    if (job_->init_) {
+      state_->write([&] { apply(*job_->init_, state_->layout(), state_->params()); });
+    }
   }
   for (const std::int64_t step : job_->around_.skip_steps) {
     if (step >= step_) state_->numerics().skip(step);
@@ -186,7 +189,10 @@ void TrainLoop::open_run_folder() {
                         {"threads", std::int64_t{division_.threads}},
                         {"leaves", std::int64_t{division_.num_leaves}},
                         {"host", job_->around_.host}};
-  if (comm_->world_size() > 1) plan_.describe(start);
+  if (comm_->world_size() > 1) {
+    start.emplace_back("shared_replica", state_->host() != nullptr);
+    plan_.describe(start);
+  }
   log_->event("run_start", start);
 }
 

@@ -25,10 +25,18 @@ bool updates_locally(const TrainerParts& parts) {
   return parts.config.sync_every > 1 && parts.comm.world_size() > 1;
 }
 
+/// Where the ranks of a host share parameters and the whole of the optimiser's state: the slices
+/// that each updates.
+std::optional<ddp::ShardPlan> host_slices(const TrainerParts& parts, const CommPlan& plan,
+                                          const ModelState& state) {
+  if (state.host() == nullptr || plan.shards) return {};
+  return ddp::ShardPlan(parts.program.layout(), plan.buckets, state.host()->local_size());
+}
+
 /// With a state that is resident on a device the reducer carries the step's sums and control word
 /// alone.
 ddp::ReducerOptions reducer_options(const TrainerParts& parts, const TrainerRange& range,
-                                    const CommPlan& plan, int num_sums) {
+                                    const CommPlan& plan, const ModelState& state, int num_sums) {
   const bool resident = ResidentStep::why_not(parts).empty();
   ddp::ReducerOptions options = reducer_options_of(parts.config, parts.program, plan,
                                                    {.num_leaves = range.num_leaves,
@@ -41,6 +49,8 @@ ddp::ReducerOptions reducer_options(const TrainerParts& parts, const TrainerRang
   options.pulse = &parts.pulse;
   if (!resident) {
     options.everywhere = statistic_ranges(parts);
+    options.gathers = state.host() == nullptr;
+    options.host_slices = host_slices(parts, plan, state);
     return options;
   }
   options.total = 0;
@@ -51,12 +61,27 @@ ddp::ReducerOptions reducer_options(const TrainerParts& parts, const TrainerRang
   return options;
 }
 
+/// What this rank updates: its shard, or its slices of what its host shares, or all.
+std::optional<optim::Shard> shard_to_update(const TrainerParts& parts, const CommPlan& plan,
+                                            const ModelState& state) {
+  const std::optional<ddp::ShardPlan> slices = host_slices(parts, plan, state);
+  if (!slices) return plan.shard_of(parts.comm.rank());
+  optim::Shard shard;
+  for (std::size_t b = 0; b < plan.buckets.size(); ++b) {
+    const ddp::Bucket mine = slices->slice(b, state.host()->local_rank());
+    // The state's buffers are whole.
+    if (mine.begin < mine.end) shard.ranges.push_back({mine.begin, mine.end, mine.begin});
+  }
+  return shard;
+}
+
 optim::UpdaterOptions updater_options(const TrainerParts& parts, const CommPlan& plan,
-                                      ddp::Reducer& reducer) {
-  optim::UpdaterOptions out{
-      .excluded = statistic_names(*parts.config.model),
-      .shard = plan.shard_of(parts.comm.rank()),
-      .add_up = [&reducer](std::span<double> numbers) { reducer.add_up(numbers); }};
+                                      const ModelState& state, ddp::Reducer& reducer) {
+  optim::UpdaterOptions out{.excluded = statistic_names(*parts.config.model),
+                            .shard = shard_to_update(parts, plan, state),
+                            .add_up = [&reducer, host = state.host()](std::span<double> numbers) {
+                              host != nullptr ? host->add_up(numbers) : reducer.add_up(numbers);
+                            }};
   if (parts.config.clip_value) out.clip_value = *parts.config.clip_value;
   return out;
 }
@@ -107,10 +132,10 @@ Trainer::Trainer(const TrainerParts& parts, const data::Dataset& dataset, ModelS
             .labels = parts.config.target.labels(),
             .positions = parts.config.positions,
             .hashes = parts.config.hashes},
-      reducer_(parts.comm, reducer_options(parts, range, *plan_, sums_.size())),
+      reducer_(parts.comm, reducer_options(parts, range, *plan_, state, sums_.size())),
       running_statistics_(parts.config.model->running_statistics(), parts.program.layout()),
       updater_(*parts.config.optimizer, parts.program.layout(), parts.backend, parts.pool,
-               updater_options(parts, *plan_, reducer_)),
+               updater_options(parts, *plan_, state, reducer_)),
       augment_(make_augment(parts.config, dataset)),
       next_step_(range.first_step),
       skipped_(state.numerics().skipped()),
@@ -249,6 +274,10 @@ StepReport Trainer::step(const StepRequest& request) {
 StepReport Trainer::make_step(const StepRequest& request) {
   StepReport report = begin_report();
   if (std::binary_search(skipped_.begin(), skipped_.end(), next_step_)) return pass_over(report);
+  // The hash comes first: of a replica that is shared others soon update their slices.
+  ddp::ControlWord control{.stop = request.stop_wanted ? 1 : 0,
+                           .weights_hash = due_weights_hash(request.compare_weights),
+                           .save = request.save};
   const double start = parts_.clock.monotonic_s();
   reducer_.begin_step(next_step_);
   early_update_ = step_update(report, 1.0 / static_cast<double>(report.samples));
@@ -257,8 +286,8 @@ StepReport Trainer::make_step(const StepRequest& request) {
   kernels_.assign(time_kernels_ ? workers_.size() : 0, {});
   if (resident_) resident_->begin_step(next_step_);
   run_all_leaves();
+  if (state_->host() != nullptr) state_->host()->arrive();
 
-  ddp::ControlWord control{.stop = request.stop_wanted ? 1 : 0, .save = request.save};
   double param_wait_s = 0;
   for (const auto& worker : workers_) {
     if (!worker) continue;
@@ -270,7 +299,6 @@ StepReport Trainer::make_step(const StepRequest& request) {
   const double computed = parts_.clock.monotonic_s();
   const double waits_s = param_wait_s + reducer_.stalled_s();
   report.compute_s = computed - start - report.data_wait_s - waits_s;
-  if (control.error == 0) control.weights_hash = due_weights_hash(request.compare_weights);
   if (local_ && wants_norm(request)) {
     report.grad_norm = updater_.gradient_norm(reducer_.reduced());
     control.nonfinite = std::isfinite(report.grad_norm) ? 0 : 1;
@@ -310,7 +338,7 @@ std::uint64_t Trainer::due_weights_hash(bool asked) {
   const bool due = asked || (every > 0 && next_step_ > 0 && next_step_ % every == 0);
   if (!due || parts_.comm.world_size() == 1) return 0;
   if (local_ && !local_->synchronised()) return 0;
-  if (plan_->shards) (void)reducer_.wait_gathered(0);
+  if (gathers()) (void)reducer_.wait_gathered(0);
   return std::max<std::uint64_t>(1, resident_ ? resident_->replica_hash() : state_->replica_hash());
 }
 
@@ -331,6 +359,8 @@ void Trainer::update_as_buckets_land(StepReport& report) {
   optim::StepUpdate update = step_update(report, 1.0 / static_cast<double>(report.samples));
   for (std::size_t first = 0; first < plan_->buckets.size();) {
     const std::size_t landed = reducer_.wait_for_bucket(first);
+    // Until here ranks of this host may have been reading the parameters that it updates.
+    if (first == 0 && state_->host() != nullptr) state_->host()->wait_for_all();
     mark(observe::Phase::update);
     const double before = parts_.clock.monotonic_s();
     update.begin = plan_->buckets[first].begin;
@@ -363,7 +393,7 @@ void Trainer::finish_update(StepReport& report, const StepRequest& request, doub
   if (overflow) report.counts = false;
   // A rank that updates by itself may have no sample in a short last batch.
   if (report.counts && weight_sum > 0) {
-    if (!resident_) running_statistics_.run(state_->params(), reducer_.reduced(), weight_sum);
+    if (!resident_) update_statistics(weight_sum);
     if (updates_early_) {
       DLT_CHECK(weight_sum == static_cast<double>(report.samples),
                 cat("step ", report.step, " has ", report.samples,
@@ -381,15 +411,27 @@ void Trainer::finish_update(StepReport& report, const StepRequest& request, doub
       }
       DLT_KILL_POINT(update_after);
     }
-    if (plan_->shards) {
+    if (gathers()) {
       average_in_parts_ = average_in_parts_ || state_->averaging().weight_at(report.step) != 0;
       reducer_.begin_gather(state_->params_storage());
     }
+    // Where the step's message came behind the update, all have met already.
+    const bool met = updates_early_ && reducer_.main_thread_ends_step() &&
+                     parts_.config.model->running_statistics().empty();
+    if (state_->host() != nullptr && !met) state_->host()->meet();
   } else if (!report.counts) {
     state_->carried().clear();
   }
   report.update_s +=
       parts_.clock.monotonic_s() - before - (reducer_.exposed_s() - exposed_before_s);
+}
+
+/// Whether parameters come from the ranks that updated them by messages.
+bool Trainer::gathers() const { return plan_->shards && state_->host() == nullptr; }
+
+void Trainer::update_statistics(double weight_sum) {
+  const bool others = state_->host() != nullptr && !state_->host()->is_writer();
+  if (!others) running_statistics_.run(state_->params(), reducer_.reduced(), weight_sum);
 }
 
 double Trainer::reduced_norm() {

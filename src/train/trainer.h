@@ -167,6 +167,8 @@ class Trainer {
   void throw_failure();
   [[nodiscard]] optim::StepUpdate step_update(const StepReport& report, double scale) const;
   void update_as_buckets_land(StepReport& report);
+  [[nodiscard]] bool gathers() const;
+  void update_statistics(double weight_sum);
   void leaves_given();
   void give_leaf(Worker& worker, int index, const data::LeafBatch& batch, std::uint64_t epoch);
   [[nodiscard]] float* leaf_gradients(int worker, int leaf);

@@ -89,6 +89,12 @@ ddp::Sums on_thread_ranks(const ddp::ReducerCase& c, int world_size) {
   return sums;
 }
 
+TEST(MpiCommunicator, SharesNoMemoryThatLeavesTooLittleRoom) {
+  constexpr std::int64_t kMore_than_any_machine_has = std::int64_t{1} << 50;
+  EXPECT_EQ(world->share(4096, kMore_than_any_machine_has), nullptr);
+  EXPECT_NE(world->share(4096, 4096), nullptr);
+}
+
 TEST(MpiReducer, BitsAreThoseOfThreadRanks) {
   for (int leaves : {1, 4, 5, 8}) {
     for (std::int64_t param_elements : {80, 20000}) {

@@ -26,9 +26,10 @@ class PassingCommunicator : public comm::Communicator {
   [[nodiscard]] comm::Hosts hosts() const override { return inner_->hosts(); }
   [[nodiscard]] bool knows_lost(int peer) const override { return inner_->knows_lost(peer); }
   [[nodiscard]] std::string name() const override { return inner_->name(); }
-  [[nodiscard]] std::unique_ptr<comm::SharedMemory> share(std::int64_t num_bytes) override {
+  [[nodiscard]] std::unique_ptr<comm::SharedMemory> share(std::int64_t num_bytes,
+                                                          std::int64_t room_bytes) override {
     const Around around(*this);
-    return inner_->share(num_bytes);
+    return inner_->share(num_bytes, room_bytes);
   }
   void allreduce(comm::Buffer buffer, comm::ReduceOp op) override {
     const Around around(*this);

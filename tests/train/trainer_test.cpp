@@ -3,8 +3,10 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <functional>
 #include <mutex>
+#include <thread>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -16,6 +18,8 @@
 #include "train/comm_plan.h"
 #include "train/engine.h"
 #include "train/small_job.h"
+#include "train/state_place.h"
+#include "train/step_watch.h"
 
 namespace dlt::train_test {
 namespace {
@@ -44,10 +48,12 @@ class BadRow final : public data::Dataset {
 
 using Body = std::function<void(comm::Communicator&, train::Trainer&, train::ModelState&)>;
 
+using WatchOf = std::function<train::StepWatch*(int rank)>;
+
 /// Runs body on each of `ranks` ranks; reading bad_row fails.
 void with_trainers(const JobFiles& files, int ranks, int threads,
                    const std::vector<std::string>& overrides, const Body& body,
-                   std::int64_t bad_row = -1) {
+                   std::int64_t bad_row = -1, const WatchOf& watch_of = {}) {
   run_ranks(ranks, [&](comm::Communicator& comm) {
     const autodiff::OpTable table = ops::make_op_table();
     const auto backend = tensor::make_cpu_backend();
@@ -60,7 +66,7 @@ void with_trainers(const JobFiles& files, int ranks, int threads,
     const auto program = train::training_program(config, table, *backend, 2);
     const train::CommPlan plan = train::plan_communication(config, *program, comm, clock);
     train::StateExtras extras = train::state_extras(config, 5);
-    extras.shard = plan.shard_of(comm.rank());
+    train::place_state(config, *program, plan, *backend, comm, extras);
     train::ModelState state(program->layout(), config.optimizer.get(), *backend, extras);
     state.initialize(config.model->params(), config.seed);
     train::Trainer trainer({.config = config,
@@ -70,6 +76,7 @@ void with_trainers(const JobFiles& files, int ranks, int threads,
                             .pool = pool,
                             .clock = clock,
                             .host = "here",
+                            .watch = watch_of ? watch_of(comm.rank()) : nullptr,
                             .plan = &plan},
                            dataset, state,
                            {.num_leaves = 6, .first_step = 0, .end_step = 60, .total_steps = 60});
@@ -100,7 +107,12 @@ TEST(Trainer, StepsAllocateNothing) {
   const JobFiles files = write_small_job(folder, 47);
   EXPECT_EQ(allocations_in_steps(files, 1, 1, {"data.workers=0"}), 0);
   EXPECT_EQ(allocations_in_steps(files, 1, 3, {"data.workers=2"}), 0);
-  EXPECT_EQ(allocations_in_steps(files, 2, 1, {"comm.bucket_mb=0.0001"}), 0);
+  for (const char* memory : {"auto", "gradients", "off"}) {
+    EXPECT_EQ(allocations_in_steps(files, 2, 1,
+                                   {"comm.bucket_mb=0.0001", cat("comm.shared_memory=", memory)}),
+              0);
+  }
+  EXPECT_EQ(allocations_in_steps(files, 2, 2, {"optimizer={name: lamb}", "train.clip_norm=1"}), 0);
   for (const char* shard : {"train.shard=optimizer", "train.shard=gradients"}) {
     EXPECT_EQ(allocations_in_steps(files, 2, 1, {shard, "comm.bucket_mb=0.0001"}), 0);
     EXPECT_EQ(allocations_in_steps(files, 2, 2,
@@ -126,7 +138,7 @@ std::string differing_replica(int ranks, const std::string& shard) {
   std::atomic<int> named{0};
   std::string message;
   std::mutex mutex;
-  with_trainers(files, ranks, 1, {"comm.verify_every=3", shard},
+  with_trainers(files, ranks, 1, {"comm.verify_every=3", "comm.shared_memory=gradients", shard},
                 [&](comm::Communicator& comm, train::Trainer& trainer, train::ModelState& state) {
                   for (int i = 0; i < 2; ++i) (void)trainer.step({});
                   trainer.settle();
@@ -158,12 +170,68 @@ TEST(Trainer, OfTwoReplicasThatDifferBothAreNamed) {
   EXPECT_THAT(message, testing::HasSubstr("rank 1 (here): "));
 }
 
+/// What the ranks of a host share is compared between hosts alone.
+TEST(Trainer, RanksOfAHostHaveOneReplica) {
+  const TempFolder folder;
+  const JobFiles files = write_small_job(folder, 47);
+  with_trainers(files, 3, 1, {"comm.verify_every=1", "train.ema={}"},
+                [&](comm::Communicator& comm, train::Trainer& trainer, train::ModelState& state) {
+                  (void)trainer.step({});
+                  if (comm.rank() == 2) state.params()[5] = 0.5F;
+                  comm.barrier();
+                  EXPECT_EQ(state.params()[5], 0.5F);
+                  EXPECT_EQ(state.averaging().active(), state.average() != nullptr);
+                  for (int i = 0; i < 3; ++i) (void)trainer.step({});
+                });
+}
+
+/// Is slow, and looks whether the parameters stay as they are while a leaf is computed.
+class SlowReader final : public train::StepWatch, public autodiff::CallWatch {
+ public:
+  [[nodiscard]] autodiff::CallWatch* leaf(int /*leaf*/) override { return this; }
+  void made(const autodiff::Node& /*node*/, std::span<const tensor::View> /*outputs*/) override {
+    std::this_thread::sleep_for(std::chrono::microseconds(300));
+    const float* now = state_->params();
+    if (!std::equal(before_.begin(), before_.end(), now)) ++num_changes_;
+  }
+  void begin_step(const train::ModelState& state) {
+    state_ = &state;
+    before_.assign(state.params(), state.params() + state.layout().total);
+  }
+  [[nodiscard]] int num_changes() const { return num_changes_; }
+
+ private:
+  const train::ModelState* state_ = nullptr;
+  std::vector<float> before_;
+  int num_changes_ = 0;
+};
+
+/// Parameters that ranks share are updated bucket by bucket, but not under a rank that reads them.
+TEST(Trainer, NobodyUpdatesWhatAnotherRankStillReads) {
+  const TempFolder folder;
+  const JobFiles files = write_small_job(folder, 47);
+  for (const char* norm : {"train.clip_value=100", "train.clip_norm=100"}) {
+    SlowReader reader;
+    with_trainers(
+        files, 2, 1, {"comm.bucket_mb=0.0001", norm, "data.workers=0"},
+        [&](comm::Communicator& comm, train::Trainer& trainer, train::ModelState& state) {
+          for (int i = 0; i < 5; ++i) {
+            if (comm.rank() == 1) reader.begin_step(state);
+            (void)trainer.step({});
+          }
+        },
+        -1, [&](int rank) { return rank == 1 ? &reader : nullptr; });
+    EXPECT_EQ(reader.num_changes(), 0) << norm;
+  }
+}
+
 /// Also where the other ranks have updated what they could before they heard of it.
 TEST(Trainer, AFailureOnOneRankIsThrownOnAllOfThemInThatStep) {
   const TempFolder folder;
   const JobFiles files = write_small_job(folder, 47);
   constexpr std::int64_t kRow_of_step_3 = 34;
-  for (const char* shard : {"train.shard=none", "train.shard=optimizer", "train.shard=gradients"}) {
+  for (const char* way : {"train.shard=none", "comm.shared_memory=gradients",
+                          "train.shard=optimizer", "train.shard=gradients"}) {
     std::atomic<int> failures{0};
     const Body body = [&](comm::Communicator&, train::Trainer& trainer, train::ModelState&) {
       for (int i = 0; i < 3; ++i) (void)trainer.step({});
@@ -176,9 +244,9 @@ TEST(Trainer, AFailureOnOneRankIsThrownOnAllOfThemInThatStep) {
       }
     };
     with_trainers(files, 3, 1,
-                  {shard, "data.shuffle=false", "data.workers=0", "comm.bucket_mb=0.0001"}, body,
+                  {way, "data.shuffle=false", "data.workers=0", "comm.bucket_mb=0.0001"}, body,
                   kRow_of_step_3);
-    EXPECT_EQ(failures, 3) << shard;
+    EXPECT_EQ(failures, 3) << way;
   }
 }
 

@@ -28,6 +28,7 @@ TEST(Transports, GiveTheSameWeightsHash) {
   const JobFiles files = write_small_job(folder, 47);
   const std::vector<Transport> transports{
       {"shared memory", "comm.shared_memory=auto", 1},
+      {"shared memory for gradients alone", "comm.shared_memory=gradients", 1},
       {"point-to-point", "comm.shared_memory=off", 1},
       {"shared memory on each of two hosts, messages between them", "comm.shared_memory=auto", 2},
   };
@@ -47,7 +48,7 @@ TEST(Transports, GiveTheSameWeightsHash) {
       }
     }
   }
-  EXPECT_EQ(hashes.size(), 6U * 2 * 3 - 2);
+  EXPECT_EQ(hashes.size(), 6U * 2 * 4 - 2);
   for (const auto& [row, hash] : hashes) EXPECT_EQ(hash, hashes.begin()->second) << row;
 }
 

@@ -142,10 +142,12 @@ class MpiCommunicator final : public Communicator {
   [[nodiscard]] Hosts hosts() const override { return hosts_; }
   [[nodiscard]] std::string name() const override { return "mpi"; }
 
-  [[nodiscard]] std::unique_ptr<SharedMemory> share(std::int64_t num_bytes) override {
+  using Communicator::share;
+  [[nodiscard]] std::unique_ptr<SharedMemory> share(std::int64_t num_bytes,
+                                                    std::int64_t room_bytes) override {
     const InCall call(*state_);
     try {
-      return state_->windows.share(&comm_, num_bytes);
+      return state_->windows.share(&comm_, num_bytes, room_bytes);
     } catch (...) {
       state_->failed = true;
       throw;

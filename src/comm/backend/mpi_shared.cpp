@@ -117,13 +117,15 @@ struct MpiWindows::Impl {
 MpiWindows::MpiWindows() : impl_(std::make_unique<Impl>()) {}
 MpiWindows::~MpiWindows() = default;
 
-std::unique_ptr<SharedMemory> MpiWindows::share(const void* comm, std::int64_t num_bytes) {
+std::unique_ptr<SharedMemory> MpiWindows::share(const void* comm, std::int64_t num_bytes,
+                                                std::int64_t room_bytes) {
   MPI_Comm all = *static_cast<const MPI_Comm*>(comm);
   impl_->find_host(all);
   impl_->reclaim();
   const std::int64_t mapped_bytes = num_bytes + static_cast<std::int64_t>(kPage_bytes);
+  const std::int64_t wanted_bytes = mapped_bytes + room_bytes;
   std::int64_t host_bytes = 0;
-  DLT_MPI(MPI_Allreduce, &mapped_bytes, &host_bytes, 1, MPI_INT64_T, MPI_SUM, impl_->host);
+  DLT_MPI(MPI_Allreduce, &wanted_bytes, &host_bytes, 1, MPI_INT64_T, MPI_SUM, impl_->host);
   if (least(has_room(host_bytes) ? 1 : 0, all) == 0) return nullptr;
 
   void* mine = nullptr;

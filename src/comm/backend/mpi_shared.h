@@ -20,7 +20,8 @@ class MpiWindows {
 
   /// comm points to an MPI_Comm of all ranks. As Communicator::share().
   /// errors  Error(Exit::peer_lost) if MPI fails at anything but finding the memory
-  [[nodiscard]] std::unique_ptr<SharedMemory> share(const void* comm, std::int64_t num_bytes);
+  [[nodiscard]] std::unique_ptr<SharedMemory> share(const void* comm, std::int64_t num_bytes,
+                                                    std::int64_t room_bytes);
   /// A window of this rank that nobody has destroyed: somebody may still be using it.
   [[nodiscard]] bool in_use() const;
   /// Before MPI_Finalize, on all ranks.

@@ -207,7 +207,9 @@ class ThreadCommunicator final : public Communicator {
   [[nodiscard]] Hosts hosts() const override { return group_->hosts; }
   [[nodiscard]] std::string name() const override { return "thread"; }
 
-  [[nodiscard]] std::unique_ptr<SharedMemory> share(std::int64_t num_bytes) override {
+  using Communicator::share;
+  [[nodiscard]] std::unique_ptr<SharedMemory> share(std::int64_t num_bytes,
+                                                    std::int64_t /*room_bytes*/) override {
     {
       const auto mine = std::make_shared<Segment>(num_bytes);
       const std::lock_guard lock(family_.mutex);

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "train/state_place.h"
+
+#include <algorithm>
+
+#include "base/cpu.h"
+
+namespace dlt::train {
+
+bool wants_shared_replica(const RunConfig& config, const comm::Hosts& hosts) {
+  const bool any_host_of_several = std::any_of(
+      hosts.begin(), hosts.end(), [](const std::vector<int>& ranks) { return ranks.size() > 1; });
+  return config.shared_replica && any_host_of_several && config.sync_every == 1 &&
+         (config.shard == Sharding::none || hosts.size() == 1);
+}
+
+void place_state(const RunConfig& config, const autodiff::Program& program, const CommPlan& plan,
+                 const tensor::Backend& device, comm::Communicator& comm, StateExtras& extras) {
+  extras.shard = plan.shard_of(comm.rank());
+  if (!device.in_host_memory() || !wants_shared_replica(config, comm.hosts())) return;
+  const tensor::FlatLayout& layout = program.layout();
+  const std::int64_t flat_bytes = layout.total * static_cast<std::int64_t>(sizeof(float));
+  // Two sums a block; the last block of a parameter may be a short one.
+  const std::int64_t most_blocks =
+      layout.total / tensor::kBlockElements + static_cast<std::int64_t>(layout.entries.size());
+  // Gradients gain more by lying in shared memory, so that there must be room for them, too.
+  constexpr std::int64_t kGradient_buffers = 3;
+  const ddp::HostReplica::Sizes sizes{
+      .num_elements = layout.total,
+      .num_buffers = num_shared_buffers(extras, *config.optimizer),
+      .num_sums = 2 * most_blocks,
+      .room_bytes = config.shard == Sharding::gradients ? 0 : kGradient_buffers * flat_bytes};
+  extras.host = ddp::HostReplica::share(
+      comm, sizes,
+      {.timeout_s = config.fault.hang_timeout_s, .crowded = comm.local_size() > online_cores()});
+}
+
+}  // namespace dlt::train
