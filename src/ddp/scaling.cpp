@@ -32,7 +32,7 @@ class Play {
   }
 
   Prediction run() {
-    if (job_.num_ranks > 1 && job_.reducer.shards) gather_parameters();
+    if (job_.num_ranks > 1 && job_.reducer.shards && job_.reducer.gathers) gather_parameters();
     reduce_buckets();
     out_.exposed_s = late_s_;
     main_s_ = out_.compute_s + late_s_;

@@ -208,10 +208,12 @@ ScalingSchedule::Time ScalingSchedule::gather(std::size_t index) const {
 double ScalingSchedule::update_share(std::size_t index) const {
   const std::vector<Bucket>& buckets = job_.reducer.buckets;
   double most = bytes(buckets[index]);
-  if (job_.reducer.shards) {
+  const std::optional<ShardPlan>& slices =
+      job_.reducer.shards ? job_.reducer.shards : job_.reducer.host_slices;
+  if (slices) {
     most = 0;
-    for (int rank = 0; rank < job_.num_ranks; ++rank) {
-      most = std::max(most, bytes(job_.reducer.shards->slice(index, rank)));
+    for (int rank = 0; rank < slices->world_size(); ++rank) {
+      most = std::max(most, bytes(slices->slice(index, rank)));
     }
   }
   return most / (static_cast<double>(buckets.back().end) * kElement_bytes);

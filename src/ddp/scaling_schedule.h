@@ -27,7 +27,8 @@ class ScalingSchedule {
   [[nodiscard]] Time range(const Bucket& range) const;
   /// With shards: the bucket's parameters from those who updated them to all.
   [[nodiscard]] Time gather(std::size_t index) const;
-  /// With shards: the share of the whole update that the rank with most of a bucket makes of it.
+  /// The share of the whole update that the rank with most of a bucket makes of it, where it is cut
+  /// into shards or a host's slices.
   [[nodiscard]] double update_share(std::size_t index) const;
   /// The step's message, and with shards what all need of the gradients.
   [[nodiscard]] double message_s() const;

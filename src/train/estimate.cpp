@@ -130,20 +130,13 @@ void estimate_state(const Supposed& job, Estimate& e) {
 void estimate_communication(const Supposed& job, Estimate& e) {
   const RunConfig& config = job.config;
   const comm::Hosts hosts = this_host(e.ranks);
-  ddp::ReducerOptions reducer{.total = job.train.layout().total,
-                              .buckets = job.plan.buckets,
-                              .num_leaves = job.division.num_leaves,
-                              .num_workers = job.division.num_workers,
-                              .reduction = config.reduction,
-                              .overlap = config.overlap,
-                              .shards = job.plan.shards,
-                              .gathers = !wants_shared_replica(config, hosts),
-                              .release = job.plan.shards && job.train.num_segments() == 1 &&
-                                         config.shard == Sharding::gradients,
-                              .shared_memory = config.shared_memory};
-  set_compression(reducer, config, job.train.layout());
+  ddp::ReducerOptions reducer = reducer_options_of(config, job.train, job.plan,
+                                                   {.num_leaves = job.division.num_leaves,
+                                                    .num_workers = job.division.num_workers,
+                                                    .world_size = e.ranks});
+  reducer.release = reducer.release && job.train.num_segments() == 1;
+  reducer.gathers = !wants_shared_replica(config, hosts);
   const bool local_steps = config.sync_every > 1 && e.ranks > 1;
-  if (local_steps) reducer.reduction = ddp::Reduction::none;
   e.num_buckets = static_cast<std::int64_t>(reducer.buckets.size());
   const ddp::Cost cost = ddp::planned_cost(reducer, hosts, e.ranks - 1);
   e.gradient_bytes = cost.buffer_bytes;

@@ -10,6 +10,7 @@
 #include "train/comm_options.h"
 #include "train/comm_plan.h"
 #include "train/local_steps.h"
+#include "train/state_place.h"
 #include "train/step_profile.h"
 #include "train/trainer.h"
 
@@ -61,9 +62,17 @@ ddp::ScaledJob job_of(const Model& model, int ranks, int leaves) {
   const RunConfig& config = model.config;
   const ScalingPlan& plan = model.plan;
   const auto options = [&](const std::optional<ddp::Link>& link) {
-    return reducer_options_of(
+    ddp::ReducerOptions reducer = reducer_options_of(
         config, model.program, suppose_communication(config, model.program, ranks, link),
         {.num_leaves = leaves, .num_workers = plan.threads, .world_size = ranks});
+    const comm::Hosts hosts = ddp::blocks_of_ranks(ranks, plan.ranks_per_host);
+    if (!wants_shared_replica(config, hosts)) return reducer;
+    reducer.gathers = false;
+    if (!reducer.shards) {
+      reducer.host_slices = ddp::ShardPlan(model.program.layout(), reducer.buckets,
+                                           static_cast<int>(hosts.back().size()));
+    }
+    return reducer;
   };
   const auto cores = static_cast<int>(allowed_cores().size());
   const bool local = config.sync_every > 1 && ranks > 1;

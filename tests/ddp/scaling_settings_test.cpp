@@ -221,6 +221,27 @@ TEST(ScalingSettings, WhatAllNeedIsGatheredBeforeTheMessage) {
   EXPECT_NEAR(predict_step(profile(kEight), slow, two).exposed_s - without, 0.002, 1e-9);
 }
 
+TEST(ScalingSettings, RanksOfAHostUpdateTheirSlicesOfOneReplica) {
+  ScaledJob four = sharded();
+  four.num_ranks = four.reducer.num_leaves = 4;
+  four.ranks_per_host = 2;
+  four.reducer.host_slices.swap(four.reducer.shards);
+  const double half_s = predict_step(profile(kEight), sharded_fabric(0.010), four).step_s;
+  four.reducer.host_slices.reset();
+  EXPECT_NEAR(predict_step(profile(kEight), sharded_fabric(0.010), four).step_s - half_s, 0.004,
+              1e-9);
+}
+
+TEST(ScalingSettings, ShardsOfOneReplicaAreNotGathered) {
+  ScaledJob two = sharded();
+  two.ranks_per_host = 2;
+  const Prediction gathered = predict_step(profile(kEight), sharded_fabric(0.010), two);
+  two.reducer.gathers = false;
+  const Prediction got = predict_step(profile(kEight), sharded_fabric(0.010), two);
+  EXPECT_LT(got.step_s, gathered.step_s);
+  EXPECT_DOUBLE_EQ(got.wire_s, 0);
+}
+
 TEST(ScalingSettings, AMeanOfReplicasFallsToSeveralSteps) {
   // 4 MB in four rounds and 8 MB of memory: 40 + 4 + 8 ms, a quarter of it a step; and the step's
   // message of 1 ms.
