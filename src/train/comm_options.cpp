@@ -122,6 +122,18 @@ void check_comm(config::MapReader& comm, const RunConfig& config) {
   check_balance(comm, config);
 }
 
+std::vector<ddp::Bucket> statistic_ranges(const RunConfig& config,
+                                          const tensor::FlatLayout& layout) {
+  std::vector<ddp::Bucket> ranges;
+  for (const std::string& name : statistic_names(*config.model)) {
+    const tensor::FlatLayout::Entry* entry = layout.find(name);
+    if (entry != nullptr) ranges.push_back({entry->offset, entry->offset + entry->numel});
+  }
+  std::sort(ranges.begin(), ranges.end(),
+            [](const ddp::Bucket& a, const ddp::Bucket& b) { return a.begin < b.begin; });
+  return ranges;
+}
+
 ddp::ReducerOptions reducer_options_of(const RunConfig& config, const autodiff::Program& program,
                                        const CommPlan& plan, const RankWork& work) {
   const bool updates_locally = config.sync_every > 1 && work.world_size > 1;
@@ -135,6 +147,7 @@ ddp::ReducerOptions reducer_options_of(const RunConfig& config, const autodiff::
                                          config.compression),
           .overlap = config.overlap,
           .shards = plan.shards,
+          .everywhere = statistic_ranges(config, program.layout()),
           .release = plan.shards && config.shard == Sharding::gradients,
           .shared_memory = config.shared_memory};
 }

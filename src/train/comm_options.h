@@ -16,6 +16,11 @@ namespace dlt::train {
 /// Records what of `comm` does not go together with the rest, which was read before.
 void check_comm(config::MapReader& comm, const RunConfig& config);
 
+/// What of the reduced gradients is sums of statistics, which every rank needs, also with shards,
+/// since they are moved two at a time, and nothing may round. Ascending.
+[[nodiscard]] std::vector<ddp::Bucket> statistic_ranges(const RunConfig& config,
+                                                        const tensor::FlatLayout& layout);
+
 /// A rank's part of the leaves, and how many ranks there are.
 struct RankWork {
   int num_leaves = 1;   // of all ranks

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "train/comm_options.h"
 #include "train/comm_plan.h"
 #include "train/engine.h"
 #include "train/gpu_link.h"
@@ -30,17 +31,6 @@ std::unique_ptr<tensor::Kernel> make_statistics_kernel(tensor::Backend& device, 
 }
 
 }  // namespace
-
-std::vector<ddp::Bucket> statistic_ranges(const TrainerParts& parts) {
-  std::vector<ddp::Bucket> ranges;
-  for (const std::string& name : statistic_names(*parts.config.model)) {
-    const tensor::FlatLayout::Entry* entry = parts.program.layout().find(name);
-    if (entry != nullptr) ranges.push_back({entry->offset, entry->offset + entry->numel});
-  }
-  std::sort(ranges.begin(), ranges.end(),
-            [](const ddp::Bucket& a, const ddp::Bucket& b) { return a.begin < b.begin; });
-  return ranges;
-}
 
 std::string ResidentStep::why_not(const TrainerParts& parts) {
   const RunConfig& config = parts.config;
@@ -104,17 +94,17 @@ void ResidentStep::make_reduction(const TrainerParts& parts, int num_leaves) {
   buckets_ = parts.plan != nullptr
                  ? parts.plan->buckets
                  : ddp::plan_buckets(parts.program.layout(), parts.config.bucket_bytes);
-  reduction_ = std::make_unique<ddp::DeviceReduction>(
-      ddp::DeviceReductionOptions{.rank = parts.comm.rank(),
-                                  .division = ddp::LeafDivision(num_leaves, world_size),
-                                  .buckets = buckets_,
-                                  .nodes = sums_.results(),
-                                  .reduced = reduced_,
-                                  .kind = parts.config.reduction,
-                                  .bf16 = parts.config.compression.kind == ddp::Compression::bf16,
-                                  .unrounded = statistic_ranges(parts),
-                                  .device = &device_,
-                                  .comm = gpus_});
+  reduction_ = std::make_unique<ddp::DeviceReduction>(ddp::DeviceReductionOptions{
+      .rank = parts.comm.rank(),
+      .division = ddp::LeafDivision(num_leaves, world_size),
+      .buckets = buckets_,
+      .nodes = sums_.results(),
+      .reduced = reduced_,
+      .kind = parts.config.reduction,
+      .bf16 = parts.config.compression.kind == ddp::Compression::bf16,
+      .unrounded = statistic_ranges(parts.config, parts.program.layout()),
+      .device = &device_,
+      .comm = gpus_});
 }
 
 void ResidentStep::make_hash() {

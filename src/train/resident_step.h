@@ -19,10 +19,6 @@
 
 namespace dlt::train {
 
-/// What of the reduced gradients is sums of statistics, which every rank needs, also with shards,
-/// since they are moved two at a time, and nothing may round. Ascending.
-[[nodiscard]] std::vector<ddp::Bucket> statistic_ranges(const TrainerParts& parts);
-
 /// Parameters, gradients and the optimiser's state of a rank in the memory of its GPU, and the part
 /// of a step that concerns them: sums along the leaf tree, norms, updates. All of it is work of the
 /// queue that the leaves' kernels go to; the host waits only where it wants a number.

@@ -48,13 +48,13 @@ ddp::ReducerOptions reducer_options(const TrainerParts& parts, const TrainerRang
   options.generation = parts.generation;
   options.pulse = &parts.pulse;
   if (!resident) {
-    options.everywhere = statistic_ranges(parts);
     options.gathers = state.host() == nullptr;
     options.host_slices = host_slices(parts, plan, state);
     return options;
   }
   options.total = 0;
   options.buckets.clear();
+  options.everywhere.clear();
   options.reduction = ddp::Reduction::none;
   options.compression = {};
   options.ranges.clear();

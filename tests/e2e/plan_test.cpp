@@ -111,6 +111,17 @@ TEST_F(Plan, SendsShardsOfGradientsAndOfParameters) {
   EXPECT_THAT(two_ranks("train.shard=optimizer", {}).out, HasSubstr("\ntrain.shard: "));
 }
 
+TEST_F(Plan, GathersStatisticsOfShardsInARoundOfTheirOwn) {
+  // Gradients, statistics, the step's message and, before the next step, parameters: a second each.
+  const ProgramResult got =
+      two_ranks("train.shard=optimizer",
+                {"--json", "--latency-us", "1000000", "--set",
+                 "model.layers=[flatten, {dense: {units: 16}}, batch_norm, {dense: {units: 10}}]"});
+  ASSERT_EQ(got.exit_code, 0) << got.err;
+  const std::string two = got.out.substr(got.out.find("\"ranks\": 2"));
+  EXPECT_NEAR(std::stod(json_value(two, "exposed_ms")), 4000, 50);
+}
+
 TEST_F(Plan, DrawsAPicture) {
   const std::string path = folder_ / "plan.svg";
   const ProgramResult got = plan({"--ranks", "2,64", "--step-ms", "2000", "--memory-gb-s", "10",
