@@ -17,7 +17,7 @@ static_assert(std::atomic<bool>::is_always_lock_free, "a signal handler may not 
 
 constexpr std::array<int, 3> kStopSignals{SIGTERM, SIGINT, SIGUSR1};
 
-void on_signal(int number) {
+void on_stop_signal(int number) {
   const int saved_errno = errno;
   if (number == SIGINT && interrupted.exchange(true)) {
     ::signal(SIGINT, SIG_DFL);
@@ -31,7 +31,7 @@ void on_signal(int number) {
 
 const std::atomic<bool>& watch_stop_signals() {
   struct sigaction action {};
-  action.sa_handler = on_signal;
+  action.sa_handler = on_stop_signal;
   action.sa_flags = SA_RESTART;
   sigemptyset(&action.sa_mask);
   for (const int number : kStopSignals) sigaction(number, &action, nullptr);

@@ -35,7 +35,7 @@ std::array<char, kMax_path> part_path{};
 std::array<char, 256> first_line{};
 std::atomic<bool> has_path{false};
 std::atomic<bool> collecting{false};
-std::atomic<int> out{-1};
+std::atomic<int> out_fd{-1};
 std::atomic<int> wanted{0};  // the thread that is to write; negative: it is writing; 0: it has
 static_assert(std::atomic<int>::is_always_lock_free, "a signal handler may not take a lock");
 
@@ -141,23 +141,23 @@ void collect() {
   const int fd =
       ::open(part_path.data(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
   if (fd >= 0) {
-    out.store(fd);
+    out_fd.store(fd);
     say(fd, first_line.data());
     say(fd, "\n");
     write_all_threads(fd);
-    out.store(-1);
+    out_fd.store(-1);
     ::close(fd);
     ::rename(part_path.data(), file_path.data());
   }
   collecting.store(false);
 }
 
-void on_signal(int, siginfo_t* info, void*) {
+void on_stack_signal(int, siginfo_t* info, void*) {
   const int saved_errno = errno;
   int thread = this_thread();
   if (info->si_code == SI_TKILL && info->si_pid == ::getpid()) {
     if (wanted.compare_exchange_strong(thread, -this_thread())) {
-      write_own_stack(out.load());
+      write_own_stack(out_fd.load());
       wanted.store(0);
     }
   } else {
@@ -187,7 +187,7 @@ void write_stacks_on_signal(const std::string& path, const std::string& header) 
     has_path.store(true);
   }
   struct sigaction action {};
-  action.sa_sigaction = on_signal;
+  action.sa_sigaction = on_stack_signal;
   action.sa_flags = SA_RESTART | SA_SIGINFO;
   sigemptyset(&action.sa_mask);
   ::sigaction(SIGUSR2, &action, nullptr);

@@ -21,7 +21,7 @@ std::map<std::string, std::string> keys_of(const std::string& source, const std:
   return {flat.begin(), flat.end()};
 }
 
-class Diff final : public Command {
+class CheckpointDiff final : public Command {
  public:
   std::string name() const override { return "checkpoint diff"; }
   std::string summary() const override {
@@ -95,6 +95,6 @@ class Diff final : public Command {
 
 }  // namespace
 
-std::unique_ptr<Command> make_checkpoint_diff() { return std::make_unique<Diff>(); }
+std::unique_ptr<Command> make_checkpoint_diff() { return std::make_unique<CheckpointDiff>(); }
 
 }  // namespace dlt::launcher

@@ -33,7 +33,7 @@ constexpr std::size_t kMax_pending = 16;  // frames that a client which does not
 constexpr int kBacklog = 1024;
 constexpr int kAccepts = 16;  // in one turn
 
-std::string text_of(const tcp::endpoint& endpoint) {
+std::string endpoint_text(const tcp::endpoint& endpoint) {
   const std::string host = endpoint.address().to_string();
   return endpoint.address().is_v6() ? cat("[", host, "]:", endpoint.port())
                                     : cat(host, ":", endpoint.port());
@@ -44,7 +44,7 @@ struct Connection {
   Connection(tcp::socket accepted, const Bytes32& token, const Bytes32& nonce)
       : socket(std::move(accepted)), deadline(socket.get_executor()), handshake(token, nonce) {
     error_code ignored;
-    peer = text_of(socket.remote_endpoint(ignored));
+    peer = endpoint_text(socket.remote_endpoint(ignored));
     socket.set_option(tcp::no_delay(true), ignored);
   }
   [[nodiscard]] bool authenticated() const { return reader.has_value(); }
@@ -114,8 +114,8 @@ struct ControlServer::Impl : std::enable_shared_from_this<ControlServer::Impl> {
     } catch (const boost::system::system_error& failure) {
       const bool denied = failure.code() == asio::error::access_denied;
       throw Error(denied ? Exit::denied : Exit::unavailable,
-                  cat("control channel: expected a free address, got ", text_of(endpoint), ": ",
-                      failure.code().message()),
+                  cat("control channel: expected a free address, got ", endpoint_text(endpoint),
+                      ": ", failure.code().message()),
                   "fault.control: HOST:0 takes a free port");
     }
     local = acceptor.local_endpoint();
@@ -375,7 +375,7 @@ ControlServer::ControlServer(boost::asio::io_context& context, ServerOptions opt
 
 ControlServer::~ControlServer() { impl_->close(); }
 
-std::string ControlServer::address() const { return text_of(impl_->local); }
+std::string ControlServer::address() const { return endpoint_text(impl_->local); }
 
 int ControlServer::port() const { return impl_->local.port(); }
 

@@ -22,18 +22,19 @@
 namespace dlt::launcher {
 namespace {
 
-void set(int fd, int level, int option, int value) {
+void set_option(int fd, int level, int option, int value) {
   // Each is an improvement only; a system that lacks it goes on without.
   (void)::setsockopt(fd, level, option, &value, sizeof value);
 }
 
 void tune(int fd) {
-  set(fd, IPPROTO_TCP, TCP_NODELAY, 1);
-  set(fd, SOL_SOCKET, SO_SNDBUF, 16384);  // old beats are of no use: rather leave out new ones
-  set(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
-  set(fd, IPPROTO_TCP, TCP_KEEPIDLE, 1);
-  set(fd, IPPROTO_TCP, TCP_KEEPINTVL, 1);
-  set(fd, IPPROTO_TCP, TCP_KEEPCNT, 120);  // the client itself decides when the path is dead
+  set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+  set_option(fd, SOL_SOCKET, SO_SNDBUF,
+             16384);  // old beats are of no use: rather leave out new ones
+  set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+  set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, 1);
+  set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, 1);
+  set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, 120);  // the client itself decides when the path is dead
 }
 
 /// Where nobody listens on a port of this machine, a socket can meet itself there.

@@ -19,7 +19,7 @@
 namespace dlt::supervise {
 namespace {
 
-constexpr double kLook_s = 0.002;   // between two looks at a job that runs
+constexpr double kPoll_s = 0.002;   // between two looks at a job that runs
 constexpr double kRead_s = 0.02;    // between two looks at its events, which cost more
 constexpr double kLongest_s = 600;  // a job without an end has failed
 constexpr double kDisk_s = 1;       // for which a rank can write nothing
@@ -50,10 +50,10 @@ class Call {
   [[nodiscard]] double elapsed_s() const { return clock_->monotonic_s() - start_s_; }
   /// Its exit code once it has ended, 128 and the signal that ended it.
   [[nodiscard]] std::optional<int> ended() {
+    if (code_) return code_;
     int status = 0;
-    if (!code_ && ::waitpid(pid_, &status, WNOHANG) == pid_) {
-      code_ = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
-    }
+    if (::waitpid(pid_, &status, WNOHANG) != pid_) return std::nullopt;
+    code_ = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
     return code_;
   }
 
@@ -118,7 +118,7 @@ class Drill {
   }
 
   int wait_for_end(Call& call) {
-    while (!call.ended() && call.elapsed_s() < kLongest_s) clock_->sleep_s(kLook_s);
+    while (!call.ended() && call.elapsed_s() < kLongest_s) clock_->sleep_s(kPoll_s);
     return call.ended().value_or(-1);
   }
 
@@ -160,7 +160,7 @@ class Drill {
     const double choice = random();
     while (clock_->monotonic_s() < at_s) {
       if (call.ended()) return;
-      clock_->sleep_s(kLook_s);
+      clock_->sleep_s(kPoll_s);
     }
     while (!call.ended()) {
       const std::vector<RankProcess> ranks = ranks_below(call.pid());
@@ -174,7 +174,7 @@ class Drill {
         const double now_s = clock_->monotonic_s();
         if (inject(injection, rank)) return follow(call, injection, rank, now_s);
       }
-      clock_->sleep_s(early ? kRead_s : kLook_s);
+      clock_->sleep_s(early ? kRead_s : kPoll_s);
     }
   }
 
@@ -199,7 +199,7 @@ class Drill {
     std::optional<Recovery> recovery;
     for (double now_s = injected_s; now_s < injected_s + wait_s; now_s = clock_->monotonic_s()) {
       if (call.ended() || (lasting && recovery && recovery->again_s)) break;
-      clock_->sleep_s(lasting ? kRead_s : kLook_s);
+      clock_->sleep_s(lasting ? kRead_s : kPoll_s);
       if (lasting) recovery = recovery_from(events_of(call), injected_s);
     }
     withdraw(injection, rank);

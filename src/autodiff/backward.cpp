@@ -32,8 +32,6 @@ class BackwardMode {
   bool backward_;
 };
 
-std::size_t at(ValueId id) { return static_cast<std::size_t>(id.index); }
-
 /// Which values depend on any of wrt.
 std::vector<bool> dependents(const Graph& graph, std::span<const ValueId> wrt) {
   std::vector<bool> depends(graph.values().size(), false);

@@ -21,9 +21,6 @@ using Index = std::int32_t;
 
 constexpr std::size_t kMaxInputs = 8, kMaxOutputs = 4, kMaxSteps = 16;
 
-std::size_t at(ValueId id) { return static_cast<std::size_t>(id.index); }
-std::size_t at(Index index) { return static_cast<std::size_t>(index); }
-
 class Fuser {
  public:
   explicit Fuser(Graph& graph) : graph_(graph) {}

@@ -95,4 +95,8 @@ class Graph {
   bool backward_ = false;
 };
 
+/// Where a value or a node is in its graph's list.
+[[nodiscard]] inline std::size_t at(ValueId id) { return static_cast<std::size_t>(id.index); }
+[[nodiscard]] inline std::size_t at(std::int32_t index) { return static_cast<std::size_t>(index); }
+
 }  // namespace dlt::autodiff

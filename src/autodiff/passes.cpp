@@ -12,9 +12,6 @@
 namespace dlt::autodiff {
 namespace {
 
-std::size_t at(ValueId id) { return static_cast<std::size_t>(id.index); }
-std::size_t at(std::int32_t index) { return static_cast<std::size_t>(index); }
-
 /// Marks the producers of `wanted` and all that they need.
 std::vector<bool> needed_nodes(const Graph& graph, std::span<const ValueId> wanted) {
   std::vector<bool> needed(graph.nodes().size(), false);

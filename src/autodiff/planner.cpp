@@ -14,14 +14,6 @@
 namespace dlt::autodiff {
 namespace {
 
-std::size_t at(ValueId id) { return static_cast<std::size_t>(id.index); }
-std::size_t at(std::int32_t index) { return static_cast<std::size_t>(index); }
-
-std::int64_t aligned(std::int64_t bytes) {
-  return (bytes + tensor::kAlignment_bytes - 1) / tensor::kAlignment_bytes *
-         tensor::kAlignment_bytes;
-}
-
 /// For each value the one whose memory it is: itself, or what it is a reshape of.
 std::vector<ValueId> alias_roots(const Graph& graph) {
   std::vector<ValueId> roots(graph.values().size());
@@ -202,7 +194,7 @@ class Planner {
         continue;
       }
       block_of_[at(id)] = blocks_.size();
-      blocks_.push_back({lives_[at(id)], aligned(graph_.value(id).type.bytes()), -1});
+      blocks_.push_back({lives_[at(id)], tensor::aligned(graph_.value(id).type.bytes()), -1});
     }
   }
 
@@ -247,7 +239,7 @@ class Planner {
       if (size_bytes <= 0) continue;
       blocks[at(plan_.order[i])] = blocks_.size();
       const auto now = static_cast<std::int32_t>(i);
-      blocks_.push_back({{now, now}, aligned(size_bytes), -1});
+      blocks_.push_back({{now, now}, tensor::aligned(size_bytes), -1});
     }
     return blocks;
   }

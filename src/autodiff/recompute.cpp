@@ -11,8 +11,6 @@
 namespace dlt::autodiff {
 namespace {
 
-std::size_t at(ValueId id) { return static_cast<std::size_t>(id.index); }
-
 /// What the forward pass leaves for whom. Positions count forward nodes only.
 struct ForwardPass {
   std::vector<std::size_t> nodes;            // node indices

@@ -11,13 +11,13 @@ namespace dlt {
 namespace {
 
 constexpr std::string_view kPrefix = "step-";
-constexpr std::size_t kDigits = 9;
+constexpr std::size_t kMinDigits = 9;
 
 }  // namespace
 
 std::string checkpoint_name(std::int64_t step) {
   std::string digits = std::to_string(step);
-  if (digits.size() < kDigits) digits.insert(0, kDigits - digits.size(), '0');
+  if (digits.size() < kMinDigits) digits.insert(0, kMinDigits - digits.size(), '0');
   return std::string(kPrefix) + digits;
 }
 

@@ -13,7 +13,7 @@
 namespace dlt {
 namespace {
 
-constexpr std::string_view kDigits = "0123456789abcdef";
+constexpr std::string_view kHexDigits = "0123456789abcdef";
 
 const unsigned char* data(std::span<const std::byte> bytes) {
   return reinterpret_cast<const unsigned char*>(bytes.data());
@@ -48,8 +48,8 @@ std::string to_hex(const Bytes32& bytes) {
   std::string text;
   text.reserve(2 * bytes.size());
   for (const std::byte byte : bytes) {
-    text += kDigits[std::to_integer<std::size_t>(byte >> 4)];
-    text += kDigits[std::to_integer<std::size_t>(byte & std::byte{15})];
+    text += kHexDigits[std::to_integer<std::size_t>(byte >> 4)];
+    text += kHexDigits[std::to_integer<std::size_t>(byte & std::byte{15})];
   }
   return text;
 }
@@ -58,7 +58,7 @@ std::optional<Bytes32> from_hex(std::string_view text) {
   Bytes32 out{};
   if (text.size() != 2 * out.size()) return std::nullopt;
   for (std::size_t i = 0; i < text.size(); ++i) {
-    const std::size_t digit = kDigits.find(text[i]);
+    const std::size_t digit = kHexDigits.find(text[i]);
     if (digit == std::string_view::npos) return std::nullopt;
     out[i / 2] = (out[i / 2] << 4) | static_cast<std::byte>(digit);
   }

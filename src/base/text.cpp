@@ -3,8 +3,19 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <iomanip>
 
 namespace dlt {
+
+void print_characters(std::ostream& out, const void* value) {
+  out << static_cast<const char*>(value);
+}
+
+std::string text_of_parts(std::span<const PartOfText> parts) {
+  std::ostringstream out;
+  for (const PartOfText& part : parts) part.print(out, part.value);
+  return out.str();
+}
 
 Utf8Char decode_utf8(std::string_view text) {
   const auto byte = [text](std::size_t i) { return static_cast<unsigned char>(text[i]); };
@@ -102,6 +113,12 @@ std::string printable(std::string_view text, std::size_t max_chars) {
     text.remove_prefix(c.num_bytes);
   }
   return result;
+}
+
+std::string mebibytes(std::int64_t num_bytes) {
+  std::ostringstream out;
+  out << std::fixed << std::setprecision(1) << static_cast<double>(num_bytes) / (1 << 20) << " MiB";
+  return out.str();
 }
 
 std::string counted(long long n, const std::string& one, const std::string& many) {

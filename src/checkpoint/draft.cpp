@@ -16,7 +16,7 @@
 namespace dlt::checkpoint {
 namespace {
 
-constexpr std::size_t kLength_bytes = 8;
+constexpr std::size_t kHeaderLength_bytes = 8;
 
 std::uint64_t hash_in_block(int file, std::int64_t offset, std::span<const std::byte> bytes) {
   return xxh3(
@@ -28,7 +28,7 @@ class WeightsHash {
  public:
   /// header: the first bytes of the file, which this program has made.
   explicit WeightsHash(const std::string& header) : at_(static_cast<std::int64_t>(header.size())) {
-    const std::string text = header.substr(kLength_bytes);
+    const std::string text = header.substr(kHeaderLength_bytes);
     for (const auto& [name, entry] : parse_header("model", text).tensors) {
       const auto dtype = dtype_from_safetensors(entry.dtype);
       DLT_CHECK(dtype.has_value(), cat("dtype of '", name, "'"));

@@ -26,7 +26,7 @@ namespace {
 
 std::string shown(const std::string& path) { return printable(path, 4096); }
 
-[[noreturn]] void fail(const std::string& path, const std::string& what) {
+[[noreturn]] void refuse_file(const std::string& path, const std::string& what) {
   throw Error(Exit::data, cat(shown(path), ": ", what));
 }
 
@@ -51,15 +51,15 @@ void require_directory(const std::string& path) {
 std::int64_t size_of(const std::string& path) {
   struct stat status {};
   if (::lstat(path.c_str(), &status) != 0) {
-    fail(path, errno == ENOENT ? "missing" : std::system_category().message(errno));
+    refuse_file(path, errno == ENOENT ? "missing" : std::system_category().message(errno));
   }
-  if (S_ISLNK(status.st_mode)) fail(path, "a symbolic link, want a regular file");
-  if (!S_ISREG(status.st_mode)) fail(path, "not a regular file");
+  if (S_ISLNK(status.st_mode)) refuse_file(path, "a symbolic link, want a regular file");
+  if (!S_ISREG(status.st_mode)) refuse_file(path, "not a regular file");
   return status.st_size;
 }
 
 /// What is not there, or may not be opened, is a defect of the checkpoint here.
-std::string read_part(const std::string& path, std::uint64_t max_bytes) {
+std::string read_whole(const std::string& path, std::uint64_t max_bytes) {
   try {
     return read_file(path, {.max_bytes = max_bytes, .nofollow = true});
   } catch (const Error& error) {
@@ -72,7 +72,8 @@ void require_memory_for(const std::string& path, std::int64_t num_bytes) {
   const std::int64_t memory_bytes =
       std::int64_t{::sysconf(_SC_PHYS_PAGES)} * ::sysconf(_SC_PAGESIZE);
   if (num_bytes > memory_bytes) {
-    fail(path, cat(num_bytes, " bytes, more than the memory of this machine (", memory_bytes, ")"));
+    refuse_file(
+        path, cat(num_bytes, " bytes, more than the memory of this machine (", memory_bytes, ")"));
   }
 }
 
@@ -80,14 +81,14 @@ std::string read_verified(const std::string& folder, const Manifest& manifest, c
   const std::string path = cat(folder, "/", name);
   const FileFacts& facts = manifest.files.at(name);
   require_memory_for(path, facts.num_bytes);
-  std::string bytes = read_part(path, static_cast<std::uint64_t>(facts.num_bytes));
+  std::string bytes = read_whole(path, static_cast<std::uint64_t>(facts.num_bytes));
   if (bytes.size() != static_cast<std::size_t>(facts.num_bytes)) {
-    fail(path, cat(bytes.size(), " bytes, the manifest says ", facts.num_bytes));
+    refuse_file(path, cat(bytes.size(), " bytes, the manifest says ", facts.num_bytes));
   }
   const std::string found = sha256_hex(std::as_bytes(std::span(bytes)));
   if (found != facts.sha256) {
-    fail(path, cat("changed since it was written: SHA-256 is ", found.substr(0, 12),
-                   "..., the manifest says ", facts.sha256.substr(0, 12), "..."));
+    refuse_file(path, cat("changed since it was written: SHA-256 is ", found.substr(0, 12),
+                          "..., the manifest says ", facts.sha256.substr(0, 12), "..."));
   }
   return bytes;
 }
@@ -109,7 +110,8 @@ void require_step(const std::string& folder, const Manifest& manifest) {
   if (name.starts_with(kReplacedCheckpoint)) name.erase(0, kReplacedCheckpoint.size());
   const std::int64_t step = checkpoint_step(name);
   if (step >= 0 && step != manifest.step) {
-    fail(folder, cat("holds the checkpoint of step ", manifest.step, ", its name says ", step));
+    refuse_file(folder,
+                cat("holds the checkpoint of step ", manifest.step, ", its name says ", step));
   }
 }
 
@@ -142,13 +144,13 @@ Manifest load_manifest(const std::string& folder) {
   require_directory(folder);
   const std::string path = cat(folder, "/", kManifestFile);
   (void)size_of(path);
-  Manifest manifest = decode_manifest(shown(path), read_part(path, kMaxManifest_bytes));
+  Manifest manifest = decode_manifest(shown(path), read_whole(path, kMaxManifest_bytes));
   require_step(folder, manifest);
   for (const auto& [name, facts] : manifest.files) {
     const std::string file = cat(folder, "/", name);
     const std::int64_t num_bytes = size_of(file);
     if (num_bytes != facts.num_bytes) {
-      fail(file, cat(num_bytes, " bytes, the manifest says ", facts.num_bytes));
+      refuse_file(file, cat(num_bytes, " bytes, the manifest says ", facts.num_bytes));
     }
   }
   return manifest;
@@ -183,8 +185,8 @@ Checkpoint load(const std::string& path) {
   if (failure) std::rethrow_exception(failure);
   const std::string hash = weights_hash(out.model);
   if (hash != manifest.weights_hash) {
-    fail(path, cat("weights hash is ", hash.substr(0, 12), "..., the manifest says ",
-                   manifest.weights_hash.substr(0, 12), "..."));
+    refuse_file(path, cat("weights hash is ", hash.substr(0, 12), "..., the manifest says ",
+                          manifest.weights_hash.substr(0, 12), "..."));
   }
   return out;
 }

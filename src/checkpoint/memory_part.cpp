@@ -30,7 +30,7 @@ constexpr std::size_t kSlack_bytes = 64 << 10;    // what headers and lists may 
 
 /// The begin of the file, written last. Behind it: fingerprint, YAML, extents; then, aligned, the
 /// bytes.
-struct Header {
+struct PartHeader {
   std::uint64_t magic = 0;
   std::int64_t generation = 0, sequence = 0, rank = 0, world_size = 0;
   std::int64_t step = 0, epoch = 0, epoch_samples = 0, leaves = 0;
@@ -39,7 +39,7 @@ struct Header {
   std::uint64_t lists_hash = 0, data_hash = 0;
   std::uint64_t header_hash = 0;  // of all before it
 };
-static_assert(std::is_trivially_copyable_v<Header>);
+static_assert(std::is_trivially_copyable_v<PartHeader>);
 
 struct StoredExtent {
   std::int64_t file = 0, offset = 0, num_bytes = 0;
@@ -49,8 +49,8 @@ std::size_t aligned(std::size_t size) {
   return (size + kAlign_bytes - 1) / kAlign_bytes * kAlign_bytes;
 }
 
-std::uint64_t hash_of(const Header& header) {
-  return xxh3({reinterpret_cast<const std::byte*>(&header), offsetof(Header, header_hash)});
+std::uint64_t hash_of(const PartHeader& header) {
+  return xxh3({reinterpret_cast<const std::byte*>(&header), offsetof(PartHeader, header_hash)});
 }
 
 /// Goes through so many bytes in pieces: use(where one begins, its size).
@@ -75,7 +75,7 @@ std::vector<StoredExtent> merged(std::span<const Stretch> stretches) {
   return out;
 }
 
-[[noreturn]] void fail(const std::string& path, const std::string& what) {
+[[noreturn]] void refuse_part(const std::string& path, const std::string& what) {
   throw Error(Exit::data, cat(printable(path, 4096), ": ", what));
 }
 
@@ -91,17 +91,17 @@ std::uint64_t hash_data(std::span<const std::byte> bytes, std::uint64_t seed) {
 }
 
 /// The header, with sizes that fit the file.
-Header checked_header(const std::string& path, std::string_view text) {
-  Header header;
-  if (text.size() < sizeof header) fail(path, "cut short");
+PartHeader checked_header(const std::string& path, std::string_view text) {
+  PartHeader header;
+  if (text.size() < sizeof header) refuse_part(path, "cut short");
   std::memcpy(static_cast<void*>(&header), text.data(), sizeof header);
-  if (header.magic != kMagic) fail(path, "half written, or no part of a snapshot");
-  if (header.header_hash != hash_of(header)) fail(path, "its header does not verify");
+  if (header.magic != kMagic) refuse_part(path, "half written, or no part of a snapshot");
+  if (header.header_hash != hash_of(header)) refuse_part(path, "its header does not verify");
   // Sizes that were written by this program, but a sum of them must not overflow all the same.
   const std::uint64_t limit = text.size();
   if (header.fingerprint_size > limit || header.yaml_size > limit ||
       header.num_extents > limit / sizeof(StoredExtent) || header.data_size > limit) {
-    fail(path, "its header does not fit the file");
+    refuse_part(path, "its header does not fit the file");
   }
   return header;
 }
@@ -137,19 +137,19 @@ void PartWriter::reserve(std::size_t num_bytes) {
 
 void PartWriter::write(const PartFacts& facts, std::span<const Stretch> stretches) {
   const std::vector<StoredExtent> extents = merged(stretches);
-  Header header{.magic = kMagic,
-                .generation = facts.generation,
-                .sequence = facts.sequence,
-                .rank = facts.rank,
-                .world_size = facts.world_size,
-                .step = facts.step,
-                .epoch = facts.epoch,
-                .epoch_samples = facts.epoch_samples,
-                .leaves = facts.leaves,
-                .num_bytes = {facts.num_bytes[0], facts.num_bytes[1]},
-                .fingerprint_size = facts.config_fingerprint.size(),
-                .yaml_size = facts.config_yaml.size(),
-                .num_extents = extents.size()};
+  PartHeader header{.magic = kMagic,
+                    .generation = facts.generation,
+                    .sequence = facts.sequence,
+                    .rank = facts.rank,
+                    .world_size = facts.world_size,
+                    .step = facts.step,
+                    .epoch = facts.epoch,
+                    .epoch_samples = facts.epoch_samples,
+                    .leaves = facts.leaves,
+                    .num_bytes = {facts.num_bytes[0], facts.num_bytes[1]},
+                    .fingerprint_size = facts.config_fingerprint.size(),
+                    .yaml_size = facts.config_yaml.size(),
+                    .num_extents = extents.size()};
   for (const StoredExtent& extent : extents) {
     header.data_size += static_cast<std::uint64_t>(extent.num_bytes);
   }
@@ -202,19 +202,20 @@ MemoryPart read_part(const std::string& path) {
   try {
     text = read_file(path, {.nofollow = true});
   } catch (const Error& error) {
-    fail(path, error.what());
+    refuse_part(path, error.what());
   }
-  const Header header = checked_header(path, text);
+  const PartHeader header = checked_header(path, text);
   const std::size_t lists =
       header.fingerprint_size + header.yaml_size + header.num_extents * sizeof(StoredExtent);
   const std::size_t data_at = aligned(sizeof header + lists);
-  if (data_at > text.size() || header.data_size > text.size() - data_at) fail(path, "cut short");
+  if (data_at > text.size() || header.data_size > text.size() - data_at)
+    refuse_part(path, "cut short");
   const auto bytes = std::as_bytes(std::span(text));
   if (xxh3(bytes.subspan(sizeof header, lists)) != header.lists_hash) {
-    fail(path, "its lists do not verify");
+    refuse_part(path, "its lists do not verify");
   }
   if (hash_data(bytes.subspan(data_at, header.data_size), 0) != header.data_hash) {
-    fail(path, "its bytes do not verify");
+    refuse_part(path, "its bytes do not verify");
   }
   MemoryPart out;
   out.facts = {
@@ -239,13 +240,13 @@ MemoryPart read_part(const std::string& path) {
     const bool fits = (extent.file == 0 || extent.file == 1) && extent.offset >= 0 &&
                       extent.num_bytes >= 0 && extent.num_bytes <= header.num_bytes[extent.file] &&
                       extent.offset <= header.num_bytes[extent.file] - extent.num_bytes;
-    if (!fits) fail(path, "an extent lies outside of its file");
+    if (!fits) refuse_part(path, "an extent lies outside of its file");
     total += static_cast<std::uint64_t>(extent.num_bytes);
     out.extents.push_back({.file = static_cast<int>(extent.file),
                            .offset = extent.offset,
                            .num_bytes = extent.num_bytes});
   }
-  if (total != header.data_size) fail(path, "its extents are not its bytes");
+  if (total != header.data_size) refuse_part(path, "its extents are not its bytes");
   out.bytes = text.substr(data_at, header.data_size);
   return out;
 }

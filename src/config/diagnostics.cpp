@@ -47,7 +47,7 @@ struct Quote {
   std::string line, carets;
 };
 
-Quote quote(std::string_view line, std::size_t first, std::size_t length) {
+Quote quoted_line(std::string_view line, std::size_t first, std::size_t length) {
   Quote result;
   const std::size_t begin = first > kMaxQuoted / 2 ? first - kMaxQuoted / 2 : 0;
   if (begin > 0) {
@@ -107,9 +107,9 @@ void Diagnostics::print(const Entry& entry, std::string& out) const {
   out += printable(entry.message, kMaxText) + "\n";
   const std::size_t index = source_index(mark.source);
   if (index < sources_.size() && mark.line > 0 && mark.column > 0) {
-    const Quote quoted =
-        quote(line_of(sources_[index].text, mark.line), static_cast<std::size_t>(mark.column) - 1,
-              static_cast<std::size_t>(std::max(mark.length, 1)));
+    const Quote quoted = quoted_line(line_of(sources_[index].text, mark.line),
+                                     static_cast<std::size_t>(mark.column) - 1,
+                                     static_cast<std::size_t>(std::max(mark.length, 1)));
     const std::string number = std::to_string(mark.line);
     out += cat("  ", number, " | ", quoted.line, "\n");
     out += cat("  ", std::string(number.size(), ' '), " | ", quoted.carets, "\n");

@@ -35,7 +35,7 @@ bool is_plain(const std::string& text, bool quoted) {
   return !quoted || !looks_typed;
 }
 
-std::string quote(std::string_view text) {
+std::string in_quotes(std::string_view text) {
   std::string out = "\"";
   while (!text.empty()) {
     const Utf8Char c = decode_utf8(text);
@@ -49,7 +49,7 @@ std::string quote(std::string_view text) {
 }
 
 std::string scalar_text(const std::string& text, bool quoted) {
-  return is_plain(text, quoted) ? text : quote(text);
+  return is_plain(text, quoted) ? text : in_quotes(text);
 }
 
 bool is_flow(const Node& node) {

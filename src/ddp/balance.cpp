@@ -21,7 +21,7 @@ double median(std::vector<double> values) {
   return *middle;
 }
 
-std::vector<int> leaves_of(const LeafDivision& division) {
+std::vector<int> leaf_counts(const LeafDivision& division) {
   std::vector<int> leaves;
   for (int r = 0; r < division.world_size(); ++r) leaves.push_back(division.of(r).size());
   return leaves;
@@ -124,7 +124,7 @@ std::vector<RankSpeed> Balancer::speeds() const {
 
 std::optional<LeafDivision> Balancer::decide(std::int64_t steps_left) {
   const std::vector<RankSpeed> speed = speeds();
-  const std::vector<int> now = leaves_of(options_.division);
+  const std::vector<int> now = leaf_counts(options_.division);
   const std::vector<int> best = best_leaves(speed, options_.division.num_leaves());
   const auto gain_s = [&](const std::vector<int>& leaves) {
     return step_s(speed, now) - step_s(speed, leaves);

@@ -9,8 +9,6 @@
 namespace dlt::ddp {
 namespace {
 
-constexpr std::int64_t kElement_bytes = 4;
-
 /// Few enough that a message is worth its start, enough that the first leave early: an eighth of
 /// the buffer, within 1 to 16 MiB.
 std::int64_t automatic_bytes(std::int64_t total) {

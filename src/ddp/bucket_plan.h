@@ -15,6 +15,9 @@ struct Bucket {
   std::int64_t end = 0;
   friend bool operator==(const Bucket&, const Bucket&) = default;
 };
+[[nodiscard]] inline std::int64_t size(const Bucket& range) { return range.end - range.begin; }
+/// Gradients travel as f32.
+inline constexpr std::int64_t kElement_bytes = 4;
 
 /// Cuts the flat buffer into buckets of about bucket_bytes, in the order in which gradients become
 /// final. Covers [0, total); cuts lie between parameters only, so a parameter larger than

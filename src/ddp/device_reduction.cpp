@@ -16,8 +16,6 @@ namespace {
 
 constexpr std::int64_t kNarrow_bytes = 2;
 
-std::int64_t size(const Bucket& range) { return range.end - range.begin; }
-
 /// A range of a bucket that crosses ranks in one type.
 struct Piece {
   Bucket bucket;
@@ -365,7 +363,6 @@ void DeviceReduction::gather(float* flat, tensor::Queue& queue) {
   if (i.world_size() == 1) return;
   std::vector<comm::Send> sends;
   std::vector<comm::Receive> receives;
-  constexpr auto kElement_bytes = static_cast<std::int64_t>(sizeof(float));
   for (const Bucket& bucket : i.options_.buckets) {
     const Bucket mine = i.options_.shards->slice(bucket, i.options_.rank);
     for (int rank = 0; rank < i.world_size(); ++rank) {

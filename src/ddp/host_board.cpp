@@ -12,7 +12,7 @@ namespace {
 
 constexpr std::size_t kLine_bytes = 64;
 
-std::size_t whole_lines(std::int64_t num_bytes) {
+std::size_t lines_of(std::int64_t num_bytes) {
   return (static_cast<std::size_t>(num_bytes) + kLine_bytes - 1) / kLine_bytes * kLine_bytes;
 }
 
@@ -27,7 +27,7 @@ struct alignas(kLine_bytes) HostBoard::Line {
 
 std::int64_t HostBoard::num_bytes(const Sizes& sizes) {
   const std::size_t lines = sizes.num_buckets + 3;  // final, summed, two messages
-  return static_cast<std::int64_t>(lines * sizeof(Line) + 2 * whole_lines(sizes.message_bytes));
+  return static_cast<std::int64_t>(lines * sizeof(Line) + 2 * lines_of(sizes.message_bytes));
 }
 
 HostBoard::HostBoard(std::vector<std::byte*> boards, std::vector<int> ranks, std::size_t self,
@@ -52,7 +52,7 @@ HostBoard::Line& HostBoard::message_line(std::size_t rank, std::int64_t sequence
 std::byte* HostBoard::message(std::size_t rank, std::int64_t sequence) const {
   const std::size_t offset = (sizes_.num_buckets + 3) * sizeof(Line);
   const auto place = static_cast<std::size_t>(sequence % 2);
-  return boards_[rank] + offset + place * whole_lines(sizes_.message_bytes);
+  return boards_[rank] + offset + place * lines_of(sizes_.message_bytes);
 }
 
 std::string HostBoard::describe(const Stamp& stamp) const {

@@ -11,14 +11,11 @@
 namespace dlt::ddp {
 namespace {
 
-constexpr std::int64_t kElement_bytes = 4;
 constexpr std::int64_t kStamp_bytes = sizeof(Stamp);
 /// Slices begin at whole cache lines of the bucket.
 constexpr std::int64_t kGrain = 16;
 /// Up to this many bytes to receive, one round of whole slices is faster than two of parts.
 constexpr std::int64_t kWhole_bytes = 64 << 10;
-
-std::int64_t size(const Bucket& range) { return range.end - range.begin; }
 
 std::int64_t first_leaf(const TreeNode& node) { return std::int64_t{node.index} << node.level; }
 

@@ -12,12 +12,9 @@
 namespace dlt::ddp {
 namespace {
 
-constexpr std::int64_t kElement_bytes = 4;
 constexpr std::int64_t kNot_received = -1;
 /// Up to this many bytes of a host's nodes and result stay in the caches from backward to update.
 constexpr std::int64_t kCached_bytes = 32 << 20;
-
-std::int64_t size(const Bucket& range) { return range.end - range.begin; }
 
 comm::Hosts hosts_of(const BucketReductionOptions& options) {
   return options.memory != nullptr ? options.hosts

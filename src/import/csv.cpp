@@ -143,8 +143,8 @@ Rows features(const CsvOptions& options, CsvTable& table,
 }
 
 /// Class numbers as they are, or the places of the words in their sorted list.
-Rows labels(const CsvOptions& options, const CsvColumn& column, std::int64_t num_rows,
-            ImportReport& report) {
+Rows label_column(const CsvOptions& options, const CsvColumn& column, std::int64_t num_rows,
+                  ImportReport& report) {
   std::vector<std::int32_t> numbers;
   for (const std::string& word : column.words) {
     std::int32_t number = 0;
@@ -189,7 +189,7 @@ ImportReport import_csv(const CsvOptions& options) {
     }
     if (column.role == ColumnRole::target_label) {
       write_split(writer, {"y", options.deflate_level},
-                  labels(options, column, table.num_rows, report), split, report);
+                  label_column(options, column, table.num_rows, report), split, report);
     }
   }
   if (!values.empty()) {

@@ -26,7 +26,8 @@ struct Source {
   std::int32_t label = 0;
 };
 
-constexpr std::array<std::string_view, 6> kEndings{".jpeg", ".jpg", ".pgm", ".png", ".pnm", ".ppm"};
+constexpr std::array<std::string_view, 6> kImageEndings{".jpeg", ".jpg", ".pgm",
+                                                        ".png",  ".pnm", ".ppm"};
 
 /// The folders right below, which are the classes.
 std::vector<std::string> classes_in(const std::string& folder) {
@@ -34,7 +35,7 @@ std::vector<std::string> classes_in(const std::string& folder) {
   std::error_code error;
   for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
     if (it->is_directory()) out.push_back(it->path().filename().string());
-    if (!it->is_directory() && ends_with_one_of(it->path().string(), kEndings)) {
+    if (!it->is_directory() && ends_with_one_of(it->path().string(), kImageEndings)) {
       throw Error(Exit::data, cat(printable(it->path().string(), 200),
                                   ": expected it in a folder of its class, got it beside them"));
     }
@@ -57,7 +58,7 @@ std::vector<Source> sources_in(const std::string& folder, const std::vector<std:
       throw Error(Exit::data, cat(printable(below, 200), ": none of the classes of training: ",
                                   printable(join(classes), 200)));
     }
-    const std::vector<std::string> paths = files_below(below, kEndings);
+    const std::vector<std::string> paths = files_below(below, kImageEndings);
     if (paths.empty()) {
       throw Error(Exit::data, cat(printable(below, 200), ": holds no image (.png, .jpg, .ppm)"));
     }

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <numbers>
 #include <utility>
 
 #include "base/error.h"
@@ -12,7 +13,6 @@
 namespace dlt::import_ {
 namespace {
 
-constexpr double kPi = 3.14159265358979323846;
 constexpr double kFloor = 1e-10;
 
 double mel_of(double hz) { return 2595.0 * std::log10(1.0 + hz / 700.0); }
@@ -26,7 +26,8 @@ void expect(bool good, const std::string& what) {
 
 FourierTransform::FourierTransform(std::int64_t size) {
   for (std::int64_t k = 0; k < size / 2; ++k) {
-    const double angle = -2.0 * kPi * static_cast<double>(k) / static_cast<double>(size);
+    const double angle =
+        -2.0 * std::numbers::pi * static_cast<double>(k) / static_cast<double>(size);
     turns_.emplace_back(std::cos(angle), std::sin(angle));
   }
 }
@@ -74,7 +75,7 @@ LogMel::LogMel(const LogMelOptions& options)
     : options_(checked(options)), transform_(options.num_fft) {
   for (std::int64_t i = 0; i < options.window; ++i) {
     const double at = static_cast<double>(i) / static_cast<double>(options.window);
-    window_.push_back(0.5 - 0.5 * std::cos(2.0 * kPi * at));
+    window_.push_back(0.5 - 0.5 * std::cos(2.0 * std::numbers::pi * at));
   }
   make_bands();
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <array>
 #include <cmath>
+#include <numbers>
 #include <optional>
 #include <string_view>
 
@@ -15,7 +16,6 @@
 namespace dlt::import_ {
 namespace {
 
-constexpr double kPi = 3.14159265358979323846;
 constexpr std::int64_t kMaxNumbers = std::int64_t{1} << 33;
 
 /// Numbers of one purpose: element `index` of row `row`, whatever the order of asking.
@@ -46,7 +46,7 @@ Rows numbers(const std::vector<float>& values, std::int64_t num_rows, std::int64
   return {DType::f32, num_rows, tensor::Shape{width}, to_bytes(values)};
 }
 
-Rows labels(const std::vector<std::int32_t>& values) {
+Rows label_numbers(const std::vector<std::int32_t>& values) {
   return {DType::i32, static_cast<std::int64_t>(values.size()), tensor::Shape{}, to_bytes(values)};
 }
 
@@ -62,7 +62,7 @@ Example regression(const SynthOptions& options, std::int64_t num_rows) {
       const float value = inputs.uniform(row, i);
       const double weight = 2.0 * static_cast<double>(weights.uniform(0, i)) - 1.0;
       target += static_cast<double>(value) * weight;
-      if (i == 0) target += 0.5 * std::sin(2.0 * kPi * static_cast<double>(value));
+      if (i == 0) target += 0.5 * std::sin(2.0 * std::numbers::pi * static_cast<double>(value));
       x.push_back(value);
     }
     y.push_back(static_cast<float>(target + deviation * noise.normal(row, 0)));
@@ -84,7 +84,7 @@ Example blobs(const SynthOptions& options, std::int64_t num_rows) {
     }
     y.push_back(static_cast<std::int32_t>(label));
   }
-  return {numbers(x, num_rows, options.features), labels(y)};
+  return {numbers(x, num_rows, options.features), label_numbers(y)};
 }
 
 Example spirals(const SynthOptions& options, std::int64_t num_rows) {
@@ -97,13 +97,13 @@ Example spirals(const SynthOptions& options, std::int64_t num_rows) {
     const std::int64_t label = row % options.classes;
     const double radius = static_cast<double>(places.uniform(row, 0));
     const double angle =
-        2.0 * kPi *
+        2.0 * std::numbers::pi *
         (1.25 * radius + static_cast<double>(label) / static_cast<double>(options.classes));
     x.push_back(static_cast<float>(radius * std::cos(angle) + deviation * noise.normal(row, 0)));
     x.push_back(static_cast<float>(radius * std::sin(angle) + deviation * noise.normal(row, 1)));
     y.push_back(static_cast<std::int32_t>(label));
   }
-  return {numbers(x, num_rows, 2), labels(y)};
+  return {numbers(x, num_rows, 2), label_numbers(y)};
 }
 
 Example shapes(const SynthOptions& options, std::int64_t num_rows) {
@@ -114,7 +114,7 @@ Example shapes(const SynthOptions& options, std::int64_t num_rows) {
     y.push_back(static_cast<std::int32_t>(row % kNumShapes));
   }
   const tensor::Shape image{kShapePixels, kShapePixels, 3};
-  return {{DType::u8, num_rows, image, to_bytes(pixels)}, labels(y)};
+  return {{DType::u8, num_rows, image, to_bytes(pixels)}, label_numbers(y)};
 }
 
 struct Kind {
@@ -129,7 +129,7 @@ Rows slice(const Rows& rows, std::int64_t first, std::int64_t count) {
   return {rows.dtype, count, rows.row_shape, {begin, begin + count * rows.row_bytes()}};
 }
 
-void check(const SynthOptions& options) {
+void check_synth(const SynthOptions& options) {
   const auto expect = [](bool fine, std::string_view what, auto got, std::string_view legal) {
     if (!fine)
       throw Error(Exit::usage, cat("data synth: ", what, ": expected ", legal, ", got ", got));
@@ -161,7 +161,7 @@ ImportReport synthesise(const std::string& name, const SynthOptions& options) {
         cat("data synth: no kind '", printable(name), "', expected one of ", join(synth_names())),
         close_name.empty() ? "" : cat("did you mean '", close_name, "'?"));
   }
-  check(options);
+  check_synth(options);
   check_output(options.output, {});
   ImportReport report;
   report.output = options.output;

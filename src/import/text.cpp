@@ -93,7 +93,7 @@ Rows token_rows(const std::vector<std::int32_t>& tokens, std::int64_t num_tokens
   return narrow<std::uint32_t>(tokens, DType::u32);
 }
 
-void check(const TextOptions& options) {
+void check_text(const TextOptions& options) {
   if (options.inputs.empty()) throw Error(Exit::usage, "import text: no input file is named");
   if (!(options.split > 0.0 && options.split <= 1.0)) {
     throw Error(Exit::usage, cat("import text: split: expected a number above 0, at most 1, got ",
@@ -112,7 +112,7 @@ void check(const TextOptions& options) {
 }  // namespace
 
 ImportReport import_text(const TextOptions& options) {
-  check(options);
+  check_text(options);
   const Text text = read_texts(options.inputs);
   const std::size_t train_bytes = split_at(text.bytes, options.split);
   const std::string_view train = std::string_view(text.bytes).substr(0, train_bytes);

@@ -238,7 +238,7 @@ Split split_of(const WavOptions& options, const std::vector<Clip>& clips) {
   return split;
 }
 
-void check(const WavOptions& options) {
+void check_wav(const WavOptions& options) {
   if (options.inputs.empty()) throw Error(Exit::usage, "import wav: no file or folder is named");
   if (!options.test_rule.empty() && options.split.test_fraction > 0.0) {
     throw Error(Exit::usage, "import wav: a test rule and a test fraction exclude each other");
@@ -271,7 +271,7 @@ void report_on(const std::vector<Clip>& clips, const Applied& applied, std::int6
 }  // namespace
 
 ImportReport import_wav(const WavOptions& options) {
-  check(options);
+  check_wav(options);
   Reader reader(options);
   std::vector<Clip> clips;
   for (const std::string& path : wav_files(options.inputs)) clips.push_back(reader.read(path));

@@ -10,7 +10,7 @@ namespace {
 using autodiff::Graph;
 using autodiff::ValueId;
 
-ValueId reshape(Graph& graph, ValueId x, std::vector<std::int64_t> sizes) {
+ValueId in_shape(Graph& graph, ValueId x, std::vector<std::int64_t> sizes) {
   return graph.add_one("reshape", {x}, {{"shape", std::move(sizes)}});
 }
 
@@ -18,7 +18,7 @@ ValueId reshape(Graph& graph, ValueId x, std::vector<std::int64_t> sizes) {
 ValueId as_matrix(Graph& graph, ValueId x) {
   const tensor::Shape shape = graph.shape(x);
   if (shape.rank() == 2) return x;
-  return reshape(graph, x, {shape.rows(), shape.last()});
+  return in_shape(graph, x, {shape.rows(), shape.last()});
 }
 
 /// Adds the bias and the activation to a matrix and gives it the sizes of x but for the last. What
@@ -40,7 +40,7 @@ ValueId finish(BuildContext& context, ValueId x, ValueId y, const AffineOptions&
   if (shape.rank() != 2) {
     std::vector<std::int64_t> sizes(shape.dims().begin(), shape.dims().end());
     sizes.back() = options.units;
-    y = reshape(graph, y, std::move(sizes));
+    y = in_shape(graph, y, std::move(sizes));
   }
   return softmax ? apply_activation(graph, options.activation, y) : y;
 }

@@ -15,7 +15,6 @@ namespace dlt::nn {
 namespace {
 
 using autodiff::Graph;
-using autodiff::Node;
 using autodiff::ValueId;
 
 /// Of a value: whether it depends on the input, and if so, why its positions are not kept apart.
@@ -43,7 +42,7 @@ constexpr std::array<std::string_view, 9> kByRow{"add_layer_norm", "concat",    
                                                  "rms_norm",       "slice",       "softmax"};
 
 /// Whether no element or row of a result takes in more than one position.
-bool keeps_apart(const Graph& graph, const Node& node, std::int64_t length) {
+bool keeps_apart(const Graph& graph, const autodiff::Node& node, std::int64_t length) {
   const auto is_in = [&](const auto& names) {
     return std::find(names.begin(), names.end(), node.op->name) != names.end();
   };
@@ -64,7 +63,7 @@ bool ends_at_its_position(std::int64_t size, std::int64_t stride, std::int64_t p
   return stride == 1 && pad_before >= size - 1;
 }
 
-std::string window_reason(const Graph& graph, const Node& node, std::int64_t length) {
+std::string window_reason(const Graph& graph, const autodiff::Node& node, std::int64_t length) {
   const tensor::Shape &x = graph.shape(node.inputs[0]), &y = graph.shape(node.outputs[0]);
   const bool sequence = x.rank() == 4 && x[1] == 1 && x[2] == length && y[2] == length;
   const tensor::Attrs& attrs = node.attrs;
@@ -83,7 +82,7 @@ std::string window_reason(const Graph& graph, const Node& node, std::int64_t len
 }
 
 /// Why a node mixes positions, where its operands keep them apart; empty: it keeps them, too.
-std::string reason_of(const Graph& graph, const Node& node, std::int64_t length) {
+std::string reason_of(const Graph& graph, const autodiff::Node& node, std::int64_t length) {
   const std::string_view op = node.op->name;
   if (op == "attention") {
     return node.attrs.integer("causal") != 0 ? "" : "its attention is not causal";
@@ -97,7 +96,7 @@ std::string reason_of(const Graph& graph, const Node& node, std::int64_t length)
   return keeps_apart(graph, node, length) ? "" : cat("op ", op, " does not keep positions apart");
 }
 
-Positions positions_of(const Graph& graph, const Node& node, std::int64_t length,
+Positions positions_of(const Graph& graph, const autodiff::Node& node, std::int64_t length,
                        const std::vector<Positions>& known) {
   Positions result;
   for (const ValueId id : node.inputs) {
@@ -124,7 +123,7 @@ std::optional<LookAhead> find_look_ahead(const Graph& graph, ValueId input, Valu
     return known[static_cast<std::size_t>(id.index)];
   };
   at(input).depends = true;
-  for (const Node& node : graph.nodes()) {
+  for (const autodiff::Node& node : graph.nodes()) {
     const Positions made = positions_of(graph, node, length, known);
     for (const ValueId id : node.outputs) at(id) = made;
     const bool recurrent =

@@ -70,7 +70,7 @@ Sizes expect_packed(std::string_view op, const TensorType& qkv, const Attrs& att
   return sizes;
 }
 
-void expect_mask(std::string_view op, const TensorType& mask, const TensorType& qkv) {
+void expect_key_mask(std::string_view op, const TensorType& mask, const TensorType& qkv) {
   const TensorType wanted{{qkv.shape[0], qkv.shape[1]}, qkv.dtype};
   if (mask != wanted) {
     rule_broken(op,
@@ -81,7 +81,7 @@ void expect_mask(std::string_view op, const TensorType& mask, const TensorType& 
 TypeList infer_attention(Types inputs, const Attrs& attrs) {
   DLT_CHECK(inputs.size() == 1 || inputs.size() == 2, cat("attention: ", inputs.size()));
   const Sizes s = expect_packed("attention", inputs[0], attrs);
-  if (inputs.size() == 2) expect_mask("attention", inputs[1], inputs[0]);
+  if (inputs.size() == 2) expect_key_mask("attention", inputs[1], inputs[0]);
   return {{{s.batch, s.length, s.heads * s.head_size}, inputs[0].dtype},
           {{s.batch, s.heads, s.length}, inputs[0].dtype}};
 }
@@ -94,7 +94,7 @@ TypeList infer_attention_grad(Types inputs, const Attrs& attrs) {
   expect_same("attention_grad", "log-sum-exp", {{s.batch, s.heads, s.length}, y.dtype}, "lse",
               inputs[2]);
   expect_same("attention_grad", "y", y, "dy", inputs[3]);
-  if (inputs.size() == 5) expect_mask("attention_grad", inputs[4], inputs[0]);
+  if (inputs.size() == 5) expect_key_mask("attention_grad", inputs[4], inputs[0]);
   return {inputs[0]};
 }
 
@@ -222,7 +222,7 @@ struct HeadGrad {
 using Sums = std::array<double, kMaxHeadSize>;
 
 template <typename T>
-void add_row(Sums& sums, double weight, const T* row, std::int64_t n) {
+void add_weighted(Sums& sums, double weight, const T* row, std::int64_t n) {
   for (std::int64_t d = 0; d < n; ++d) {
     sums[static_cast<std::size_t>(d)] += weight * static_cast<double>(row[d]);
   }
@@ -247,7 +247,8 @@ void attention_grad_host(const KernelArgs& args, const Attrs& attrs) {
       for (std::int64_t i = 0; i < s.length; ++i) {
         Sums dq{};
         for (std::int64_t j = 0; j < s.length; ++j) {
-          if (grad.head.sees(i, j)) add_row(dq, grad.score_grad(i, j), grad.head.k + j * width, n);
+          if (grad.head.sees(i, j))
+            add_weighted(dq, grad.score_grad(i, j), grad.head.k + j * width, n);
         }
         put_row(dq, scale, out + i * width + h * n, n);
       }
@@ -259,8 +260,9 @@ void attention_grad_host(const KernelArgs& args, const Attrs& attrs) {
           const HeadGrad<T> grad(args, attrs, b, h);
           for (std::int64_t i = 0; i < s.length; ++i) {
             if (!grad.head.sees(i, j)) continue;
-            add_row(dk, grad.score_grad(i, j), grad.head.q + i * width, n);
-            add_row(dv, grad.probability(i, j) * grad.head.factor(i, j), grad.dy + grad.row(i), n);
+            add_weighted(dk, grad.score_grad(i, j), grad.head.q + i * width, n);
+            add_weighted(dv, grad.probability(i, j) * grad.head.factor(i, j), grad.dy + grad.row(i),
+                         n);
           }
         }
         put_row(dk, scale, out + j * width + (s.heads + group) * n, n);

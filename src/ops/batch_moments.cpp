@@ -26,12 +26,6 @@ using tensor::KernelArgs;
 using tensor::Shape;
 using tensor::TensorType;
 
-void expect_samples(std::string_view op, const TensorType& x) {
-  expect_float(op, "x", x);
-  if (x.shape.rank() >= 2 && x.shape.numel() > 0) return;
-  rule_broken(op, cat("x is ", x.text(), "; want [B, ..., C] with no size 0"));
-}
-
 TensorType moments_type(const TensorType& x) { return {Shape{2 * x.shape.last() + 1}, x.dtype}; }
 
 TypeList infer_batch_moments(Types inputs, const Attrs&) {
@@ -44,9 +38,9 @@ TypeList infer_batch_moments(Types inputs, const Attrs&) {
 }
 
 /// x [batch, rows, channels]
-struct Sizes {
+struct MomentSizes {
   std::int64_t batch, rows, channels;
-  explicit Sizes(const Shape& x) : batch(x[0]), rows(x.rows() / x[0]), channels(x.last()) {}
+  explicit MomentSizes(const Shape& x) : batch(x[0]), rows(x.rows() / x[0]), channels(x.last()) {}
 };
 
 template <typename T>
@@ -56,7 +50,7 @@ double at(const KernelArgs& args, std::size_t input, std::int64_t i) {
 
 template <typename T>
 void batch_moments_host(const KernelArgs& args, const Attrs&) {
-  const Sizes s(args.inputs[0].type.shape);
+  const MomentSizes s(args.inputs[0].type.shape);
   T* m = args.outputs[0].as<T>();
   double n = 0;
   for (std::int64_t b = 0; b < s.batch; ++b) n += at<T>(args, 1, b) != 0 ? 1.0 : 0.0;
@@ -92,7 +86,7 @@ TypeList infer_batch_moments_grad(Types inputs, const Attrs&) {
 /// dx = weight (dΣ₁ + 2 (x - shift) dΣ₂)
 template <typename T>
 void batch_moments_grad_host(const KernelArgs& args, const Attrs&) {
-  const Sizes s(args.inputs[0].type.shape);
+  const MomentSizes s(args.inputs[0].type.shape);
   T* dx = args.outputs[0].as<T>();
   for (std::int64_t i = 0; i < s.batch * s.rows; ++i) {
     const bool counts = at<T>(args, 1, i / s.rows) != 0;
@@ -133,7 +127,7 @@ struct Moments {
 
 template <typename T>
 void batch_norm_moments_host(const KernelArgs& args, const Attrs& attrs) {
-  const Sizes s(args.inputs[0].type.shape);
+  const MomentSizes s(args.inputs[0].type.shape);
   T* y = args.outputs[0].as<T>();
   for (std::int64_t c = 0; c < s.channels; ++c) {
     const Moments k = Moments::of(args.inputs[3].as<const T>(), s.channels, c, eps_of(attrs));
@@ -172,7 +166,7 @@ TypeList infer_batch_norm_moments_grad(Types inputs, const Attrs& attrs) {
 /// dΣ₁ = (dmean - 2 dv Σ₁/n) / n, dΣ₂ = dv / n, dn = -Σ (n dΣ₁ Σ₁ + n dΣ₂ Σ₂) / n²
 template <typename T>
 void batch_norm_moments_grad_host(const KernelArgs& args, const Attrs& attrs) {
-  const Sizes s(args.inputs[0].type.shape);
+  const MomentSizes s(args.inputs[0].type.shape);
   const T* m = args.inputs[3].as<const T>();
   T *dx = args.outputs[0].as<T>(), *dm = args.outputs[3].as<T>();
   double dn = 0;

@@ -26,13 +26,7 @@ using tensor::Attrs;
 using tensor::KernelArgs;
 using tensor::Shape;
 
-void expect_samples(std::string_view op, const tensor::TensorType& x) {
-  expect_float(op, "x", x);
-  if (x.shape.rank() >= 2 && x.shape.numel() > 0) return;
-  rule_broken(op, cat("x is ", x.text(), "; want [B, ..., C] with no size 0"));
-}
-
-void check_activation(std::string_view op, const Attrs& attrs) {
+void check_relu_or_none(std::string_view op, const Attrs& attrs) {
   const std::string word = attrs.word("activation", "none");
   if (word == "none" || word == "relu") return;
   rule_broken(op, cat("activation is ", printable(word), "; want none or relu"));
@@ -59,7 +53,7 @@ TypeList infer_batch_norm(Types inputs, const Attrs& attrs) {
   expect_vector(kOp, "beta", inputs[2], inputs[0].shape.last(), inputs[0].dtype);
   expect_vector(kOp, "weight", inputs[3], inputs[0].shape[0], inputs[0].dtype);
   check_eps(kOp, attrs);
-  check_activation(kOp, attrs);
+  check_relu_or_none(kOp, attrs);
   return {inputs[0], inputs[1], inputs[1], inputs[1]};
 }
 
@@ -154,7 +148,7 @@ TypeList infer_batch_norm_grad(Types inputs, const Attrs& attrs) {
     expect_vector(kOp, kNames[i], inputs[2 + i], inputs[0].shape.last(), inputs[0].dtype);
   }
   expect_vector(kOp, "weight", inputs[6], inputs[0].shape[0], inputs[0].dtype);
-  check_activation(kOp, attrs);
+  check_relu_or_none(kOp, attrs);
   TypeList types{inputs[0], inputs[2], inputs[2]};
   if (past) types.push_back(inputs[0]);
   return types;
@@ -210,7 +204,7 @@ TypeList infer_batch_norm_inference(Types inputs, const Attrs& attrs) {
     expect_vector(kOp, kNames[i], inputs[1 + i], inputs[0].shape.last(), inputs[0].dtype);
   }
   check_eps(kOp, attrs);
-  check_activation(kOp, attrs);
+  check_relu_or_none(kOp, attrs);
   return {inputs[0]};
 }
 

@@ -139,8 +139,8 @@ std::vector<double> zeros(const Shape& shape) {
   return std::vector<double>(static_cast<std::size_t>(shape.numel()));
 }
 
-Rounding rounding_of(const ConvGeometry& g, const Attrs& attrs) {
-  return g.rounds() ? ops::rounding_of(attrs) : Rounding::none;
+Rounding conv_rounding(const ConvGeometry& g, const Attrs& attrs) {
+  return g.rounds() ? rounding_of(attrs) : Rounding::none;
 }
 
 template <typename T>
@@ -149,7 +149,7 @@ void conv2d_host(const KernelArgs& args, const Attrs& attrs) {
       conv_geometry("conv2d", args.inputs[0].type.shape, args.inputs[1].type.shape, attrs);
   const T* x = args.inputs[0].as<const T>();
   const T* weight = args.inputs[1].as<const T>();
-  const Rounding rounding = rounding_of(g, attrs);
+  const Rounding rounding = conv_rounding(g, attrs);
   std::vector<double> sums = zeros(g.output());
   for_each_term(g, [&](const Term& t) {
     sums[static_cast<std::size_t>(t.y)] +=
@@ -173,7 +173,7 @@ void input_grad_host(const KernelArgs& args, const Attrs& attrs) {
                                        args.inputs[1].type.shape, attrs);
   const T* dy = args.inputs[0].as<const T>();
   const T* weight = args.inputs[1].as<const T>();
-  const Rounding rounding = rounding_of(g, attrs);
+  const Rounding rounding = conv_rounding(g, attrs);
   std::vector<double> sums = zeros(g.input());
   for_each_term(g, [&](const Term& t) {
     sums[static_cast<std::size_t>(t.x)] +=
@@ -188,7 +188,7 @@ void weight_grad_host(const KernelArgs& args, const Attrs& attrs) {
                                        args.outputs[0].type.shape, attrs);
   const T* x = args.inputs[0].as<const T>();
   const T* dy = args.inputs[1].as<const T>();
-  const Rounding rounding = rounding_of(g, attrs);
+  const Rounding rounding = conv_rounding(g, attrs);
   std::vector<double> sums = zeros(g.weight());
   for_each_term(g, [&](const Term& t) {
     sums[static_cast<std::size_t>(t.weight)] +=

@@ -41,20 +41,20 @@ struct Cosine {
   }
 };
 
-void check(std::string_view op, Types inputs) {
+void check_cosine(std::string_view op, Types inputs) {
   expect_label_rows(op, "pred", inputs[0]);
   expect_same(op, "pred", inputs[0], "target", inputs[1]);
 }
 
 TypeList infer_cosine(Types inputs, const Attrs&) {
   expect_inputs("cosine_similarity_loss", inputs, 2);
-  check("cosine_similarity_loss", inputs);
+  check_cosine("cosine_similarity_loss", inputs);
   return {{{inputs[0].shape[0]}, inputs[0].dtype}};
 }
 
 TypeList infer_cosine_grad(Types inputs, const Attrs&) {
   expect_inputs("cosine_similarity_loss_grad", inputs, 3);
-  check("cosine_similarity_loss_grad", inputs);
+  check_cosine("cosine_similarity_loss_grad", inputs);
   expect_per_sample("cosine_similarity_loss_grad", inputs[0], "dloss", inputs[2]);
   return {inputs[0]};
 }

@@ -128,7 +128,7 @@ std::int64_t num_steps(const KernelArgs& args, std::size_t mask, std::int64_t sa
   return std::count_if(real, real + steps, [](T x) { return x > T{0.5}; });
 }
 
-double divisor(const Attrs& attrs, std::int64_t num_labels) {
+double loss_divisor(const Attrs& attrs, std::int64_t num_labels) {
   if (attrs.integer("per_label", 1) == 0) return 1.0;
   return static_cast<double>(std::max<std::int64_t>(1, num_labels));
 }
@@ -144,7 +144,7 @@ void ctc_host(const KernelArgs& args, const Attrs& attrs) {
     trellis.read(args.inputs[1].as<const std::int32_t>() + b * max_labels, max_labels, b);
     double total = trellis.num_labels() == 0 ? 0.0 : kNever;
     if (steps > 0) total = trellis.total(trellis.forward());
-    double loss = -total / divisor(attrs, trellis.num_labels());
+    double loss = -total / loss_divisor(attrs, trellis.num_labels());
     if (total == kNever && attrs.integer("zero_infinity") != 0) loss = 0;
     args.outputs[0].as<T>()[b] = static_cast<T>(loss);
   }
@@ -166,8 +166,8 @@ void ctc_grad_host(const KernelArgs& args, const Attrs& attrs) {
     const std::vector<double> alpha = trellis.forward(), beta = trellis.backward();
     const double total = trellis.total(alpha);
     if (total == kNever && attrs.integer("zero_infinity") != 0) continue;
-    const double scale =
-        static_cast<double>(args.inputs[2].as<const T>()[b]) / divisor(attrs, trellis.num_labels());
+    const double scale = static_cast<double>(args.inputs[2].as<const T>()[b]) /
+                         loss_divisor(attrs, trellis.num_labels());
     T* out = args.outputs[0].as<T>() + b * shape[1] * classes;
     for (std::int64_t t = 0; t < steps; ++t) {
       std::fill(posterior.begin(), posterior.end(), 0.0);
@@ -183,7 +183,7 @@ void ctc_grad_host(const KernelArgs& args, const Attrs& attrs) {
   }
 }
 
-void check(std::string_view op, Types inputs, std::size_t mask, const Attrs& attrs) {
+void check_ctc(std::string_view op, Types inputs, std::size_t mask, const Attrs& attrs) {
   expect_float(op, "logp", inputs[0]);
   expect_rank(op, "logp", inputs[0], "[B, T, C]");
   const tensor::Shape& shape = inputs[0].shape;
@@ -205,14 +205,14 @@ void check(std::string_view op, Types inputs, std::size_t mask, const Attrs& att
 TypeList infer_ctc(Types inputs, const Attrs& attrs) {
   expect_inputs("ctc_loss", inputs.first(std::min<std::size_t>(2, inputs.size())), 2);
   DLT_CHECK(inputs.size() <= 3, "ctc_loss: too many inputs");
-  check("ctc_loss", inputs, 2, attrs);
+  check_ctc("ctc_loss", inputs, 2, attrs);
   return {{{inputs[0].shape[0]}, inputs[0].dtype}};
 }
 
 TypeList infer_ctc_grad(Types inputs, const Attrs& attrs) {
   expect_inputs("ctc_loss_grad", inputs.first(std::min<std::size_t>(3, inputs.size())), 3);
   DLT_CHECK(inputs.size() <= 4, "ctc_loss_grad: too many inputs");
-  check("ctc_loss_grad", inputs, 3, attrs);
+  check_ctc("ctc_loss_grad", inputs, 3, attrs);
   expect_per_sample("ctc_loss_grad", inputs[0], "dloss", inputs[2]);
   return {inputs[0]};
 }

@@ -25,7 +25,7 @@ void expect_ids(std::string_view op, const TensorType& ids) {
 }
 
 /// The sizes of ids with one more at the end.
-Shape with_last(const Shape& ids, std::int64_t size) {
+Shape with_rows(const Shape& ids, std::int64_t size) {
   std::vector<std::int64_t> dims(ids.dims().begin(), ids.dims().end());
   dims.push_back(size);
   return Shape(std::span<const std::int64_t>(dims));
@@ -36,7 +36,7 @@ TypeList infer_embedding(Types inputs, const Attrs&) {
   expect_ids("embedding", inputs[0]);
   expect_float("embedding", "weight", inputs[1]);
   expect_rank("embedding", "weight", inputs[1], "[vocabulary, size]");
-  return {{with_last(inputs[0].shape, inputs[1].shape[1]), inputs[1].dtype}};
+  return {{with_rows(inputs[0].shape, inputs[1].shape[1]), inputs[1].dtype}};
 }
 
 /// errors  Exit::data naming the place of an id that is not a row of the weight
@@ -71,7 +71,7 @@ TypeList infer_embedding_grad(Types inputs, const Attrs& attrs) {
   expect_ids("embedding_grad", inputs[0]);
   expect_float("embedding_grad", "dy", inputs[1]);
   const std::int64_t size = inputs[1].shape.last();
-  if (inputs[1].shape != with_last(inputs[0].shape, size)) {
+  if (inputs[1].shape != with_rows(inputs[0].shape, size)) {
     rule_broken("embedding_grad", cat("ids are ", inputs[0].text(), ", dy is ", inputs[1].text(),
                                       "; want the sizes of ids and one more"));
   }

@@ -28,7 +28,8 @@ void expect_places(std::string_view op, const tensor::TensorType& x) {
   rule_broken(op, cat("x is ", x.text(), "; want [B, ..., C] with places between, no size 0"));
 }
 
-void expect_mask(std::string_view op, const tensor::TensorType& x, const tensor::TensorType& mask) {
+void expect_pool_mask(std::string_view op, const tensor::TensorType& x,
+                      const tensor::TensorType& mask) {
   const tensor::TensorType wanted{{x.shape[0], x.shape[1]}, x.dtype};
   if (x.shape.rank() == 3 && mask == wanted) return;
   rule_broken(op, cat("x is ", x.text(), ", mask is ", mask.text(),
@@ -43,7 +44,7 @@ template <OpName kName>
 tensor::TensorType infer_forward(Types inputs) {
   DLT_CHECK(inputs.size() == 1 || inputs.size() == 2, kName.view());
   expect_places(kName.view(), inputs[0]);
-  if (inputs.size() == 2) expect_mask(kName.view(), inputs[0], inputs[1]);
+  if (inputs.size() == 2) expect_pool_mask(kName.view(), inputs[0], inputs[1]);
   return pooled(inputs[0]);
 }
 
@@ -108,7 +109,7 @@ TypeList infer_avg_grad(Types inputs, const Attrs& attrs) {
     rule_broken(
         kOp, cat("dy is ", inputs[0].text(), ", x is ", x.text(), "; want dy ", pooled(x).text()));
   }
-  if (inputs.size() == 2) expect_mask(kOp, x, inputs[1]);
+  if (inputs.size() == 2) expect_pool_mask(kOp, x, inputs[1]);
   return {x};
 }
 

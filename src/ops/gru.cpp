@@ -19,17 +19,16 @@ using autodiff::ValueId;
 using tensor::Attrs;
 using tensor::KernelArgs;
 
-constexpr std::int64_t kYes = 1;
-constexpr std::int64_t kGates = 3;  // reset, update, candidate
+constexpr std::int64_t kGruGates = 3;  // reset, update, candidate
 
 TypeList infer_gru(Types inputs, const Attrs& attrs) {
   const RecurrentForm form(attrs);
-  const RecurrentSizes sizes = recurrent_sizes("gru", inputs, kGates);
+  const RecurrentSizes sizes = recurrent_sizes("gru", inputs, kGruGates);
   expect_precision("gru", attrs);
   OperandRules("gru", inputs)
-      .expect("x", sizes.sequence(kGates * sizes.units))
-      .expect("weight", {sizes.units, kGates * sizes.units})
-      .expect_if(form.bias, "bias", {kGates * sizes.units})
+      .expect("x", sizes.sequence(kGruGates * sizes.units))
+      .expect("weight", {sizes.units, kGruGates * sizes.units})
+      .expect_if(form.bias, "bias", {kGruGates * sizes.units})
       .expect_if(form.initial, "h0", sizes.state())
       .expect_if(form.masked, "mask", sizes.mask())
       .finish();
@@ -50,7 +49,7 @@ struct GruStep {
 
   [[nodiscard]] double recurrent(std::int64_t j) const {
     const double start = bias != nullptr ? static_cast<double>(bias[j]) : 0.0;
-    return recurrent_sum(start, h_before, weight + j, units, kGates * units, rounding);
+    return recurrent_sum(start, h_before, weight + j, units, kGruGates * units, rounding);
   }
   void run() const {
     for (std::int64_t j = 0; j < 2 * units; ++j) {
@@ -68,7 +67,7 @@ struct GruStep {
     }
   }
   void skip() const {
-    std::fill_n(gates, kGates * units, T{0});
+    std::fill_n(gates, kGruGates * units, T{0});
     std::fill_n(inner, units, T{0});
     for (std::int64_t j = 0; j < units; ++j) h[j] = h_before != nullptr ? h_before[j] : T{0};
   }
@@ -83,7 +82,7 @@ void gru_host(const KernelArgs& args, const Attrs& attrs) {
   OperandPointers<T> out(args.outputs);
   T *gates = out.next(), *y = out.next(), *last_h = out.next(), *inner = out.next();
   const tensor::Shape& shape = args.outputs[1].type.shape;
-  const std::int64_t steps = shape[1], units = shape[2], width = kGates * units;
+  const std::int64_t steps = shape[1], units = shape[2], width = kGruGates * units;
   const StepOrder order{steps, form.reverse};
   for (std::int64_t b = 0; b < shape[0]; ++b) {
     const T* h = h0 != nullptr ? h0 + b * units : nullptr;
@@ -101,7 +100,7 @@ void gru_host(const KernelArgs& args, const Attrs& attrs) {
 
 std::int64_t gru_flops(Types inputs, Types, const Attrs&) {
   const tensor::Shape& x = inputs[0].shape;
-  return 2 * x.numel() * (x[2] / kGates);
+  return 2 * x.numel() * (x[2] / kGruGates);
 }
 
 /// Of the recurrent bias: column sums of d, the last third of inner.
@@ -141,13 +140,13 @@ std::vector<ValueId> gru_vjp(Graph& graph, const Node& node, std::span<const Val
 
 TypeList infer_gru_grad(Types inputs, const Attrs& attrs) {
   const RecurrentForm form(attrs);
-  const RecurrentSizes sizes = recurrent_sizes("gru_grad", inputs, kGates);
+  const RecurrentSizes sizes = recurrent_sizes("gru_grad", inputs, kGruGates);
   expect_precision("gru_grad", attrs);
   OperandRules("gru_grad", inputs)
-      .expect("gates", sizes.sequence(kGates * sizes.units))
+      .expect("gates", sizes.sequence(kGruGates * sizes.units))
       .expect("y", sizes.sequence(sizes.units))
       .expect("inner", sizes.sequence(sizes.units))
-      .expect("weight", {sizes.units, kGates * sizes.units})
+      .expect("weight", {sizes.units, kGruGates * sizes.units})
       .expect_if(form.initial, "h0", sizes.state())
       .expect_if(form.masked, "mask", sizes.mask())
       .expect_if(form.dy, "dy", sizes.sequence(sizes.units))
@@ -172,7 +171,7 @@ struct GruGradients {
   Rounding rounding;
   GruGradients(std::int64_t units, Rounding rounds)
       : dh(static_cast<std::size_t>(units)),
-        d(kGates * dh.size()),
+        d(kGruGates * dh.size()),
         kept(dh.size()),
         rounding(rounds) {}
 
@@ -209,7 +208,7 @@ void gru_grad_host(const KernelArgs& args, const Attrs& attrs) {
   OperandPointers<T> out(args.outputs);
   T *dx = out.next(), *dinner = out.next(), *dh0 = out.next_if(form.initial);
   const tensor::Shape& shape = args.inputs[1].type.shape;
-  const std::int64_t steps = shape[1], units = shape[2], width = kGates * units;
+  const std::int64_t steps = shape[1], units = shape[2], width = kGruGates * units;
   const StepOrder order{steps, form.reverse};
   GruGradients sample(units, form.rounding);
   for (std::int64_t b = 0; b < shape[0]; ++b) {

@@ -103,7 +103,7 @@ class CategoricalHinge {
   }
 };
 
-void check(std::string_view op, Types inputs, const Attrs& attrs) {
+void check_labels_op(std::string_view op, Types inputs, const Attrs& attrs) {
   expect_label_rows(op, "pred", inputs[0]);
   expect_labels(op, "pred", inputs[0], inputs[1]);
   expect_class_weights(op, inputs[0].shape.last(), attrs);
@@ -114,14 +114,14 @@ void check(std::string_view op, Types inputs, const Attrs& attrs) {
 template <OpName kName>
 TypeList infer_label_loss(Types inputs, const Attrs& attrs) {
   expect_inputs(kName.view(), inputs, 2);
-  check(kName.view(), inputs, attrs);
+  check_labels_op(kName.view(), inputs, attrs);
   return {{{inputs[0].shape[0]}, inputs[0].dtype}};
 }
 
 template <OpName kName>
 TypeList infer_label_loss_grad(Types inputs, const Attrs& attrs) {
   expect_inputs(kName.view(), inputs, 3);
-  check(kName.view(), inputs, attrs);
+  check_labels_op(kName.view(), inputs, attrs);
   expect_per_sample(kName.view(), inputs[0], "dloss", inputs[2]);
   return {inputs[0]};
 }

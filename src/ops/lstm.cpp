@@ -18,16 +18,15 @@ using autodiff::ValueId;
 using tensor::Attrs;
 using tensor::KernelArgs;
 
-constexpr std::int64_t kYes = 1;
-constexpr std::int64_t kGates = 4;  // input, forget, candidate, output
+constexpr std::int64_t kLstmGates = 4;  // input, forget, candidate, output
 
 TypeList infer_lstm(Types inputs, const Attrs& attrs) {
   const RecurrentForm form(attrs);
-  const RecurrentSizes sizes = recurrent_sizes("lstm", inputs, kGates);
+  const RecurrentSizes sizes = recurrent_sizes("lstm", inputs, kLstmGates);
   expect_precision("lstm", attrs);
   OperandRules("lstm", inputs)
-      .expect("x", sizes.sequence(kGates * sizes.units))
-      .expect("weight", {sizes.units, kGates * sizes.units})
+      .expect("x", sizes.sequence(kLstmGates * sizes.units))
+      .expect("weight", {sizes.units, kLstmGates * sizes.units})
       .expect_if(form.initial, "h0", sizes.state())
       .expect_if(form.initial, "c0", sizes.state())
       .expect_if(form.masked, "mask", sizes.mask())
@@ -49,9 +48,9 @@ struct LstmStep {
   Rounding rounding;  // of the operands of the product
 
   void run() const {
-    for (std::int64_t j = 0; j < kGates * units; ++j) {
+    for (std::int64_t j = 0; j < kLstmGates * units; ++j) {
       const double sum = recurrent_sum(static_cast<double>(x[j]), h_before, weight + j, units,
-                                       kGates * units, rounding);
+                                       kLstmGates * units, rounding);
       gates[j] = static_cast<T>(j / units == 2 ? std::tanh(sum) : sigmoid(sum, 0));
     }
     for (std::int64_t j = 0; j < units; ++j) {
@@ -63,7 +62,7 @@ struct LstmStep {
     }
   }
   void skip() const {
-    std::fill_n(gates, kGates * units, T{0});
+    std::fill_n(gates, kLstmGates * units, T{0});
     for (std::int64_t j = 0; j < units; ++j) {
       h[j] = h_before != nullptr ? h_before[j] : T{0};
       c[j] = c_before != nullptr ? c_before[j] : T{0};
@@ -89,11 +88,11 @@ void lstm_host(const KernelArgs& args, const Attrs& attrs) {
     const T* c = c0 != nullptr ? c0 + b * units : nullptr;
     for (std::int64_t index = 0; index < steps; ++index) {
       const std::int64_t row = b * steps + order.at(index);
-      const LstmStep<T> step{x + row * kGates * units,
+      const LstmStep<T> step{x + row * kLstmGates * units,
                              weight,
                              h,
                              c,
-                             gates + row * kGates * units,
+                             gates + row * kLstmGates * units,
                              y + row * units,
                              cells + row * units,
                              units,
@@ -111,7 +110,7 @@ void lstm_host(const KernelArgs& args, const Attrs& attrs) {
 
 std::int64_t lstm_flops(Types inputs, Types, const Attrs&) {
   const tensor::Shape& x = inputs[0].shape;
-  return 2 * x.numel() * (x[2] / kGates);
+  return 2 * x.numel() * (x[2] / kLstmGates);
 }
 
 /// Where the gradients of the first states go: outputs 1 and 2 if there are first states.
@@ -145,12 +144,12 @@ std::vector<ValueId> lstm_vjp(Graph& graph, const Node& node, std::span<const Va
 
 TypeList infer_lstm_grad(Types inputs, const Attrs& attrs) {
   const RecurrentForm form(attrs);
-  const RecurrentSizes sizes = recurrent_sizes("lstm_grad", inputs, kGates);
+  const RecurrentSizes sizes = recurrent_sizes("lstm_grad", inputs, kLstmGates);
   expect_precision("lstm_grad", attrs);
   OperandRules("lstm_grad", inputs)
-      .expect("gates", sizes.sequence(kGates * sizes.units))
+      .expect("gates", sizes.sequence(kLstmGates * sizes.units))
       .expect("cells", sizes.sequence(sizes.units))
-      .expect("weight", {sizes.units, kGates * sizes.units})
+      .expect("weight", {sizes.units, kLstmGates * sizes.units})
       .expect_if(form.initial, "c0", sizes.state())
       .expect_if(form.masked, "mask", sizes.mask())
       .expect_if(form.dy, "dy", sizes.sequence(sizes.units))
@@ -169,7 +168,7 @@ struct LstmGradients {
   LstmGradients(std::int64_t units, Rounding rounds)
       : dh(static_cast<std::size_t>(units)),
         dc(dh.size()),
-        d(kGates * dh.size()),
+        d(kLstmGates * dh.size()),
         rounding(rounds) {}
 
   /// One step; dx may be gates.
@@ -205,7 +204,7 @@ void lstm_grad_host(const KernelArgs& args, const Attrs& attrs) {
   T* dx = out.next();
   T *dh0 = out.next_if(form.initial), *dc0 = out.next_if(form.initial);
   const tensor::Shape& shape = args.inputs[1].type.shape;
-  const std::int64_t steps = shape[1], units = shape[2], width = kGates * units;
+  const std::int64_t steps = shape[1], units = shape[2], width = kLstmGates * units;
   const StepOrder order{steps, form.reverse};
   LstmGradients sample(units, form.rounding);
   for (std::int64_t b = 0; b < shape[0]; ++b) {

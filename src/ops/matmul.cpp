@@ -22,8 +22,6 @@ using tensor::Attrs;
 using tensor::KernelArgs;
 using tensor::Shape;
 
-constexpr std::int64_t kYes = 1;
-
 /// Where element (row, column) of a matrix lies that may be stored transposed.
 struct Strides {
   std::int64_t row, column;

@@ -153,8 +153,8 @@ TypeList infer_avg_pool(Types inputs, const Attrs& attrs) {
 }
 
 /// What the sum of a window is divided by: its cells in the image, or all of them.
-double divisor(const Windows& windows, const Attrs& attrs, const Shape& image, const Shape& out,
-               std::int64_t place) {
+double window_divisor(const Windows& windows, const Attrs& attrs, const Shape& image,
+                      const Shape& out, std::int64_t place) {
   if (attrs.integer("count_include_pad") != 0) return static_cast<double>(windows.cells());
   double cells = 0;
   each_cell(windows, image, out, place, [&](std::int64_t, std::int64_t) { cells += 1; });
@@ -172,7 +172,7 @@ void avg_pool_host(const KernelArgs& args, const Attrs& attrs) {
       sum += static_cast<double>(x[element + i % out[3]]);
     });
     args.outputs[0].as<T>()[i] =
-        static_cast<T>(sum / divisor(windows, attrs, image, out, i / out[3]));
+        static_cast<T>(sum / window_divisor(windows, attrs, image, out, i / out[3]));
   }
 }
 
@@ -195,7 +195,7 @@ void avg_pool_grad_host(const KernelArgs& args, const Attrs& attrs) {
   std::vector<double> sums(static_cast<std::size_t>(image.numel()), 0.0);
   for (std::int64_t i = 0; i < out.numel(); ++i) {
     const double share =
-        static_cast<double>(dy[i]) / divisor(windows, attrs, image, out, i / out[3]);
+        static_cast<double>(dy[i]) / window_divisor(windows, attrs, image, out, i / out[3]);
     each_cell(windows, image, out, i / out[3], [&](std::int64_t, std::int64_t element) {
       sums[static_cast<std::size_t>(element + i % out[3])] += share;
     });

@@ -14,10 +14,8 @@ using tensor::Attrs;
 using tensor::KernelArgs;
 using tensor::Shape;
 
-constexpr std::int64_t kYes = 1;
-
 /// Input 0 is y; d has any width, or, with inner, three times its last size.
-TypeList infer_weight_grad(Types inputs, const Attrs& attrs) {
+TypeList infer_recurrent_weight_grad(Types inputs, const Attrs& attrs) {
   constexpr std::string_view kOp = "recurrent_weight_grad";
   const RecurrentForm form(attrs);
   const bool inner = attrs.integer("inner") != 0;
@@ -35,7 +33,7 @@ TypeList infer_weight_grad(Types inputs, const Attrs& attrs) {
 }
 
 template <typename T>
-void weight_grad_host(const KernelArgs& args, const Attrs& attrs) {
+void recurrent_weight_grad_host(const KernelArgs& args, const Attrs& attrs) {
   const RecurrentForm form(attrs);
   const Shape& shape = args.inputs[0].type.shape;
   const std::int64_t batch = shape[0], steps = shape[1], units = shape[2];
@@ -64,7 +62,7 @@ void weight_grad_host(const KernelArgs& args, const Attrs& attrs) {
   }
 }
 
-std::int64_t weight_grad_flops(Types inputs, Types outputs, const Attrs&) {
+std::int64_t recurrent_weight_grad_flops(Types inputs, Types outputs, const Attrs&) {
   return 2 * inputs[0].shape[0] * inputs[0].shape[1] * outputs[0].shape.numel();
 }
 
@@ -142,11 +140,12 @@ ValueId add_recurrent_weight_grad(autodiff::Graph& graph, const RecurrentWeightG
 }
 
 autodiff::OpDef make_recurrent_weight_grad() {
-  return {.name = "recurrent_weight_grad",
-          .infer = infer_weight_grad,
-          .host = host_kernel<weight_grad_host<float>, weight_grad_host<double>>,
-          .flops = weight_grad_flops,
-          .product = true};
+  return {
+      .name = "recurrent_weight_grad",
+      .infer = infer_recurrent_weight_grad,
+      .host = host_kernel<recurrent_weight_grad_host<float>, recurrent_weight_grad_host<double>>,
+      .flops = recurrent_weight_grad_flops,
+      .product = true};
 }
 
 autodiff::OpDef make_time_mask() {

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <string>
 #include <string_view>
@@ -16,6 +17,9 @@ namespace dlt::ops {
 
 using Types = std::span<const tensor::TensorType>;
 using TypeList = std::vector<tensor::TensorType>;
+
+/// What an attribute that says yes or no is set to.
+inline constexpr std::int64_t kYes = 1;
 
 /// The name of an op as a template argument, so that a shared rule can say whose it is.
 template <std::size_t N>

@@ -19,9 +19,7 @@ using autodiff::ValueId;
 using tensor::Attrs;
 using tensor::KernelArgs;
 
-constexpr std::int64_t kYes = 1;
-
-const Activation& activation_of(std::string_view op, const Attrs& attrs) {
+const Activation& rnn_activation(std::string_view op, const Attrs& attrs) {
   const std::string name = attrs.word("activation", "tanh");
   if (name != "tanh" && name != "relu") {
     rule_broken(op, cat("activation is ", printable(name), "; want relu or tanh"));
@@ -33,7 +31,7 @@ TypeList infer_simple_rnn(Types inputs, const Attrs& attrs) {
   const RecurrentForm form(attrs);
   const RecurrentSizes sizes = recurrent_sizes("simple_rnn", inputs, 1);
   expect_precision("simple_rnn", attrs);
-  (void)activation_of("simple_rnn", attrs);
+  (void)rnn_activation("simple_rnn", attrs);
   OperandRules("simple_rnn", inputs)
       .expect("x", sizes.sequence(sizes.units))
       .expect("weight", {sizes.units, sizes.units})
@@ -46,7 +44,7 @@ TypeList infer_simple_rnn(Types inputs, const Attrs& attrs) {
 template <typename T>
 void simple_rnn_host(const KernelArgs& args, const Attrs& attrs) {
   const RecurrentForm form(attrs);
-  const Activation& activation = activation_of("simple_rnn", attrs);
+  const Activation& activation = rnn_activation("simple_rnn", attrs);
   OperandPointers<const T> in(args.inputs);
   const T *x = in.next(), *weight = in.next();
   const T *h0 = in.next_if(form.initial), *mask = in.next_if(form.masked);
@@ -111,7 +109,7 @@ TypeList infer_simple_rnn_grad(Types inputs, const Attrs& attrs) {
   const RecurrentForm form(attrs);
   const RecurrentSizes sizes = recurrent_sizes("simple_rnn_grad", inputs, 1);
   expect_precision("simple_rnn_grad", attrs);
-  (void)activation_of("simple_rnn_grad", attrs);
+  (void)rnn_activation("simple_rnn_grad", attrs);
   OperandRules("simple_rnn_grad", inputs)
       .expect("y", sizes.sequence(sizes.units))
       .expect("weight", {sizes.units, sizes.units})
@@ -127,7 +125,7 @@ TypeList infer_simple_rnn_grad(Types inputs, const Attrs& attrs) {
 template <typename T>
 void simple_rnn_grad_host(const KernelArgs& args, const Attrs& attrs) {
   const RecurrentForm form(attrs);
-  const Activation& activation = activation_of("simple_rnn_grad", attrs);
+  const Activation& activation = rnn_activation("simple_rnn_grad", attrs);
   OperandPointers<const T> in(args.inputs);
   const T *y = in.next(), *weight = in.next(), *mask = in.next_if(form.masked);
   const T *dy = in.next_if(form.dy), *dlast_h = in.next_if(form.dlast_h);

@@ -9,7 +9,7 @@
 namespace dlt::optim {
 namespace {
 
-constexpr std::int64_t kMaxSteps = std::int64_t{1} << 40;
+constexpr std::int64_t kLastStep = std::int64_t{1} << 40;
 
 /// The kernel "average_update" for devices that have none. inputs params; outputs average;
 /// scalars  weight
@@ -26,8 +26,8 @@ void average_update_host(const tensor::KernelArgs& args, const tensor::Attrs& /*
 Averaging read_ema(config::MapReader ema) {
   Averaging out{.kind = AverageKind::ema};
   out.decay = ema.number("decay", {.min = 0, .max = 1, .max_open = true}, out.decay);
-  out.every_steps = ema.integer("update_every", {.min = 1, .max = kMaxSteps}, 1);
-  out.start_step = ema.integer("start_step", {.min = 0, .max = kMaxSteps}, 0);
+  out.every_steps = ema.integer("update_every", {.min = 1, .max = kLastStep}, 1);
+  out.start_step = ema.integer("start_step", {.min = 0, .max = kLastStep}, 0);
   out.use_for_eval = ema.boolean("use_for_eval", true);
   ema.finish();
   return out;
@@ -36,16 +36,16 @@ Averaging read_ema(config::MapReader ema) {
 Averaging read_swa(config::MapReader swa) {
   Averaging out{.kind = AverageKind::swa};
   if (swa.has("start_epoch")) {
-    out.start_epoch = swa.integer("start_epoch", {.min = 0, .max = kMaxSteps});
+    out.start_epoch = swa.integer("start_epoch", {.min = 0, .max = kLastStep});
     if (swa.has("start_step")) {
       swa.error("start_step", "expected either start_epoch or start_step, got both");
     }
     (void)swa.child("start_step");
   } else {
-    out.start_step = swa.integer("start_step", {.min = 0, .max = kMaxSteps});
+    out.start_step = swa.integer("start_step", {.min = 0, .max = kLastStep});
     (void)swa.child("start_epoch");
   }
-  out.every_steps = swa.integer("every_steps", {.min = 1, .max = kMaxSteps}, 1);
+  out.every_steps = swa.integer("every_steps", {.min = 1, .max = kLastStep}, 1);
   out.use_for_eval = swa.boolean("use_for_eval", true);
   swa.finish();
   return out;

@@ -9,6 +9,10 @@
 namespace dlt::tensor {
 
 inline constexpr std::int64_t kAlignment_bytes = 64;
+/// num_bytes and what is missing to the next multiple of it.
+[[nodiscard]] inline std::int64_t aligned(std::int64_t num_bytes) {
+  return (num_bytes + kAlignment_bytes - 1) / kAlignment_bytes * kAlignment_bytes;
+}
 
 /// A block of zeroed memory aligned to 64 bytes (large ones to 2 MiB and advised for huge pages).
 /// Copies share it.

@@ -4,7 +4,7 @@
 namespace dlt::train {
 namespace {
 
-constexpr std::int64_t kMaxSteps = std::int64_t{1} << 40;
+constexpr std::int64_t kMaxInterval_steps = std::int64_t{1} << 40;
 
 std::optional<BestRule> read_best_rule(config::MapReader& checkpoint) {
   if (!checkpoint.has("best")) {
@@ -25,7 +25,7 @@ std::optional<BestRule> read_best_rule(config::MapReader& checkpoint) {
 CheckpointOptions read_checkpoint_options(config::MapReader checkpoint) {
   CheckpointOptions out;
   // Without the key there are no checkpoints but the last: auto must be asked for.
-  const config::IntegerRule steps{.min = 0, .max = kMaxSteps};
+  const config::IntegerRule steps{.min = 0, .max = kMaxInterval_steps};
   if (checkpoint.has("every_steps")) {
     const auto every = checkpoint.integer_or_auto("every_steps", steps);
     out.automatic = !every.has_value();
@@ -35,9 +35,10 @@ CheckpointOptions read_checkpoint_options(config::MapReader checkpoint) {
   }
   out.every_s = checkpoint.number("every_seconds", {.min = 0, .max = 1e9}, 0.0);
   out.keep = static_cast<int>(checkpoint.integer("keep", {.min = 1, .max = 1000000}, 3));
-  out.keep_every = checkpoint.integer("keep_every", {.min = 0, .max = kMaxSteps}, 0);
+  out.keep_every = checkpoint.integer("keep_every", {.min = 0, .max = kMaxInterval_steps}, 0);
   out.best = read_best_rule(checkpoint);
-  out.ram_every_steps = checkpoint.integer_or_auto("ram_every_steps", {.min = 0, .max = kMaxSteps});
+  out.ram_every_steps =
+      checkpoint.integer_or_auto("ram_every_steps", {.min = 0, .max = kMaxInterval_steps});
   if (out.automatic && out.every_s > 0) {
     checkpoint.error("every_seconds",
                      "expected either checkpoint.every_seconds or checkpoint.every_steps: auto, "

@@ -20,12 +20,6 @@ namespace {
 
 constexpr std::size_t kMost_tensors = 5;
 
-std::string mib(std::int64_t num_bytes) {
-  std::ostringstream out;
-  out << std::fixed << std::setprecision(1) << static_cast<double>(num_bytes) / (1 << 20) << " MiB";
-  return out.str();
-}
-
 std::int64_t input_bytes(const autodiff::Program& program) {
   std::int64_t total = 0;
   for (const autodiff::ValueId id : program.graph().inputs()) {
@@ -50,7 +44,7 @@ std::int32_t fullest_position(const autodiff::Program& program) {
 }
 
 /// "conv_1 conv [32, 112, 112, 64]"
-std::string describe(const autodiff::Graph& graph, const autodiff::Value& value) {
+std::string value_text(const autodiff::Graph& graph, const autodiff::Value& value) {
   const autodiff::Node& node = graph.nodes()[static_cast<std::size_t>(value.producer)];
   return cat(node.scope, node.scope.empty() ? "" : " ", node.op->name, " ",
              value.type.shape.text());
@@ -67,7 +61,7 @@ std::vector<DeviceNeeds::Part> largest_tensors(const autodiff::Program& program)
     if (slot.first < 0 || slot.first > at || slot.last < at) continue;
     DeviceNeeds::Part& there = by_offset[slot.offset_bytes];
     if (value.type.bytes() <= there.num_bytes) continue;
-    there = {describe(program.graph(), value), value.type.bytes()};
+    there = {value_text(program.graph(), value), value.type.bytes()};
   }
   std::vector<DeviceNeeds::Part> out;
   for (const auto& [offset, part] : by_offset) out.push_back(part);
@@ -129,7 +123,7 @@ std::string DeviceNeeds::text() const {
   std::ostringstream out;
   const auto row = [&](const char* indent, const Part& part) {
     out << "\n"
-        << indent << std::right << std::setw(12) << mib(part.num_bytes) << "  " << part.name;
+        << indent << std::right << std::setw(12) << mebibytes(part.num_bytes) << "  " << part.name;
   };
   for (const Part& part : parts) row("  ", part);
   if (!largest.empty()) out << "\n  the largest tensors among the activations of training:";
@@ -174,8 +168,8 @@ void require_room(const DevicePlan& plan, const DeviceRoom& room) {
   if (needs.total_bytes() <= there) return;
   throw Error(
       Exit::unavailable,
-      cat(room.name, ": out of memory: the job needs ", mib(needs.total_bytes()), ", ", mib(there),
-          " of ", mib(room.device.memory().total_bytes), " are free",
+      cat(room.name, ": out of memory: the job needs ", mebibytes(needs.total_bytes()), ", ",
+          mebibytes(there), " of ", mebibytes(room.device.memory().total_bytes), " are free",
           room.ranks > 1 ? cat(" for each of ", room.ranks, " ranks") : "", ":", needs.text()),
       what_fits(plan, room, there));
 }
@@ -183,7 +177,7 @@ void require_room(const DevicePlan& plan, const DeviceRoom& room) {
 Error no_room(const Error& failure, const DevicePlan& plan, const DeviceRoom& room) {
   const DeviceNeeds needs = device_needs(plan);
   return {failure.exit(),
-          cat(failure.what(), "; by its plan the job needs ", mib(needs.total_bytes()), ":",
+          cat(failure.what(), "; by its plan the job needs ", mebibytes(needs.total_bytes()), ":",
               needs.text()),
           what_fits(plan, room, std::min(free_for_a_rank(room), needs.total_bytes() - 1))};
 }

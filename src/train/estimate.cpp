@@ -28,13 +28,6 @@ constexpr std::int64_t kMpiBytes = 9 << 20;
 /// What a run touches beside its buffers and what `check` has touched itself: threads, checkpoint
 /// code, logs.
 constexpr std::int64_t kRunBytes = 4 << 20;
-constexpr auto kFloat_bytes = static_cast<std::int64_t>(sizeof(float));
-
-std::string mib(std::int64_t num_bytes) {
-  std::ostringstream out;
-  out << std::fixed << std::setprecision(1) << static_cast<double>(num_bytes) / 1048576.0 << " MiB";
-  return out.str();
-}
 
 std::string grouped(std::int64_t n) {
   std::string digits = std::to_string(n);
@@ -69,14 +62,16 @@ std::string cost_table(const Estimate& e) {
           counted(e.leaves, "leaf", "leaves"), " of ",
           counted(e.leaf_capacity, "sample", "samples")));
   row("compute", cat(grouped(e.flops_per_step), " FLOP a step"));
-  row("communication", cat(mib(e.bytes_per_step), " sent by a rank each step, ",
+  row("communication", cat(mebibytes(e.bytes_per_step), " sent by a rank each step, ",
                            counted(e.num_buckets, "bucket", "buckets")));
   row("peak memory",
-      cat(mib(e.peak_bytes()), " a rank (program ", mib(e.program_bytes), ", data ",
-          mib(e.data_bytes), ", model ", mib(e.model_bytes), ", gradients ", mib(e.gradient_bytes),
-          ", activations ", mib(e.activation_bytes), ", saving ", mib(e.saving_bytes), ")"));
+      cat(mebibytes(e.peak_bytes()), " a rank (program ", mebibytes(e.program_bytes), ", data ",
+          mebibytes(e.data_bytes), ", model ", mebibytes(e.model_bytes), ", gradients ",
+          mebibytes(e.gradient_bytes), ", activations ", mebibytes(e.activation_bytes), ", saving ",
+          mebibytes(e.saving_bytes), ")"));
   if (e.shared_bytes > 0) {
-    row("shared memory", cat(mib(e.shared_bytes), " on a host, counted by each rank that uses it"));
+    row("shared memory",
+        cat(mebibytes(e.shared_bytes), " on a host, counted by each rank that uses it"));
   }
   return out.str();
 }
@@ -97,7 +92,9 @@ struct Supposed {
   const autodiff::Program& train;
   const Division& division;
   const CommPlan& plan;
-  [[nodiscard]] std::int64_t flat_bytes() const { return train.layout().total * kFloat_bytes; }
+  [[nodiscard]] std::int64_t flat_bytes() const {
+    return train.layout().total * ddp::kElement_bytes;
+  }
   [[nodiscard]] std::int64_t num_states() const {
     return static_cast<std::int64_t>(config.optimizer->state_names().size());
   }
@@ -113,11 +110,11 @@ void estimate_state(const Supposed& job, Estimate& e) {
   const RunConfig& config = job.config;
   const std::int64_t flat_bytes = job.flat_bytes(), states = job.num_states();
   const std::optional<optim::Shard> shard = job.plan.shard_of(e.ranks - 1);
-  const std::int64_t state_bytes = shard ? shard->num_elements() * kFloat_bytes : flat_bytes;
+  const std::int64_t state_bytes = shard ? shard->num_elements() * ddp::kElement_bytes : flat_bytes;
   const std::int64_t whole_buffers = 1 + (config.averaging.active() ? 1 : 0);
   e.model_bytes = flat_bytes * whole_buffers + state_bytes * states;
   for (const nn::CarriedSpec& spec : config.model->carried()) {
-    e.model_bytes += config.global_batch_size * spec.size * kFloat_bytes;
+    e.model_bytes += config.global_batch_size * spec.size * ddp::kElement_bytes;
   }
   // A rank's share of what all have, which is not cut finer than a block, and all it alone has.
   const std::int64_t common = flat_bytes * (whole_buffers + (shard ? 0 : states));

@@ -11,7 +11,7 @@
 namespace dlt::train {
 namespace {
 
-std::int64_t cut(std::int64_t n, std::int64_t parts, std::int64_t index) {
+std::int64_t share_begin(std::int64_t n, std::int64_t parts, std::int64_t index) {
   return index * n / parts;
 }
 
@@ -46,14 +46,15 @@ Evaluator::~Evaluator() = default;
 
 Evaluator::Range Evaluator::rank_chunks(int rank) const {
   const std::int64_t ranks = parts_.comm.world_size();
-  return {cut(num_chunks_, ranks, rank), cut(num_chunks_, ranks, rank + 1)};
+  return {share_begin(num_chunks_, ranks, rank), share_begin(num_chunks_, ranks, rank + 1)};
 }
 
 Evaluator::Range Evaluator::worker_chunks(int worker) const {
   const Range mine = rank_chunks(parts_.comm.rank());
   const std::int64_t n = mine.end - mine.begin;
   const std::int64_t workers = parts_.num_leaf_workers();
-  return {mine.begin + cut(n, workers, worker), mine.begin + cut(n, workers, worker + 1)};
+  return {mine.begin + share_begin(n, workers, worker),
+          mine.begin + share_begin(n, workers, worker + 1)};
 }
 
 void Evaluator::run_chunks(std::int64_t steps_done, const Use& use) {

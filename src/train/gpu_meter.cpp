@@ -6,7 +6,7 @@
 namespace dlt::train {
 namespace {
 
-tensor::PeakKind kind_of(const std::string& precision) {
+tensor::PeakKind peak_kind(const std::string& precision) {
   if (precision == "f32") return tensor::PeakKind::f32;
   return precision == "tf32" ? tensor::PeakKind::tf32 : tensor::PeakKind::bits16;
 }
@@ -15,7 +15,7 @@ tensor::PeakKind kind_of(const std::string& precision) {
 
 GpuMeter::GpuMeter(const GpuMeterOptions& options)
     : device_(&options.device), sensors_(options.gpu.uuid, options.library) {
-  const auto peak = tensor::peak_flops(options.gpu.name, kind_of(options.precision));
+  const auto peak = tensor::peak_flops(options.gpu.name, peak_kind(options.precision));
   if (peak && options.flops_per_sample > 0) {
     samples_per_s_at_peak_ = *peak * options.num_gpus / options.flops_per_sample;
   }

@@ -12,7 +12,7 @@ namespace dlt::train {
 namespace {
 
 /// "NODE UUID NODE UUID NODE ...": of the cores, then of each GPU.
-std::string describe(const tensor::GpuSeeker& rank) {
+std::string seat_text(const tensor::GpuSeeker& rank) {
   std::ostringstream out;
   out << rank.numa_node;
   for (const tensor::SeenGpu& gpu : rank.gpus) out << ' ' << gpu.uuid << ' ' << gpu.numa_node;
@@ -44,7 +44,7 @@ GpuPlaces place_ranks(comm::Communicator& comm, const std::vector<tensor::GpuInf
   for (const tensor::GpuInfo& gpu : gpus) {
     mine.gpus.push_back({gpu.uuid.empty() ? gpu.pci : gpu.uuid, gpu.numa_node});
   }
-  const std::vector<std::string> all = comm::allgather_text(comm, describe(mine));
+  const std::vector<std::string> all = comm::allgather_text(comm, seat_text(mine));
   GpuPlaces out;
   for (const std::vector<int>& ranks : comm.hosts()) {
     std::vector<tensor::GpuSeeker> seekers;

@@ -24,7 +24,7 @@ constexpr std::int64_t kAlone_numel = 1 << 16;
 constexpr std::size_t kWindow_bytes = 1 << 20;
 
 /// The step of a line "{"step": 12, ...", -1 if it is none.
-std::int64_t step_of(std::string_view line) {
+std::int64_t step_in(std::string_view line) {
   constexpr std::string_view kBegin = "{\"step\": ";
   if (!line.starts_with(kBegin)) return -1;
   std::int64_t step = -1;
@@ -66,7 +66,7 @@ std::optional<Place> find_last(const std::string& path, std::size_t size, std::s
     std::optional<Place> found;
     for (std::size_t end; (end = text.find('\n', at)) != std::string::npos; at = end + 1) {
       const std::string_view line = std::string_view(text).substr(at, end - at);
-      const std::int64_t step = step_of(line);
+      const std::int64_t step = step_in(line);
       const auto chain = chain_of(line);
       if (step < 0 || step > steps_done || !chain) break;
       found = Place{.end = begin + end + 1, .chain = *chain};

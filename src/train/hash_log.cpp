@@ -108,7 +108,7 @@ class Line {
   Json json_;
 };
 
-StepHashes step_of(const Line& line, std::size_t num_parameters) {
+StepHashes step_hashes(const Line& line, std::size_t num_parameters) {
   StepHashes out;
   out.step = line.integer("step");
   if (out.step < 1) line.fail(cat("'step': expected one from 1, got ", out.step));
@@ -186,7 +186,7 @@ HashLog read_hash_log(const std::string& path) {
       chain = chain_start(text.substr(0, end + 1));
     } else {
       chain = line.checked_chain(chain);
-      StepHashes step = step_of(line, out.parameters.size());
+      StepHashes step = step_hashes(line, out.parameters.size());
       out.steps.insert_or_assign(step.step, std::move(step));
     }
     at = end + 1;

@@ -11,9 +11,8 @@ namespace {
 
 /// Elements that are averaged at once: small enough for what is received to stay in the cache.
 constexpr std::int64_t kPiece = 1 << 18;
-constexpr auto kFloat_bytes = static_cast<std::int64_t>(sizeof(float));
 
-std::vector<ddp::Bucket> cut(std::int64_t total) {
+std::vector<ddp::Bucket> cut_in_pieces(std::int64_t total) {
   std::vector<ddp::Bucket> pieces;
   for (std::int64_t at = 0; at < total; at += kPiece) {
     pieces.push_back({at, std::min(at + kPiece, total)});
@@ -35,7 +34,7 @@ ddp::BucketReductionOptions sum_options(int rank, int world_size,
 
 LocalSteps::LocalSteps(comm::Communicator& comm, ModelState& state)
     : total_(state.layout().total),
-      pieces_(cut(total_)),
+      pieces_(cut_in_pieces(total_)),
       weights_(static_cast<std::size_t>(comm.world_size()), 0.0) {
   add_part(comm, state.params(), true);
   if (state.average() != nullptr) add_part(comm, state.average(), true);
@@ -45,8 +44,9 @@ LocalSteps::LocalSteps(comm::Communicator& comm, ModelState& state)
 void LocalSteps::add_part(comm::Communicator& comm, float* data, bool by_changes) {
   Part part{.data = data};
   if (by_changes) {
-    part.reference = tensor::Storage::allocate(total_ * kFloat_bytes);
-    std::memcpy(part.reference.data(), data, static_cast<std::size_t>(total_ * kFloat_bytes));
+    part.reference = tensor::Storage::allocate(total_ * ddp::kElement_bytes);
+    std::memcpy(part.reference.data(), data,
+                static_cast<std::size_t>(total_ * ddp::kElement_bytes));
   }
   part.sum = ddp::make_bucket_reduction(ddp::Reduction::exact,
                                         sum_options(comm.rank(), comm.world_size(), pieces_, data));
@@ -95,10 +95,10 @@ std::int64_t LocalSteps::buffer_bytes() const {
 
 ddp::Cost LocalSteps::cost(const Shape& shape) {
   const ddp::Cost one = ddp::cost_of_exact_reduction(
-      sum_options(shape.rank, shape.world_size, cut(shape.total), nullptr));
+      sum_options(shape.rank, shape.world_size, cut_in_pieces(shape.total), nullptr));
   const std::int64_t by_changes = 1 + (shape.average ? 1 : 0);
   const std::int64_t parts = by_changes + shape.num_states;
-  return {.buffer_bytes = by_changes * shape.total * kFloat_bytes + parts * one.buffer_bytes,
+  return {.buffer_bytes = by_changes * shape.total * ddp::kElement_bytes + parts * one.buffer_bytes,
           .sent_bytes = parts * one.sent_bytes,
           .num_rounds = parts * one.num_rounds};
 }
@@ -108,7 +108,7 @@ std::int64_t LocalSteps::memory_bytes(const Shape& shape) {
   constexpr std::int64_t kWhole = 2;
   const std::int64_t buffers =
       kBy_changes * (1 + (shape.average ? 1 : 0)) + kWhole * shape.num_states;
-  return buffers * shape.total * kFloat_bytes;
+  return buffers * shape.total * ddp::kElement_bytes;
 }
 
 }  // namespace dlt::train

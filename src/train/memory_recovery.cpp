@@ -66,7 +66,7 @@ std::vector<Found> read_share(const RecoveryOptions& options, comm::Communicator
   return out;
 }
 
-std::string describe(const std::vector<Found>& mine) {
+std::string found_text(const std::vector<Found>& mine) {
   std::ostringstream out;
   for (const Found& found : mine) {
     const checkpoint::PartFacts& facts = found.part.facts;
@@ -191,7 +191,7 @@ std::optional<Recovered> recover_from_memory(comm::Communicator& comm,
                                              std::vector<std::string>& warnings) {
   const std::vector<Found> mine = read_share(options, comm, warnings);
   const std::map<SnapshotKey, Snapshot> snapshots =
-      collect(comm::allgather_text(comm, describe(mine)));
+      collect(comm::allgather_text(comm, found_text(mine)));
   for (auto it = snapshots.rbegin(); it != snapshots.rend(); ++it) {
     const auto& [key, snapshot] = *it;
     const std::vector<Source> sources = cover(snapshot);

@@ -95,8 +95,8 @@ std::string why_not(Use use) {
   return "";
 }
 
-void refuse(const MetricDef& def, const config::Mark& mark, const std::string& path,
-            const MetricContext& context, config::Diagnostics& diagnostics) {
+void refuse_metric(const MetricDef& def, const config::Mark& mark, const std::string& path,
+                   const MetricContext& context, config::Diagnostics& diagnostics) {
   std::vector<std::string> legal;
   for (const MetricDef& other : metric_defs()) {
     if (fits(other.use, context)) legal.emplace_back(other.name);
@@ -128,7 +128,7 @@ std::unique_ptr<Metric> read_one(const config::Node& item, const std::string& pa
   for (const MetricDef& def : metric_defs()) {
     if (name != def.name) continue;
     if (!fits(def.use, context)) {
-      refuse(def, mark, path, context, diagnostics);
+      refuse_metric(def, mark, path, context, diagnostics);
       return nullptr;
     }
     config::MapReader reader(options, cat(path, ".", name), mark, diagnostics);

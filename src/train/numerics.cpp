@@ -23,7 +23,8 @@ double deviation(const LossTracker& tracker) {
                   kLeast_deviation * std::abs(tracker.mean));
 }
 
-[[noreturn]] void refuse(const char* name, const std::string& expected, const std::string& got) {
+[[noreturn]] void refuse_state(const char* name, const std::string& expected,
+                               const std::string& got) {
   throw Error(Exit::data, cat("optimizer.safetensors: tensor '", name, "': expected ", expected,
                               ", got ", got));
 }
@@ -88,17 +89,17 @@ void NumericsState::load(const tensor::StateDict& from) {
   if (const auto found = from.find(kTracker); found != from.end()) {
     const tensor::TensorType expected{{kTracker_numbers}, DType::f64};
     if (found->second.type() != expected) {
-      refuse(kTracker, expected.text(), found->second.type().text());
+      refuse_state(kTracker, expected.text(), found->second.type().text());
     }
     const auto numbers = found->second.as<double>();
     for (const double number : numbers) {
       if (!std::isfinite(number) || std::abs(number) > 1e300) {
-        refuse(kTracker, "finite numbers", cat(number));
+        refuse_state(kTracker, "finite numbers", cat(number));
       }
     }
     const double most = 0x1p53;
     if (!(numbers[2] >= 0 && numbers[2] < most && numbers[3] >= 0 && numbers[3] < most)) {
-      refuse(kTracker, "counts of steps", cat(numbers[2], " and ", numbers[3]));
+      refuse_state(kTracker, "counts of steps", cat(numbers[2], " and ", numbers[3]));
     }
     tracker = {numbers[0], numbers[1], static_cast<std::int64_t>(numbers[2])};
     rollbacks = static_cast<std::int64_t>(numbers[3]);
@@ -106,10 +107,10 @@ void NumericsState::load(const tensor::StateDict& from) {
   load_scale(from);
   if (const auto found = from.find(kSkipped); found != from.end()) {
     if (found->second.dtype() != DType::i64 || found->second.shape().rank() != 1) {
-      refuse(kSkipped, "a list of i64", found->second.type().text());
+      refuse_state(kSkipped, "a list of i64", found->second.type().text());
     }
     for (const std::int64_t step : found->second.as<std::int64_t>()) {
-      if (step < 0) refuse(kSkipped, "steps from 0", cat(step));
+      if (step < 0) refuse_state(kSkipped, "steps from 0", cat(step));
       skip(step);
     }
   }
@@ -120,13 +121,14 @@ void NumericsState::load_scale(const tensor::StateDict& from) {
   if (found == from.end()) return;
   const tensor::TensorType expected{{kScale_numbers}, DType::f64};
   if (found->second.type() != expected) {
-    refuse(kScale, expected.text(), found->second.type().text());
+    refuse_state(kScale, expected.text(), found->second.type().text());
   }
   const auto numbers = found->second.as<double>();
   const bool fits = numbers[0] >= optim::LossScaler::kLeast &&
                     numbers[0] <= optim::LossScaler::kMost && numbers[1] >= 0 &&
                     numbers[1] <= static_cast<double>(optim::LossScaler::kGood_steps);
-  if (!fits) refuse(kScale, "a scale and a count of steps", cat(numbers[0], " and ", numbers[1]));
+  if (!fits)
+    refuse_state(kScale, "a scale and a count of steps", cat(numbers[0], " and ", numbers[1]));
   scaler = {.scale = numbers[0], .good_steps = static_cast<std::int64_t>(numbers[1])};
 }
 

@@ -13,8 +13,8 @@
 namespace dlt::train {
 namespace {
 
-[[noreturn]] void refuse(const std::string& dir, const std::string& key, const std::string& now,
-                         const std::string& before) {
+[[noreturn]] void refuse_change(const std::string& dir, const std::string& key,
+                                const std::string& now, const std::string& before) {
   throw Error(Exit::config,
               cat(key, ": expected '", printable(before), "' as in the run of ", dir, ", got '",
                   printable(now), "'"),
@@ -48,16 +48,16 @@ void require_same_config(const RunConfig& config, const std::string& before_yaml
   for (const auto& [key, value] : now_flat) {
     if (may_change_on_resume(key)) continue;
     const auto it = before.find(key);
-    if (it == before.end()) refuse(dir, key, value, "nothing");
-    if (it->second != value) refuse(dir, key, value, it->second);
+    if (it == before.end()) refuse_change(dir, key, value, "nothing");
+    if (it->second != value) refuse_change(dir, key, value, it->second);
   }
   for (const auto& [key, value] : before_flat) {
-    if (!may_change_on_resume(key) && !now.contains(key)) refuse(dir, key, "nothing", value);
+    if (!may_change_on_resume(key) && !now.contains(key)) refuse_change(dir, key, "nothing", value);
   }
   for (const char* key : {"train.epochs", "train.steps"}) {
     const auto was = integer_of(before, key);
     const auto is = integer_of(now, key);
-    if (was && is && *is < *was) refuse(dir, key, std::to_string(*is), std::to_string(*was));
+    if (was && is && *is < *was) refuse_change(dir, key, std::to_string(*is), std::to_string(*was));
   }
 }
 

@@ -28,7 +28,7 @@ constexpr int kSaves_ahead = 5;
 // SaveWord::failed: which kind, and on which rank.
 constexpr std::int64_t kInput_output = 1, kDisk_full = 2;
 std::int64_t failure_code(std::int64_t kind, int rank) { return (kind << 32) | rank; }
-std::int64_t kind_of(std::int64_t code) { return code >> 32; }
+std::int64_t code_kind(std::int64_t code) { return code >> 32; }
 std::int64_t rank_of(std::int64_t code) { return code & 0xffffffff; }
 
 std::int64_t kind_of_problem(const std::string& text) {
@@ -229,7 +229,7 @@ void Saver::follow(const ddp::SaveWord& all) {
 
 void Saver::end_failed(std::int64_t code) {
   stage_ = Stage::idle;
-  const bool full = kind_of(code) == kDisk_full;
+  const bool full = code_kind(code) == kDisk_full;
   problem_ = rank_of(code) == parts_.comm.rank()
                  ? own_problem_
                  : cat("rank ", rank_of(code),

@@ -16,8 +16,6 @@
 namespace dlt::autodiff {
 namespace {
 
-std::size_t at(ValueId id) { return static_cast<std::size_t>(id.index); }
-
 struct Planned {
   Graph graph;
   tensor::FlatLayout layout;

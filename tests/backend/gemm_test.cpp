@@ -48,17 +48,17 @@ struct Sizes {
   std::int64_t m, n, k;
   bool trans_a = false, trans_b = false;
 };
-std::string text(const Sizes& s) {
+std::string sizes_text(const Sizes& s) {
   return cat(s.m, "x", s.n, "x", s.k, s.trans_a ? " trans_a" : "", s.trans_b ? " trans_b" : "");
 }
 
 constexpr float kGuard = 123.5f;
 
 /// Dense operands of a product, room for its result and scratch, all behind guards.
-class Product {
+class GemmCase {
  public:
-  explicit Product(const Sizes& s, std::int64_t count = 1,
-                   cpu::Precision precision = cpu::Precision::f32)
+  explicit GemmCase(const Sizes& s, std::int64_t count = 1,
+                    cpu::Precision precision = cpu::Precision::f32)
       : a_(numbers(s.m * s.k * count, 1)),
         b_(numbers(s.n * s.k * count, 2)),
         c_(static_cast<std::size_t>(s.m * s.n * count)),
@@ -75,9 +75,9 @@ class Product {
     args.scratch = reinterpret_cast<float*>(scratch_.data());
     args.scratch[scratch_floats_] = kGuard;
   }
-  Product(const Product&) = delete;
-  Product& operator=(const Product&) = delete;
-  ~Product() { EXPECT_EQ(args.scratch[scratch_floats_], kGuard) << "scratch overrun"; }
+  GemmCase(const GemmCase&) = delete;
+  GemmCase& operator=(const GemmCase&) = delete;
+  ~GemmCase() { EXPECT_EQ(args.scratch[scratch_floats_], kGuard) << "scratch overrun"; }
   std::vector<float> run(const Routines& r) {
     r.gemm(args);
     return c_;
@@ -125,7 +125,7 @@ std::vector<float> spread(const std::vector<float>& dense, std::int64_t columns,
 TEST(CpuGemm, RowsMayLieApart) {
   for (const Routines& r : routines()) {
     for (const Sizes& s : shapes()) {
-      Product dense(s), apart(s);
+      GemmCase dense(s), apart(s);
       const std::vector<float> want = dense.run(r);
       const std::int64_t a_columns = s.trans_a ? s.m : s.k, b_columns = s.trans_b ? s.k : s.n;
       std::vector<float> a = spread(dense.a(), a_columns, a_columns + 3);
@@ -143,9 +143,9 @@ TEST(CpuGemm, RowsMayLieApart) {
           const float got = c[static_cast<std::size_t>(i * (s.n + 7) + j)];
           const float expected = j < s.n ? want[static_cast<std::size_t>(i * s.n + j)] : kGuard;
           if (s.m == 1 || s.n == 1) {  // another order of summation
-            ASSERT_NEAR(got, expected, 1e-4) << r.isa << " " << text(s);
+            ASSERT_NEAR(got, expected, 1e-4) << r.isa << " " << sizes_text(s);
           } else {
-            ASSERT_EQ(got, expected) << r.isa << " " << text(s) << " at " << i << ", " << j;
+            ASSERT_EQ(got, expected) << r.isa << " " << sizes_text(s) << " at " << i << ", " << j;
           }
         }
       }
@@ -157,17 +157,17 @@ TEST(CpuGemm, APackedOperandGivesTheSameBits) {
   for (const Routines& r : routines()) {
     for (const Sizes& s : shapes()) {
       if (s.m == 1) continue;
-      Product plain(s), packed(s);
+      GemmCase plain(s), packed(s);
       const std::vector<float> want = plain.run(r);
       const std::int64_t floats = cpu::gemm_packed_b_floats(s.n, s.k);
       const tensor::Storage memory = tensor::Storage::allocate((floats + 1) * 4);
       auto* data = reinterpret_cast<float*>(memory.data());
       data[floats] = kGuard;
       r.pack_b(packed.args, data);
-      EXPECT_EQ(data[floats], kGuard) << r.isa << " " << text(s);
+      EXPECT_EQ(data[floats], kGuard) << r.isa << " " << sizes_text(s);
       packed.args.b = nullptr;
       packed.args.packed_b = data;
-      EXPECT_EQ(packed.run(r), want) << r.isa << " " << text(s);
+      EXPECT_EQ(packed.run(r), want) << r.isa << " " << sizes_text(s);
     }
   }
 }
@@ -193,15 +193,15 @@ TEST(CpuGemm, PanelsOfACallerGiveTheSameBits) {
   for (const Routines& r : routines()) {
     for (const Sizes& s : shapes()) {
       if (s.trans_a || s.m == 1) continue;
-      Product plain(s);
+      GemmCase plain(s);
       const std::vector<float> want = plain.run(r);
       for (const bool across : {false, true}) {
-        Product product(s);
+        GemmCase product(s);
         const Source source{plain.a().data(), s.k, across};
         product.args.a = nullptr;
         product.args.find_a_panel = copy_panel;
         product.args.context = &source;
-        EXPECT_EQ(product.run(r), want) << r.isa << " " << text(s) << " across " << across;
+        EXPECT_EQ(product.run(r), want) << r.isa << " " << sizes_text(s) << " across " << across;
       }
     }
   }
@@ -210,11 +210,11 @@ TEST(CpuGemm, PanelsOfACallerGiveTheSameBits) {
 TEST(CpuGemm, ScalesAndAddsToWhatIsThere) {
   for (const Routines& r : routines()) {
     for (const Sizes& s : shapes()) {
-      Product plain(s);
+      GemmCase plain(s);
       const std::vector<float> product = plain.run(r);
       for (const bool accumulate : {false, true}) {
         for (const float alpha : {1.0f, -0.25f}) {
-          Product scaled(s);
+          GemmCase scaled(s);
           const std::vector<float> before = numbers(s.m * s.n, 3);
           std::copy(before.begin(), before.end(), scaled.args.c);
           scaled.args.alpha = alpha;
@@ -222,7 +222,7 @@ TEST(CpuGemm, ScalesAndAddsToWhatIsThere) {
           const std::vector<float> got = scaled.run(r);
           for (std::size_t i = 0; i < got.size(); ++i) {
             const float want = alpha * product[i] + (accumulate ? before[i] : 0.0f);
-            ASSERT_NEAR(got[i], want, 1e-4) << r.isa << " " << text(s) << " alpha " << alpha;
+            ASSERT_NEAR(got[i], want, 1e-4) << r.isa << " " << sizes_text(s) << " alpha " << alpha;
           }
         }
       }
@@ -234,7 +234,7 @@ TEST(CpuGemm, ABatchIsItsProducts) {
   for (const Routines& r : routines()) {
     const Sizes s{17, 33, 40};
     constexpr std::int64_t kCount = 3;
-    Product all(s, kCount);
+    GemmCase all(s, kCount);
     r.gemm_batch({.first = all.args,
                   .count = kCount,
                   .a_step = s.m * s.k,
@@ -242,7 +242,7 @@ TEST(CpuGemm, ABatchIsItsProducts) {
                   .c_step = s.m * s.n});
     const std::vector<float> got = all.c();
     for (std::int64_t i = 0; i < kCount; ++i) {
-      Product one(s);
+      GemmCase one(s);
       one.args.a = all.args.a + i * s.m * s.k;
       one.args.b = all.args.b + i * s.k * s.n;
       const std::vector<float> want = one.run(r);
@@ -254,8 +254,8 @@ TEST(CpuGemm, ABatchIsItsProducts) {
 TEST(CpuGemm, BothInstructionSetsGiveTheSameBits) {
   if (!cpu_features().avx512) GTEST_SKIP() << "no AVX-512";
   for (const Sizes& s : shapes()) {
-    Product narrow(s), wide(s);
-    EXPECT_EQ(narrow.run(routines()[0]), wide.run(routines()[1])) << text(s);
+    GemmCase narrow(s), wide(s);
+    EXPECT_EQ(narrow.run(routines()[0]), wide.run(routines()[1])) << sizes_text(s);
   }
 }
 
@@ -291,7 +291,7 @@ std::vector<float> rounded(std::vector<float> values) {
 
 /// What the product must be: that of rounded operands, in f32.
 std::vector<float> product_of_rounded(const Sizes& s, float alpha) {
-  Product p(s);
+  GemmCase p(s);
   const std::vector<float> a = rounded(p.a()), b = rounded(p.b());
   p.args.a = a.data();
   p.args.b = b.data();
@@ -328,9 +328,9 @@ const std::vector<Sizes>& bf16_shapes() {
 TEST(CpuBf16Gemm, RoundsOperandsAndSumsInF32) {
   for (const Bf16Routine& r : bf16_routines()) {
     for (const Sizes& s : bf16_shapes()) {
-      Product p(s, 1, cpu::Precision::bf16);
+      GemmCase p(s, 1, cpu::Precision::bf16);
       r.gemm(p.args);
-      expect_close(p.c(), product_of_rounded(s, 1), s.k, cat(r.name, " ", text(s), " at "));
+      expect_close(p.c(), product_of_rounded(s, 1), s.k, cat(r.name, " ", sizes_text(s), " at "));
     }
   }
 }
@@ -338,18 +338,18 @@ TEST(CpuBf16Gemm, RoundsOperandsAndSumsInF32) {
 TEST(CpuBf16Gemm, APackedOperandGivesTheSameBits) {
   for (const Bf16Routine& r : bf16_routines()) {
     for (const Sizes& s : bf16_shapes()) {
-      Product plain(s, 1, cpu::Precision::bf16), packed(s, 1, cpu::Precision::bf16);
+      GemmCase plain(s, 1, cpu::Precision::bf16), packed(s, 1, cpu::Precision::bf16);
       r.gemm(plain.args);
       const std::int64_t floats = cpu::gemm_packed_b_floats(s.n, s.k);
       const tensor::Storage memory = tensor::Storage::allocate((floats + 1) * 4);
       auto* data = reinterpret_cast<float*>(memory.data());
       data[floats] = kGuard;
       r.pack_b(packed.args, data);
-      EXPECT_EQ(data[floats], kGuard) << r.name << " " << text(s);
+      EXPECT_EQ(data[floats], kGuard) << r.name << " " << sizes_text(s);
       packed.args.b = nullptr;
       packed.args.packed_b = data;
       r.gemm(packed.args);
-      EXPECT_EQ(packed.c(), plain.c()) << r.name << " " << text(s);
+      EXPECT_EQ(packed.c(), plain.c()) << r.name << " " << sizes_text(s);
     }
   }
 }
@@ -358,16 +358,16 @@ TEST(CpuBf16Gemm, PanelsOfACallerGiveTheSameBits) {
   for (const Bf16Routine& r : bf16_routines()) {
     for (const Sizes& s : bf16_shapes()) {
       if (s.trans_a) continue;
-      Product plain(s, 1, cpu::Precision::bf16);
+      GemmCase plain(s, 1, cpu::Precision::bf16);
       r.gemm(plain.args);
       for (const bool across : {false, true}) {
-        Product product(s, 1, cpu::Precision::bf16);
+        GemmCase product(s, 1, cpu::Precision::bf16);
         const Source source{plain.a().data(), s.k, across};
         product.args.a = nullptr;
         product.args.find_a_panel = copy_panel;
         product.args.context = &source;
         r.gemm(product.args);
-        EXPECT_EQ(product.c(), plain.c()) << r.name << " " << text(s) << " across " << across;
+        EXPECT_EQ(product.c(), plain.c()) << r.name << " " << sizes_text(s) << " across " << across;
       }
     }
   }
@@ -379,7 +379,7 @@ TEST(CpuBf16Gemm, ScalesAddsAndCutsOff) {
       const std::vector<float> start = numbers(s.m * s.n, 3), bias = numbers(s.n, 4);
       for (const float alpha : {1.0f, -0.25f}) {
         for (const bool accumulate : {false, true}) {
-          Product p(s, 1, cpu::Precision::bf16);
+          GemmCase p(s, 1, cpu::Precision::bf16);
           std::copy(start.begin(), start.end(), p.args.c);
           p.args.alpha = alpha;
           p.args.accumulate = accumulate;
@@ -393,7 +393,7 @@ TEST(CpuBf16Gemm, ScalesAddsAndCutsOff) {
             if (p.args.relu) want[i] = std::max(0.0f, want[i]);
           }
           r.gemm(p.args);
-          expect_close(p.c(), want, s.k, cat(r.name, " ", text(s), " alpha ", alpha, " at "));
+          expect_close(p.c(), want, s.k, cat(r.name, " ", sizes_text(s), " alpha ", alpha, " at "));
         }
       }
     }
@@ -403,7 +403,7 @@ TEST(CpuBf16Gemm, ScalesAddsAndCutsOff) {
 TEST(CpuBf16Gemm, TheInstructionSetOfTheProcessorIsUsed) {
   if (cpu::bf16_unit() == cpu::Bf16Unit::none) GTEST_SKIP() << "no AVX-512 BF16";
   const Sizes s{40, 50, 300};
-  Product by_unit(s, 1, cpu::Precision::bf16), by_name(s, 1, cpu::Precision::bf16);
+  GemmCase by_unit(s, 1, cpu::Precision::bf16), by_name(s, 1, cpu::Precision::bf16);
   cpu::avx512_bf16::bf16_gemm(by_unit.args, cpu::bf16_unit());
   by_name.args.precision = cpu::Precision::bf16;
   EXPECT_EQ(by_name.run(routines()[1]), by_unit.c());

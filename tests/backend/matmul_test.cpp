@@ -25,11 +25,11 @@ struct Product {
   bool trans_a = false, trans_b = false;
 };
 
-std::string text(const Product& p) {
+std::string product_text(const Product& p) {
   return cat(p.m, "x", p.k, "x", p.n, p.trans_a ? " trans_a" : "", p.trans_b ? " trans_b" : "");
 }
 
-std::vector<float> numbers(std::int64_t count, std::uint64_t seed) {
+std::vector<float> draws(std::int64_t count, std::uint64_t seed) {
   std::vector<float> values(static_cast<std::size_t>(count));
   for (std::size_t i = 0; i < values.size(); ++i) values[i] = rng::normal({.seed = seed}, i);
   return values;
@@ -76,11 +76,11 @@ RunResult multiply(const std::string& isa, const Product& p, std::vector<float>&
 
 void expect_right(const Product& p) {
   constexpr std::uint64_t kSeed = 7;
-  std::vector<float> a = numbers(p.m * p.k, kSeed), b = numbers(p.k * p.n, kSeed + 1);
+  std::vector<float> a = draws(p.m * p.k, kSeed), b = draws(p.k * p.n, kSeed + 1);
   for (const std::string& isa : instruction_sets()) {
     const RunResult result = multiply(isa, p, a, b);
-    EXPECT_TRUE(result.guards_intact) << isa << " " << text(p);
-    EXPECT_LT(worst_error(p, a, b, result.as<float>(0)), 8.0) << isa << " " << text(p);
+    EXPECT_TRUE(result.guards_intact) << isa << " " << product_text(p);
+    EXPECT_LT(worst_error(p, a, b, result.as<float>(0)), 8.0) << isa << " " << product_text(p);
   }
 }
 
@@ -124,7 +124,7 @@ TEST(CpuMatmul, IsRightWhereOneDnnMultiplies) {
 
 TEST(CpuMatmul, LinearOfOneDnnAddsItsBiasAndActivates) {
   const Product p{512, 512, 512};
-  std::vector<float> a = numbers(p.m * p.k, 1), b = numbers(p.k * p.n, 2), bias = numbers(p.n, 3);
+  std::vector<float> a = draws(p.m * p.k, 1), b = draws(p.k * p.n, 2), bias = draws(p.n, 3);
   const std::string isa = instruction_sets().back();
   const std::vector<float> product = multiply(isa, p, a, b).as<float>(0);
   const std::vector<View> inputs{{a.data(), {{p.m, p.k}, DType::f32}},
@@ -147,7 +147,7 @@ TEST(CpuMatmul, SumOverNothingIsZero) {
   for (const std::string& isa : instruction_sets()) {
     for (const Product& p : {Product{3, 0, 5}, Product{1, 0, 5}, Product{5, 0, 1}}) {
       for (const float value : multiply(isa, p, nothing, nothing).as<float>(0)) {
-        EXPECT_EQ(value, 0.0f) << isa << " " << text(p);
+        EXPECT_EQ(value, 0.0f) << isa << " " << product_text(p);
       }
     }
   }
@@ -155,7 +155,7 @@ TEST(CpuMatmul, SumOverNothingIsZero) {
 
 TEST(CpuMatmul, NanReachesItsRowAndNoOther) {
   const Product p{11, 20, 37};
-  std::vector<float> a = numbers(p.m * p.k, 1), b = numbers(p.k * p.n, 2);
+  std::vector<float> a = draws(p.m * p.k, 1), b = draws(p.k * p.n, 2);
   a[3 * 20 + 4] = std::numeric_limits<float>::quiet_NaN();
   a[5 * 20 + 6] = std::numeric_limits<float>::infinity();
   for (const std::string& isa : instruction_sets()) {
@@ -171,7 +171,7 @@ TEST(CpuMatmul, NanReachesItsRowAndNoOther) {
 TEST(CpuMatmul, ARowDependsOnItsOwnNumbersOnly) {
   // The same tile arithmetic whatever the other rows hold: what padding a batch relies on.
   const Product p{23, 300, 61};
-  std::vector<float> a = numbers(p.m * p.k, 3), b = numbers(p.k * p.n, 4);
+  std::vector<float> a = draws(p.m * p.k, 3), b = draws(p.k * p.n, 4);
   std::vector<float> other = a;
   for (std::size_t i = 300; i < other.size(); ++i) other[i] = -other[i] + 1.0f;
   for (const std::string& isa : instruction_sets()) {

@@ -17,7 +17,7 @@ namespace {
 
 using Floats = std::vector<float>;
 
-Floats numbers(std::size_t count, std::uint64_t seed) {
+Floats floats_of(std::size_t count, std::uint64_t seed) {
   Floats values(count);
   for (std::size_t i = 0; i < count; ++i) values[i] = rng::normal({.seed = seed}, i);
   return values;
@@ -47,8 +47,8 @@ const std::vector<double> kAdam{0.01, 0.5, 0.02, 0, kOff, 0.9, 0.999, 1e-8, 0.03
 TEST(CpuUpdate, AdamFollowsTheFormula) {
   for (const std::string& isa : instruction_sets()) {
     for (const std::size_t n : {1u, 7u, 16u, 33u, 1000u}) {
-      const Floats grads = numbers(n, 1), p0 = numbers(n, 2), m0 = numbers(n, 3);
-      Floats v0 = numbers(n, 4);
+      const Floats grads = floats_of(n, 1), p0 = floats_of(n, 2), m0 = floats_of(n, 3);
+      Floats v0 = floats_of(n, 4);
       for (float& v : v0) v *= v;
       std::vector<Floats> states{p0, m0, v0};
       update(isa, "adam_update", kAdam, grads, states, 0, n);
@@ -71,7 +71,7 @@ TEST(CpuUpdate, SgdFollowsTheFormula) {
   for (const std::string& isa : instruction_sets()) {
     for (const int form : {0, 1, 2}) {  // plain, momentum, Nesterov
       const std::size_t n = 37;
-      const Floats grads = numbers(n, 1), p0 = numbers(n, 2), m0 = numbers(n, 3);
+      const Floats grads = floats_of(n, 1), p0 = floats_of(n, 2), m0 = floats_of(n, 3);
       std::vector<Floats> states{p0};
       if (form > 0) states.push_back(m0);
       update(isa, "sgd_update", {0.1, 0.5, 0.01, 0, kOff, 0.9, form == 2 ? 1.0 : 0.0}, grads,
@@ -90,8 +90,8 @@ TEST(CpuUpdate, SgdFollowsTheFormula) {
 TEST(CpuUpdate, RangesGiveTheBitsOfTheWhole) {
   constexpr std::size_t kSize = 200;
   for (const std::string& isa : instruction_sets()) {
-    const Floats grads = numbers(kSize, 1);
-    const std::vector<Floats> start{numbers(kSize, 2), numbers(kSize, 3), Floats(kSize, 0.5f)};
+    const Floats grads = floats_of(kSize, 1);
+    const std::vector<Floats> start{floats_of(kSize, 2), floats_of(kSize, 3), Floats(kSize, 0.5f)};
     std::vector<Floats> whole = start, parts = start;
     update(isa, "adam_update", kAdam, grads, whole, 0, kSize);
     update(isa, "adam_update", kAdam, grads, parts, 0, 13);
@@ -104,7 +104,7 @@ TEST(CpuUpdate, RangesGiveTheBitsOfTheWhole) {
 TEST(CpuUpdate, AccumulateAddsEachElement) {
   for (const std::string& isa : instruction_sets()) {
     for (const std::size_t n : {1u, 16u, 35u}) {
-      const Floats src = numbers(n, 1), before = numbers(n, 2);
+      const Floats src = floats_of(n, 1), before = floats_of(n, 2);
       std::vector<Floats> dst{before};
       update(isa, "accumulate", {}, src, dst, 0, n);
       for (std::size_t i = 0; i < n; ++i) EXPECT_EQ(dst[0][i], before[i] + src[i]) << isa;
@@ -129,7 +129,7 @@ double sum_of_squares(const std::string& isa, const Floats& values) {
 TEST(CpuUpdate, SumOfSquaresIsExactToF64) {
   for (const std::string& isa : instruction_sets()) {
     for (const std::size_t n : {0u, 1u, 15u, 16u, 17u, 1000u}) {
-      const Floats values = numbers(n, 5);
+      const Floats values = floats_of(n, 5);
       double want = 0;
       for (const float v : values) want += static_cast<double>(v) * static_cast<double>(v);
       EXPECT_NEAR(sum_of_squares(isa, values), want, 1e-12 * want) << isa << " " << n;
@@ -138,7 +138,7 @@ TEST(CpuUpdate, SumOfSquaresIsExactToF64) {
 }
 
 TEST(CpuUpdate, SumOfSquaresHasTheSameBitsInEveryInstructionSet) {
-  const Floats values = numbers(1003, 6);
+  const Floats values = floats_of(1003, 6);
   for (const std::string& isa : instruction_sets()) {
     EXPECT_EQ(sum_of_squares(isa, values), sum_of_squares("avx2", values)) << isa;
   }

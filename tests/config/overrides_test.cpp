@@ -83,12 +83,12 @@ TEST(Override, LaterOnesWin) {
   EXPECT_EQ(changed({"run.seed=2", "run={}"}).find("run")->entries.size(), 0u);
 }
 
-struct MistakeCase {
+struct OverrideMistake {
   std::string text, expected;
 };
 
 TEST(Override, MistakesSayTheirColumn) {
-  const MistakeCase cases[] = {
+  const OverrideMistake cases[] = {
       {"", "--set:1:1: error: expected KEY.KEY=VALUE, got ''\n"},
       {"run.seed", "--set:1:1: error: expected KEY.KEY=VALUE, got 'run.seed'\n"},
       {"=1", "--set:1:1: error: expected KEY.KEY=VALUE, got an empty key in '=1'\n"},
@@ -120,7 +120,7 @@ TEST(Override, MistakesSayTheirColumn) {
       {"run.seed=[1,\n2]",
        "--set:1:13: error: control characters are not allowed, got 'run.seed=[1,\\n2]'\n"},
   };
-  for (const MistakeCase& c : cases) {
+  for (const OverrideMistake& c : cases) {
     const Outcome outcome = after({c.text});
     // Some have a hint line, which other tests look at.
     EXPECT_EQ(outcome.messages.substr(0, outcome.messages.find('\n') + 1), c.expected);

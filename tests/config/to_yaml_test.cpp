@@ -14,7 +14,7 @@ Node text_node(std::string text) {
   return node;
 }
 
-Node parse_good(const std::string& text) {
+Node parsed_node(const std::string& text) {
   Diagnostics diagnostics;
   Node node = parse("f", text, diagnostics);
   EXPECT_EQ(diagnostics.text(), "") << text;
@@ -40,7 +40,7 @@ TEST(ToYaml, WritesMapsInBlocksAndListsOfScalarsInFlow) {
       "none: []\n"
       "nothing: null\n"
       "nested: [[1, 2], []]\n";
-  EXPECT_EQ(to_yaml(parse_good(text)), text);
+  EXPECT_EQ(to_yaml(parsed_node(text)), text);
 }
 
 TEST(ToYaml, QuotesWhatCouldBeTakenForSomethingElse) {
@@ -82,7 +82,7 @@ TEST(ToYaml, QuotesWhatCouldBeTakenForSomethingElse) {
     root.kind = Kind::map;
     root.entries.push_back({"k", {}, text_node(text)});
     EXPECT_EQ(to_yaml(root), std::string("k: ") + written + "\n");
-    const Node again = parse_good(to_yaml(root));
+    const Node again = parsed_node(to_yaml(root));
     EXPECT_EQ(again.find("k")->kind, Kind::scalar);
     EXPECT_EQ(again.find("k")->scalar, text);
     EXPECT_TRUE(tree_equal(again, root)) << text;
@@ -92,7 +92,7 @@ TEST(ToYaml, QuotesWhatCouldBeTakenForSomethingElse) {
 TEST(ToYaml, PlainValuesStayPlain) {
   for (const char* text : {"5", "-0.5", "1e-05", "true", ".5", "010", "yes", "auto"}) {
     const std::string file = std::string("k: ") + text + "\n";
-    EXPECT_EQ(to_yaml(parse_good(file)), file);
+    EXPECT_EQ(to_yaml(parsed_node(file)), file);
   }
 }
 
@@ -102,7 +102,7 @@ TEST(ToYaml, KeysAreQuotedToo) {
   for (const char* key : {"5", "true", "a: b", "", "~", "<<", "x\"y"}) {
     root.entries.push_back({key, {}, text_node("v")});
   }
-  EXPECT_TRUE(tree_equal(parse_good(to_yaml(root)), root)) << to_yaml(root);
+  EXPECT_TRUE(tree_equal(parsed_node(to_yaml(root)), root)) << to_yaml(root);
 }
 
 TEST(ToYaml, IsItsOwnFixedPoint) {
@@ -110,9 +110,9 @@ TEST(ToYaml, IsItsOwnFixedPoint) {
        {std::string("a: {b: [1, {c: 'x y'}, [2, [3]]], d: ~}\n"),
         std::string("a: |\n  text\n\n  more\nb: >\n  folded\n  text\nc: \"\\u00fc\"\n"),
         std::string("- 1\n- [a, {b: c}]\n"), std::string("just text\n"), std::string("[]\n")}) {
-    const Node root = parse_good(text);
+    const Node root = parsed_node(text);
     const std::string once = to_yaml(root);
-    const Node again = parse_good(once);
+    const Node again = parsed_node(once);
     EXPECT_TRUE(tree_equal(again, root)) << once;
     EXPECT_EQ(to_yaml(again), once);
   }

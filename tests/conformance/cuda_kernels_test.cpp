@@ -20,7 +20,7 @@ namespace {
 
 using support::OpSample;
 
-constexpr std::uint64_t kSeed = 20;
+constexpr std::uint64_t kKernelSeed = 20;
 
 class CudaKernels : public CudaTest {
  protected:
@@ -28,7 +28,7 @@ class CudaKernels : public CudaTest {
   template <typename F>
   void each_case(F f) {
     for (const OpSample& sample : many_samples()) {
-      const KernelCase test(table, sample, kSeed);
+      const KernelCase test(table, sample, kKernelSeed);
       if (test.kernel(*backend) != nullptr) f(test);
     }
   }
@@ -68,8 +68,8 @@ TEST_F(CudaKernels, AgreeWithTheHostKernel) {
       const support::Tolerance limit = limit_of(test.def(), w);
       for (std::size_t i = 0; i < g.size(); ++i) {
         ASSERT_TRUE(support::close(static_cast<double>(g[i]), static_cast<double>(w[i]), limit))
-            << test.text() << " seed " << kSeed << " output " << out << " element " << i << ": "
-            << g[i] << ", want " << w[i];
+            << test.text() << " seed " << kKernelSeed << " output " << out << " element " << i
+            << ": " << g[i] << ", want " << w[i];
       }
     }
   });
@@ -111,7 +111,7 @@ TEST_F(CudaKernels, LeaveOtherDtypesToTheHost) {
     if (!has_numbers || factory == nullptr) continue;
     std::vector<tensor::TensorType> types;
     for (std::size_t i = 0; i < sample.inputs.size(); ++i) {
-      types.push_back(support::make_input(sample, i, DType::f64, kSeed).type());
+      types.push_back(support::make_input(sample, i, DType::f64, kKernelSeed).type());
     }
     const auto outputs = table.find(sample.op)->infer(types, sample.attrs);
     EXPECT_EQ(factory({.inputs = types, .outputs = outputs, .attrs = sample.attrs}), nullptr)

@@ -24,8 +24,8 @@ using support::target;
 using tensor::Attrs;
 using Dims = std::vector<std::int64_t>;
 
-constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
-constexpr std::uint64_t kSeed = 21;
+constexpr float kNotANumber = std::numeric_limits<float>::quiet_NaN();
+constexpr std::uint64_t kOrderSeed = 21;
 
 class CudaOrder : public CudaTest {
  protected:
@@ -53,17 +53,17 @@ class CudaOrder : public CudaTest {
 /// Few different numbers, so that most windows have ties; and some NaN.
 void fill_with_ties(std::span<float> x) {
   for (std::size_t i = 0; i < x.size(); ++i) {
-    const float u = rng::uniform({.seed = kSeed}, i);
-    x[i] = u < 0.01f ? kNan : std::floor(3.0f * u);
+    const float u = rng::uniform({.seed = kOrderSeed}, i);
+    x[i] = u < 0.01f ? kNotANumber : std::floor(3.0f * u);
   }
 }
 
 TEST_F(CudaOrder, PoolsTakeTheFirstOfEqualPlacesAndNanBeforeAll) {
   const Attrs attrs{{"window", Dims{3, 2}}, {"strides", Dims{2, 2}}, {"pads", Dims{1, 1, 0, 1}}};
-  KernelCase windows(table, {"max_pool2d", {{{2, 9, 8, 5}}}, attrs}, kSeed);
+  KernelCase windows(table, {"max_pool2d", {{{2, 9, 8, 5}}}, attrs}, kOrderSeed);
   fill_with_ties(windows.input(0));
   expect_like_host(windows);
-  KernelCase global(table, {"global_max_pool", {{{3, 90, 20}}}, {}}, kSeed);
+  KernelCase global(table, {"global_max_pool", {{{3, 90, 20}}}, {}}, kOrderSeed);
   fill_with_ties(global.input(0));
   expect_like_host(global);
 }
@@ -74,7 +74,7 @@ TEST_F(CudaOrder, EmbeddingGradAddsInTheOrderOfPositions) {
   KernelCase test(
       table,
       {"embedding_grad", {labels({kCount}, 2), {{kCount, kWidth}}}, {{"rows", std::int64_t{300}}}},
-      kSeed);
+      kOrderSeed);
   std::vector<float> want(2 * kWidth, 0.0f);
   for (std::size_t i = 0; i < kCount; ++i) {
     set_id(test, 0, i, i % 2 == 0 ? 0 : 299);
@@ -91,14 +91,15 @@ TEST_F(CudaOrder, EmbeddingGradAddsInTheOrderOfPositions) {
 }
 
 TEST_F(CudaOrder, AnIdThatIsNoRowGivesNanAndNoGradient) {
-  KernelCase forward(table, {"embedding", {labels({4}, 6), {{6, 8}}}, {}}, kSeed);
+  KernelCase forward(table, {"embedding", {labels({4}, 6), {{6, 8}}}, {}}, kOrderSeed);
   set_id(forward, 0, 1, 6);
   set_id(forward, 0, 2, -1);
   const std::vector<float> y = forward.run(*backend).as<float>(0);
   for (std::size_t i = 0; i < y.size(); ++i) EXPECT_EQ(std::isnan(y[i]), i / 8 == 1 || i / 8 == 2);
 
-  KernelCase backward(
-      table, {"embedding_grad", {labels({2}, 6), {{2, 3}}}, {{"rows", std::int64_t{6}}}}, kSeed);
+  KernelCase backward(table,
+                      {"embedding_grad", {labels({2}, 6), {{2, 3}}}, {{"rows", std::int64_t{6}}}},
+                      kOrderSeed);
   set_id(backward, 0, 0, 1 << 20);
   set_id(backward, 0, 1, 4);
   const std::vector<float> dw = backward.run(*backend).as<float>(0);
@@ -108,8 +109,9 @@ TEST_F(CudaOrder, AnIdThatIsNoRowGivesNanAndNoGradient) {
 }
 
 TEST_F(CudaOrder, CtcOfImpossibleLabelsIsInfiniteAndOfLabelsThatAreNoneNan) {
-  KernelCase test(
-      table, {"ctc_loss", {{{3, 4, 5}, support::Fill::log_rows}, labels({3, 3}, 2)}, {}}, kSeed);
+  KernelCase test(table,
+                  {"ctc_loss", {{{3, 4, 5}, support::Fill::log_rows}, labels({3, 3}, 2)}, {}},
+                  kOrderSeed);
   const std::int32_t ids[] = {1, 1, 1, 2, 5, -1, 2, 3, -1};  // 3 equal labels want 5 steps
   for (std::size_t i = 0; i < 9; ++i) set_id(test, 1, i, ids[i]);
   const std::vector<float> loss = test.run(*backend).as<float>(0);
@@ -124,7 +126,7 @@ TEST_F(CudaOrder, MomentsAreExactFarFromZero) {
                   {"batch_norm",
                    {{{4, 50, 20}}, channel, channel, target({4}, support::Fill::weights)},
                    {{"eps", 1e-5}}},
-                  kSeed);
+                  kOrderSeed);
   for (float& x : test.input(0)) x = 3000.0f + std::round(8.0f * x) / 8.0f;
   const RunResult got = test.run(*backend), want = test.run_host();
   for (std::size_t c = 0; c < 20; ++c) {

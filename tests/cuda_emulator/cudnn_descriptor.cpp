@@ -120,7 +120,7 @@ Rules rules_of(cudnnBackendDescriptorType_t type) {
   }
 }
 
-std::size_t size_of(cudnnBackendAttributeType_t type) {
+std::size_t attribute_bytes(cudnnBackendAttributeType_t type) {
   switch (type) {
     case CUDNN_TYPE_BOOLEAN:
       return sizeof(bool);
@@ -152,7 +152,7 @@ cudnnStatus_t set(CudnnDescriptor& to, const Rule& rule, cudnnBackendAttributeTy
   if (count < 1 || count > rule.most) return CUDNN_STATUS_BAD_PARAM_OUT_OF_BOUND;
   CudnnDescriptor::Value value{type, count, {}, {}};
   const auto* bytes = static_cast<const std::byte*>(elements);
-  value.bytes.assign(bytes, bytes + static_cast<std::size_t>(count) * size_of(type));
+  value.bytes.assign(bytes, bytes + static_cast<std::size_t>(count) * attribute_bytes(type));
   if (type == CUDNN_TYPE_BACKEND_DESCRIPTOR) {
     for (std::int64_t i = 0; i < count; ++i) {
       auto* reference = static_cast<CudnnReference* const*>(elements)[i];
@@ -314,7 +314,7 @@ cudnnStatus_t get(const CudnnDescriptor& from, const Request& request) {
   if (at->second.type != request.type) return CUDNN_STATUS_BAD_PARAM_ATTRIBUTE_TYPE;
   const std::int64_t given = std::min(request.room, at->second.count);
   std::memcpy(request.elements, at->second.bytes.data(),
-              static_cast<std::size_t>(given) * size_of(request.type));
+              static_cast<std::size_t>(given) * attribute_bytes(request.type));
   if (request.count != nullptr) *request.count = given;
   return CUDNN_STATUS_SUCCESS;
 }

@@ -16,13 +16,13 @@ namespace dlt::emulator {
 namespace {
 
 using Sizes = std::vector<std::int64_t>;
-constexpr auto kDone = CUDNN_STATUS_SUCCESS;
+constexpr auto kCudnnDone = CUDNN_STATUS_SUCCESS;
 
 struct Described {
   explicit Described(cudnnBackendDescriptorType_t type) {
-    EXPECT_EQ(cudnnBackendCreateDescriptor(type, &handle), kDone);
+    EXPECT_EQ(cudnnBackendCreateDescriptor(type, &handle), kCudnnDone);
   }
-  ~Described() { EXPECT_EQ(cudnnBackendDestroyDescriptor(handle), kDone); }
+  ~Described() { EXPECT_EQ(cudnnBackendDestroyDescriptor(handle), kCudnnDone); }
   Described(const Described&) = delete;
   Described& operator=(const Described&) = delete;
   template <typename T>
@@ -33,7 +33,7 @@ struct Described {
   }
   template <typename T>
   void put(cudnnBackendAttributeName_t name, cudnnBackendAttributeType_t type, T value) {
-    ASSERT_EQ(cudnnBackendSetAttribute(handle, name, type, 1, &value), kDone);
+    ASSERT_EQ(cudnnBackendSetAttribute(handle, name, type, 1, &value), kCudnnDone);
   }
   void put(cudnnBackendAttributeName_t name, const Described& child) {
     put(name, CUDNN_TYPE_BACKEND_DESCRIPTOR, child.handle);
@@ -48,10 +48,10 @@ Part tensor(std::int64_t id, const Sizes& sizes, const Sizes& strides, bool is_v
   made->put(CUDNN_ATTR_TENSOR_UNIQUE_ID, CUDNN_TYPE_INT64, id);
   made->put(CUDNN_ATTR_TENSOR_DATA_TYPE, CUDNN_TYPE_DATA_TYPE, CUDNN_DATA_FLOAT);
   made->put(CUDNN_ATTR_TENSOR_BYTE_ALIGNMENT, CUDNN_TYPE_INT64, std::int64_t{16});
-  EXPECT_EQ(made->set(CUDNN_ATTR_TENSOR_DIMENSIONS, CUDNN_TYPE_INT64, sizes), kDone);
-  EXPECT_EQ(made->set(CUDNN_ATTR_TENSOR_STRIDES, CUDNN_TYPE_INT64, strides), kDone);
+  EXPECT_EQ(made->set(CUDNN_ATTR_TENSOR_DIMENSIONS, CUDNN_TYPE_INT64, sizes), kCudnnDone);
+  EXPECT_EQ(made->set(CUDNN_ATTR_TENSOR_STRIDES, CUDNN_TYPE_INT64, strides), kCudnnDone);
   if (is_virtual) made->put(CUDNN_ATTR_TENSOR_IS_VIRTUAL, CUDNN_TYPE_BOOLEAN, true);
-  EXPECT_EQ(made->finalize(), kDone);
+  EXPECT_EQ(made->finalize(), kCudnnDone);
   return made;
 }
 Sizes channels_last(const Sizes& s) { return {s[1] * s[2] * s[3], 1, s[3] * s[1], s[1]}; }
@@ -71,11 +71,12 @@ Part movement(const Shapes& s) {
   conv->put(CUDNN_ATTR_CONVOLUTION_COMP_TYPE, CUDNN_TYPE_DATA_TYPE, CUDNN_DATA_FLOAT);
   conv->put(CUDNN_ATTR_CONVOLUTION_CONV_MODE, CUDNN_TYPE_CONVOLUTION_MODE, CUDNN_CROSS_CORRELATION);
   conv->put(CUDNN_ATTR_CONVOLUTION_SPATIAL_DIMS, CUDNN_TYPE_INT64, std::int64_t{2});
-  EXPECT_EQ(conv->set(CUDNN_ATTR_CONVOLUTION_DILATIONS, CUDNN_TYPE_INT64, s.dilations), kDone);
-  EXPECT_EQ(conv->set(CUDNN_ATTR_CONVOLUTION_FILTER_STRIDES, CUDNN_TYPE_INT64, s.strides), kDone);
-  EXPECT_EQ(conv->set(CUDNN_ATTR_CONVOLUTION_PRE_PADDINGS, CUDNN_TYPE_INT64, s.before), kDone);
-  EXPECT_EQ(conv->set(CUDNN_ATTR_CONVOLUTION_POST_PADDINGS, CUDNN_TYPE_INT64, s.after), kDone);
-  EXPECT_EQ(conv->finalize(), kDone);
+  EXPECT_EQ(conv->set(CUDNN_ATTR_CONVOLUTION_DILATIONS, CUDNN_TYPE_INT64, s.dilations), kCudnnDone);
+  EXPECT_EQ(conv->set(CUDNN_ATTR_CONVOLUTION_FILTER_STRIDES, CUDNN_TYPE_INT64, s.strides),
+            kCudnnDone);
+  EXPECT_EQ(conv->set(CUDNN_ATTR_CONVOLUTION_PRE_PADDINGS, CUDNN_TYPE_INT64, s.before), kCudnnDone);
+  EXPECT_EQ(conv->set(CUDNN_ATTR_CONVOLUTION_POST_PADDINGS, CUDNN_TYPE_INT64, s.after), kCudnnDone);
+  EXPECT_EQ(conv->finalize(), kCudnnDone);
   return conv;
 }
 
@@ -102,14 +103,14 @@ class Cudnn : public EmulatorTest {
  protected:
   void SetUp() override {
     EmulatorTest::SetUp();
-    ASSERT_EQ(cudnnCreate(&handle_), kDone);
+    ASSERT_EQ(cudnnCreate(&handle_), kCudnnDone);
     x_ = random(count(shapes_.x));
     w_ = random(count(shapes_.w));
     y_ = random(count(shapes_.y));
   }
   void TearDown() override {
     parts_.clear();
-    EXPECT_EQ(cudnnDestroy(handle_), kDone);
+    EXPECT_EQ(cudnnDestroy(handle_), kCudnnDone);
     EmulatorTest::TearDown();
   }
   std::vector<float> random(std::int64_t n) {
@@ -128,7 +129,7 @@ class Cudnn : public EmulatorTest {
     operation.put(d.w, w);
     operation.put(d.y, y);
     operation.put(d.conv, conv);
-    EXPECT_EQ(operation.finalize(), kDone);
+    EXPECT_EQ(operation.finalize(), kCudnnDone);
     return operation;
   }
   cudnnStatus_t make_graph(std::vector<cudnnBackendDescriptor_t> operations) {
@@ -136,7 +137,7 @@ class Cudnn : public EmulatorTest {
     graph.put(CUDNN_ATTR_OPERATIONGRAPH_HANDLE, CUDNN_TYPE_HANDLE, handle_);
     EXPECT_EQ(graph.set(CUDNN_ATTR_OPERATIONGRAPH_OPS, CUDNN_TYPE_BACKEND_DESCRIPTOR,
                         std::move(operations)),
-              kDone);
+              kCudnnDone);
     graph_ = &graph;
     return graph.finalize();
   }
@@ -145,7 +146,7 @@ class Cudnn : public EmulatorTest {
     Described& heuristic = add(std::make_unique<Described>(CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR));
     heuristic.put(CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH, *graph_);
     heuristic.put(CUDNN_ATTR_ENGINEHEUR_MODE, CUDNN_TYPE_HEUR_MODE, CUDNN_HEUR_MODE_A);
-    EXPECT_EQ(heuristic.finalize(), kDone);
+    EXPECT_EQ(heuristic.finalize(), kCudnnDone);
     std::vector<cudnnBackendDescriptor_t> configs;
     for (int i = 0; i < 3; ++i) {
       configs.push_back(
@@ -154,30 +155,31 @@ class Cudnn : public EmulatorTest {
     std::int64_t found = 0;
     EXPECT_EQ(cudnnBackendGetAttribute(heuristic.handle, CUDNN_ATTR_ENGINEHEUR_RESULTS,
                                        CUDNN_TYPE_BACKEND_DESCRIPTOR, 3, &found, configs.data()),
-              kDone);
+              kCudnnDone);
     EXPECT_EQ(found, 3);
     Described& plan = add(std::make_unique<Described>(CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR));
     plan.put(CUDNN_ATTR_EXECUTION_PLAN_HANDLE, CUDNN_TYPE_HANDLE, handle_);
     plan.put(CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, CUDNN_TYPE_BACKEND_DESCRIPTOR,
              configs[number]);
-    EXPECT_EQ(plan.finalize(), kDone);
+    EXPECT_EQ(plan.finalize(), kCudnnDone);
     return plan;
   }
   cudnnStatus_t execute(const Described& plan, const std::vector<std::int64_t>& ids,
                         const std::vector<void*>& data) {
     Described pack(CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR);
-    EXPECT_EQ(pack.set(CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, CUDNN_TYPE_INT64, ids), kDone);
-    EXPECT_EQ(pack.set(CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, CUDNN_TYPE_VOID_PTR, data), kDone);
+    EXPECT_EQ(pack.set(CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, CUDNN_TYPE_INT64, ids), kCudnnDone);
+    EXPECT_EQ(pack.set(CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, CUDNN_TYPE_VOID_PTR, data),
+              kCudnnDone);
     pack.put(CUDNN_ATTR_VARIANT_PACK_WORKSPACE, CUDNN_TYPE_VOID_PTR,
              static_cast<void*>(device_array<char>(1 << 20)));
-    EXPECT_EQ(pack.finalize(), kDone);
+    EXPECT_EQ(pack.finalize(), kCudnnDone);
     return cudnnBackendExecute(handle_, plan.handle, pack.handle);
   }
   /// Runs one convolution by the plain engine; the result of that id.
   std::vector<float> run(const Direction& d, std::int64_t result) {
-    EXPECT_EQ(make_graph({convolution(d).handle}), kDone);
+    EXPECT_EQ(make_graph({convolution(d).handle}), kCudnnDone);
     const std::vector<void*> data{to_device(x_), to_device(w_), to_device(y_)};
-    EXPECT_EQ(execute(make_plan(2), {1, 2, 3}, data), kDone);
+    EXPECT_EQ(execute(make_plan(2), {1, 2, 3}, data), kCudnnDone);
     const std::array<std::size_t, 3> sizes{x_.size(), w_.size(), y_.size()};
     const auto at = static_cast<std::size_t>(result - 1);
     return to_host(static_cast<const float*>(data[at]), sizes[at]);
@@ -248,24 +250,24 @@ TEST_F(Cudnn, ABiasAndReluFollowInOneGraph) {
     Described& how = add(std::make_unique<Described>(CUDNN_BACKEND_POINTWISE_DESCRIPTOR));
     how.put(CUDNN_ATTR_POINTWISE_MODE, CUDNN_TYPE_POINTWISE_MODE, mode);
     how.put(CUDNN_ATTR_POINTWISE_MATH_PREC, CUDNN_TYPE_DATA_TYPE, CUDNN_DATA_FLOAT);
-    EXPECT_EQ(how.finalize(), kDone);
+    EXPECT_EQ(how.finalize(), kCudnnDone);
     Described& operation =
         add(std::make_unique<Described>(CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR));
     operation.put(CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR, how);
     operation.put(CUDNN_ATTR_OPERATION_POINTWISE_XDESC, from);
     if (second != nullptr) operation.put(CUDNN_ATTR_OPERATION_POINTWISE_BDESC, *second);
     operation.put(CUDNN_ATTR_OPERATION_POINTWISE_YDESC, to);
-    EXPECT_EQ(operation.finalize(), kDone);
+    EXPECT_EQ(operation.finalize(), kCudnnDone);
     return operation.handle;
   };
   const auto add_bias = pointwise(CUDNN_POINTWISE_ADD, y, &bias, shifted);
   const auto relu = pointwise(CUDNN_POINTWISE_RELU_FWD, shifted, nullptr, out);
-  ASSERT_EQ(make_graph({conv.handle, add_bias, relu}), kDone);
+  ASSERT_EQ(make_graph({conv.handle, add_bias, relu}), kCudnnDone);
   const std::vector<float> b = random(6);
   float* result = device_array<float>(y_.size());
   ASSERT_EQ(
       execute(make_plan(2), {1, 2, 4, 6}, {to_device(x_), to_device(w_), to_device(b), result}),
-      kDone);
+      kCudnnDone);
   const std::vector<float> got = to_host(result, y_.size());
   for (std::int64_t k = 0; k < 6; ++k) {
     const double wanted =
@@ -276,13 +278,13 @@ TEST_F(Cudnn, ABiasAndReluFollowInOneGraph) {
 }
 
 TEST_F(Cudnn, OnlyTheFirstEngineGivesOtherBitsEachTime) {
-  ASSERT_EQ(make_graph({convolution(kForward).handle}), kDone);
+  ASSERT_EQ(make_graph({convolution(kForward).handle}), kCudnnDone);
   for (std::size_t engine = 0; engine < 3; ++engine) {
     const Described& plan = make_plan(engine);
     std::vector<std::vector<float>> results;
     for (int i = 0; i < 2; ++i) {
       float* y = device_array<float>(y_.size());
-      ASSERT_EQ(execute(plan, {1, 2, 3}, {to_device(x_), to_device(w_), y}), kDone);
+      ASSERT_EQ(execute(plan, {1, 2, 3}, {to_device(x_), to_device(w_), y}), kCudnnDone);
       results.push_back(to_host(y, y_.size()));
     }
     EXPECT_EQ(results[0] == results[1], engine != 0) << engine;
@@ -312,7 +314,7 @@ TEST_F(Cudnn, GraphsThatCannotRunAreRefused) {
 }
 
 TEST_F(Cudnn, PointersMustBeBoundAndAligned) {
-  ASSERT_EQ(make_graph({convolution(kForward).handle}), kDone);
+  ASSERT_EQ(make_graph({convolution(kForward).handle}), kCudnnDone);
   const Described& plan = make_plan(2);
   void* x = to_device(x_);
   void* w = to_device(w_);

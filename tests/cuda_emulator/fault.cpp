@@ -14,7 +14,7 @@ namespace {
 
 struct sigaction previous;
 
-std::string text(const uint3& v) {
+std::string index_text(const uint3& v) {
   return "(" + std::to_string(v.x) + ", " + std::to_string(v.y) + ", " + std::to_string(v.z) + ")";
 }
 
@@ -34,8 +34,8 @@ void on_fault(int, siginfo_t* info, void*) {
   const int device = device_of(info->si_addr);
   std::string what;
   if (const void* kernel = running_kernel()) {
-    what = "kernel " + function_name(kernel) + ", block " + text(indices.block) + ", thread " +
-           text(indices.thread) + " touched ";
+    what = "kernel " + function_name(kernel) + ", block " + index_text(indices.block) +
+           ", thread " + index_text(indices.thread) + " touched ";
     what += device < 0 ? "memory that is not a device's"
                        : "device memory that is free or between allocations";
   } else if (device >= 0) {

@@ -59,7 +59,7 @@ constexpr std::size_t kStack_bytes = 512 << 10;
 #else
 constexpr std::size_t kStack_bytes = 128 << 10;
 #endif
-constexpr std::size_t kPage_bytes = 4096;
+constexpr std::size_t kGuard_bytes = 4096;
 
 /// Stacks that all begin at the same offset of a page would fight over the same lines of the cache.
 std::size_t colour() {
@@ -77,10 +77,10 @@ void begin_fibre(Fibre* self) {
 }
 
 Fibre::Fibre(void (*entry)(void*), void* argument) : entry_(entry), argument_(argument) {
-  void* memory = mmap(nullptr, kStack_bytes + kPage_bytes, PROT_READ | PROT_WRITE,
+  void* memory = mmap(nullptr, kStack_bytes + kGuard_bytes, PROT_READ | PROT_WRITE,
                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (memory == MAP_FAILED || mprotect(memory, kPage_bytes, PROT_NONE) != 0) std::abort();
-  stack_ = static_cast<std::byte*>(memory) + kPage_bytes;
+  if (memory == MAP_FAILED || mprotect(memory, kGuard_bytes, PROT_NONE) != 0) std::abort();
+  stack_ = static_cast<std::byte*>(memory) + kGuard_bytes;
   // What the first switch pops: r15 r14 r13 r12 rbx rbp, then the address it returns to. Nine words
   // leave the stack as the ABI wants it at the call.
   auto* top = reinterpret_cast<std::uintptr_t*>(stack_ + kStack_bytes - colour()) - 9;
@@ -97,7 +97,7 @@ Fibre::~Fibre() {
 #if defined(__SANITIZE_THREAD__)
   __tsan_destroy_fiber(sanitizer_fibre_);
 #endif
-  munmap(stack_ - kPage_bytes, kStack_bytes + kPage_bytes);
+  munmap(stack_ - kGuard_bytes, kStack_bytes + kGuard_bytes);
 }
 
 void Fibre::resume() {

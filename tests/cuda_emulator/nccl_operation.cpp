@@ -20,7 +20,7 @@ struct Header {
   std::uint64_t count;
 };
 
-std::string text(const Header& h) {
+std::string call_text(const Header& h) {
   static constexpr const char* kNames[] = {"ncclAllReduce", "ncclReduce",    "ncclReduceScatter",
                                            "ncclAllGather", "ncclBroadcast", "ncclSend",
                                            "ncclRecv"};
@@ -204,8 +204,8 @@ class NcclWork final : public Work {
     std::memcpy(&theirs, message.data(), sizeof theirs);
     const Header ours = header(piece.operation);
     if (std::memcmp(&ours, &theirs, sizeof ours) != 0) {
-      fail("nccl: rank " + std::to_string(state_->rank) + " calls " + text(ours) + " where rank " +
-           std::to_string(sender) + " calls " + text(theirs));
+      fail("nccl: rank " + std::to_string(state_->rank) + " calls " + call_text(ours) +
+           " where rank " + std::to_string(sender) + " calls " + call_text(theirs));
     }
     message.erase(message.begin(), message.begin() + sizeof theirs);
     return message;

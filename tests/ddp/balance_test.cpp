@@ -13,8 +13,8 @@ constexpr std::int64_t kMany_steps = 100000;
 
 /// Steps of ranks whose leaves take leaf_s(rank, step) seconds each; the divisions they went
 /// through.
-std::vector<LeafDivision> run(Balancer& balancer, int num_steps,
-                              const std::function<double(int, int)>& leaf_s) {
+std::vector<LeafDivision> run_balancer(Balancer& balancer, int num_steps,
+                                       const std::function<double(int, int)>& leaf_s) {
   std::vector<LeafDivision> moves;
   for (int step = 0; step < num_steps; ++step) {
     std::vector<double> times;
@@ -43,7 +43,8 @@ TEST(Balance, BestLeavesMakeTheSlowestRankFast) {
 
 TEST(Balance, ARankTwiceAsFastGetsTwiceAsMuchBySteps) {
   Balancer balancer = equal_ranks(24, 2);
-  const auto moves = run(balancer, 300, [](int rank, int) { return rank == 0 ? 1e-3 : 2e-3; });
+  const auto moves =
+      run_balancer(balancer, 300, [](int rank, int) { return rank == 0 ? 1e-3 : 2e-3; });
   ASSERT_GE(moves.size(), 2U);
   EXPECT_EQ(moves[0].of(0).size(), 14) << "half of the way";
   EXPECT_GE(balancer.division().of(0).size(), 15);
@@ -56,7 +57,8 @@ TEST(Balance, EqualRanksKeepTheirLeavesWhateverTheNoise) {
   std::exponential_distribution<double> noise(10);
   for (const int ranks : {2, 3, 8}) {
     Balancer balancer = equal_ranks(48, ranks);
-    const auto moves = run(balancer, 2000, [&](int, int) { return 1e-3 * (1 + noise(random)); });
+    const auto moves =
+        run_balancer(balancer, 2000, [&](int, int) { return 1e-3 * (1 + noise(random)); });
     EXPECT_LE(moves.size(), 3U) << ranks << " ranks, seed " << seed;
   }
 }
@@ -66,8 +68,9 @@ TEST(Balance, NoiseDoesNotHideASlowRank) {
   std::mt19937 random(seed);
   std::exponential_distribution<double> noise(5);
   Balancer balancer = equal_ranks(32, 4);
-  (void)run(balancer, 1500,
-            [&](int rank, int) { return 1e-3 * (rank == 2 ? 2 : 1) * (1 + noise(random)); });
+  (void)run_balancer(balancer, 1500, [&](int rank, int) {
+    return 1e-3 * (rank == 2 ? 2 : 1) * (1 + noise(random));
+  });
   // 32 leaves over speeds 1, 1, 1/2, 1: about 9, 9, 5, 9.
   EXPECT_LE(balancer.division().of(2).size(), 6) << "seed " << seed;
   EXPECT_GE(balancer.division().of(2).size(), 4) << "seed " << seed;
@@ -75,7 +78,7 @@ TEST(Balance, NoiseDoesNotHideASlowRank) {
 
 TEST(Balance, MovesBecomeRareWhereSpeedsChange) {
   Balancer balancer = equal_ranks(16, 2);
-  const auto moves = run(balancer, 4000, [](int rank, int step) {
+  const auto moves = run_balancer(balancer, 4000, [](int rank, int step) {
     return (step / 60 % 2 == 0) == (rank == 0) ? 1e-3 : 2e-3;
   });
   EXPECT_LE(moves.size(), 16U);
@@ -84,7 +87,7 @@ TEST(Balance, MovesBecomeRareWhereSpeedsChange) {
 TEST(Balance, NothingMovesThatDoesNotPay) {
   // One leaf less cannot help: 4 of 1 ms beside 5 of 1 ms.
   Balancer small = equal_ranks(9, 2);
-  EXPECT_TRUE(run(small, 200, [](int, int) { return 1e-3; }).empty());
+  EXPECT_TRUE(run_balancer(small, 200, [](int, int) { return 1e-3; }).empty());
   // Moving costs more than the steps that are left win.
   Balancer late = equal_ranks(24, 2);
   late.set_move_cost(0.5);
@@ -106,7 +109,8 @@ TEST(Balance, DecisionsFollowFromWhatWasNotedAlone) {
     std::mt19937 random(7);
     std::exponential_distribution<double> noise(3);
     Balancer balancer = equal_ranks(20, 3);
-    moves.push_back(run(balancer, 500, [&](int r, int) { return (r + 1) * (1 + noise(random)); }));
+    moves.push_back(
+        run_balancer(balancer, 500, [&](int r, int) { return (r + 1) * (1 + noise(random)); }));
   }
   EXPECT_FALSE(moves[0].empty());
   EXPECT_EQ(moves[0], moves[1]);

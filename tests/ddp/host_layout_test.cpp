@@ -42,7 +42,7 @@ std::string text(const Layout& layout) {
 }
 
 /// Every rank's sums must agree before they are returned.
-Sums run_case(const ReducerCase& the_case, const Layout& layout) {
+Sums run_on_hosts(const ReducerCase& the_case, const Layout& layout) {
   std::mutex mutex;
   std::optional<Sums> first;
   run_ranks(layout, [&](comm::Communicator& comm) {
@@ -57,12 +57,12 @@ Sums run_case(const ReducerCase& the_case, const Layout& layout) {
 TEST(HostLayout, BitsDependOnTheLeavesAlone) {
   for (int leaves : {1, 2, 3, 5, 8, 11}) {
     ReducerCase c{.num_leaves = leaves, .num_steps = 3};
-    const Sums expected = run_case(c, {0});
+    const Sums expected = run_on_hosts(c, {0});
     for (const Layout& layout : kLayouts) {
       for (bool shared_memory : {true, false}) {
         c.num_workers = 1 + leaves % 2;
         c.shared_memory = shared_memory;
-        EXPECT_EQ(run_case(c, layout), expected) << text(layout) << ", " << c.text();
+        EXPECT_EQ(run_on_hosts(c, layout), expected) << text(layout) << ", " << c.text();
       }
     }
   }
@@ -75,16 +75,16 @@ TEST(HostLayout, LargeBucketsTakeTwoRoundsWithTheSameBits) {
                   .param_elements = 5008,
                   .bucket_elements = 20032,
                   .num_steps = 2};
-    const Sums expected = run_case(c, {0});
+    const Sums expected = run_on_hosts(c, {0});
     for (const Layout& layout : kLayouts) {
-      EXPECT_EQ(run_case(c, layout), expected) << text(layout) << ", " << c.text();
+      EXPECT_EQ(run_on_hosts(c, layout), expected) << text(layout) << ", " << c.text();
     }
   }
 }
 
 TEST(HostLayout, BitsDependOnNeitherBucketsNorOverlapNorDelays) {
   ReducerCase c{.num_leaves = 7, .num_steps = 3};
-  const Sums expected = run_case(c, {0});
+  const Sums expected = run_on_hosts(c, {0});
   c.num_workers = 2;
   c.delays = true;
   for (std::int64_t bucket_elements : {16, 48, 1000}) {
@@ -92,7 +92,7 @@ TEST(HostLayout, BitsDependOnNeitherBucketsNorOverlapNorDelays) {
       for (const Layout& layout : {Layout{0, 0}, Layout{0, 0, 1}, Layout{0, 1, 0, 1}}) {
         c.bucket_elements = bucket_elements;
         c.overlap = overlap;
-        EXPECT_EQ(run_case(c, layout), expected) << text(layout) << ", " << c.text();
+        EXPECT_EQ(run_on_hosts(c, layout), expected) << text(layout) << ", " << c.text();
       }
     }
   }

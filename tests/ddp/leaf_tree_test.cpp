@@ -25,7 +25,7 @@ std::string expression(TreeNode node, int num_leaves) {
   return "(" + left + "+" + expression(right, num_leaves) + ")";
 }
 
-void run(const std::vector<Addition>& additions, std::vector<std::string>& buffers) {
+void run_additions(const std::vector<Addition>& additions, std::vector<std::string>& buffers) {
   for (const Addition& a : additions) {
     std::string& dst = buffers.at(static_cast<std::size_t>(a.dst));
     dst = "(" + dst + "+" + buffers.at(static_cast<std::size_t>(a.src)) + ")";
@@ -85,7 +85,7 @@ TEST(LeafTree, WorkerSumsItsLeavesIntoTheNodesThatCoverThem) {
           const LeafStep& step = plan.steps[static_cast<std::size_t>(leaf - begin)];
           EXPECT_EQ(step.leaf, leaf);
           buffers.at(static_cast<std::size_t>(step.buffer)) = std::to_string(leaf);
-          run(step.additions, buffers);
+          run_additions(step.additions, buffers);
         }
         ASSERT_EQ(plan.nodes, cover({begin, end}, n));
         ASSERT_EQ(plan.results.size(), plan.nodes.size());
@@ -126,7 +126,7 @@ TEST(LeafTree, AnySplitOverRanksAndWorkersMakesTheSameTree) {
         std::vector<std::string> buffers;
         for (const TreeNode& node : rank_nodes) buffers.push_back(expression(node, n));
         const MergePlan plan = merge(rank_nodes, n);
-        run(plan.additions, buffers);
+        run_additions(plan.additions, buffers);
         ASSERT_EQ(plan.nodes, cover({0, n}, n));
         ASSERT_EQ(plan.results, std::vector<int>{0});
         EXPECT_EQ(buffers[0], expression(plan.nodes[0], n));

@@ -16,11 +16,9 @@ namespace {
 using testing::ElementsAre;
 using testing::IsEmpty;
 
-const std::vector<comm::Hosts> kLayouts{{{0, 1, 2, 3}},    {{0}, {1}, {2}, {3}}, {{0, 1}, {2, 3}},
-                                        {{0, 2}, {1, 3}},  {{0, 1, 2}, {3}},     {{0}, {1, 2, 3}},
-                                        {{0, 3}, {1}, {2}}};
-
-std::int64_t size(const Bucket& range) { return range.end - range.begin; }
+const std::vector<comm::Hosts> kHostLayouts{
+    {{0, 1, 2, 3}},   {{0}, {1}, {2}, {3}}, {{0, 1}, {2, 3}},  {{0, 2}, {1, 3}},
+    {{0, 1, 2}, {3}}, {{0}, {1, 2, 3}},     {{0, 3}, {1}, {2}}};
 
 TEST(ReductionPlan, LanesAreAsManyAsTheSmallestHostHasRanks) {
   EXPECT_EQ(ReductionPlan(LeafDivision(4, 4), {{0, 1}, {2, 3}}).num_lanes(), 2);
@@ -29,7 +27,7 @@ TEST(ReductionPlan, LanesAreAsManyAsTheSmallestHostHasRanks) {
 }
 
 TEST(ReductionPlan, PartsMakeUpTheBucketOnce) {
-  for (const comm::Hosts& hosts : kLayouts) {
+  for (const comm::Hosts& hosts : kHostLayouts) {
     const ReductionPlan plan(LeafDivision(5, 4), hosts);
     for (const Bucket& bucket :
          std::vector<Bucket>{{0, 100000}, {1600, 1605}, {7, 200008}, {0, 5'000'000'011}}) {
@@ -129,7 +127,7 @@ std::vector<std::string> leaf_texts(LeafRange range, int num_leaves) {
 TEST(ReductionPlan, AnyLayoutAddsUpTheSameTree) {
   for (int leaves = 1; leaves <= 17; ++leaves) {
     const std::string expected = leaf_texts({0, leaves}, leaves).front();
-    for (const comm::Hosts& hosts : kLayouts) {
+    for (const comm::Hosts& hosts : kHostLayouts) {
       const LeafDivision division(leaves, 4);
       const ReductionPlan plan(division, hosts);
       std::vector<std::vector<std::string>> host_values;

@@ -18,7 +18,7 @@ using Facts = std::vector<std::pair<std::string, std::string>>;
 using testing::Each;
 using testing::SizeIs;
 
-struct Outcome {
+struct ReplicaOutcome {
   std::string message;
   std::string hint;
   Exit exit = Exit::ok;
@@ -26,10 +26,10 @@ struct Outcome {
 
 /// What each rank's call threw; an empty message where it returned.
 template <typename Call>
-std::vector<Outcome> outcomes(int world_size, Call call) {
-  std::vector<Outcome> all(static_cast<std::size_t>(world_size));
+std::vector<ReplicaOutcome> outcomes(int world_size, Call call) {
+  std::vector<ReplicaOutcome> all(static_cast<std::size_t>(world_size));
   run_ranks(world_size, [&](comm::Communicator& comm) {
-    Outcome& mine = all[static_cast<std::size_t>(comm.rank())];
+    ReplicaOutcome& mine = all[static_cast<std::size_t>(comm.rank())];
     try {
       call(comm);
     } catch (const Error& error) {
@@ -47,7 +47,7 @@ TEST(Replica, EqualFactsAgree) {
     const auto all = outcomes(ranks, [](comm::Communicator& comm) {
       require_agreement(comm, host_of(comm), Facts{{"binary", "aa"}, {"config", "bb"}});
     });
-    EXPECT_THAT(all, Each(testing::Field(&Outcome::message, "")));
+    EXPECT_THAT(all, Each(testing::Field(&ReplicaOutcome::message, "")));
   }
 }
 
@@ -57,7 +57,7 @@ TEST(Replica, OddRankIsNamedWithHostFactAndBothValuesOnEveryRank) {
     require_agreement(comm, host_of(comm),
                       {{"binary", "aa"}, {"config", config}, {"plan", config}});
   });
-  for (const Outcome& outcome : all) {
+  for (const ReplicaOutcome& outcome : all) {
     EXPECT_EQ(outcome.message,
               "rank 2 (host2): differs from the other ranks in config: 1f3a, expected 77c0");
     EXPECT_THAT(outcome.hint, testing::HasSubstr("config file"));
@@ -70,7 +70,7 @@ TEST(Replica, ReplicasThatDifferFromMostAreNamed) {
     const std::uint64_t hash = comm.rank() == 1 ? 7 : comm.rank() == 4 ? 9 : 5;
     require_equal_replicas(comm, host_of(comm), 300, hash);
   });
-  for (const Outcome& outcome : all) {
+  for (const ReplicaOutcome& outcome : all) {
     EXPECT_EQ(outcome.message,
               "ranks 1, 4 (host1, host4): differ from the other ranks in the weights after step "
               "300: rank 1 (host1): 7, rank 4 (host4): 9, expected 5");
@@ -82,7 +82,7 @@ TEST(Replica, WithoutAMajorityAllReplicasAreNamed) {
   const auto all = outcomes(2, [](comm::Communicator& comm) {
     require_equal_replicas(comm, host_of(comm), 4, comm.rank() == 0 ? 1 : 2);
   });
-  for (const Outcome& outcome : all) {
+  for (const ReplicaOutcome& outcome : all) {
     EXPECT_EQ(outcome.message,
               "the ranks differ in the weights after step 4: rank 0 (host0): 1, rank 1 (host1): 2");
   }
@@ -123,7 +123,7 @@ TEST(Replica, MissingFactIsADifference) {
 TEST(Replica, NoFailureReturnsEverywhere) {
   const auto all = outcomes(
       3, [](comm::Communicator& comm) { agree_on_failure(comm, host_of(comm), std::nullopt); });
-  EXPECT_THAT(all, Each(testing::Field(&Outcome::message, "")));
+  EXPECT_THAT(all, Each(testing::Field(&ReplicaOutcome::message, "")));
 }
 
 TEST(Replica, LowestFailureIsThrownOnEveryRank) {
@@ -134,7 +134,7 @@ TEST(Replica, LowestFailureIsThrownOnEveryRank) {
     agree_on_failure(comm, host_of(comm), failure);
   });
   ASSERT_THAT(all, SizeIs(4));
-  for (const Outcome& outcome : all) {
+  for (const ReplicaOutcome& outcome : all) {
     EXPECT_EQ(outcome.message, "rank 2 (host2): x.h5: no such file");
     EXPECT_EQ(outcome.hint, "copy it");
     EXPECT_EQ(outcome.exit, Exit::missing);
@@ -146,7 +146,7 @@ TEST(Replica, FailureOfAllRanksAlikeHasNoPrefix) {
     const auto all = outcomes(ranks, [](comm::Communicator& comm) {
       agree_on_failure(comm, host_of(comm), Error(Exit::config, "c.yaml:1:1: error: x\n"));
     });
-    EXPECT_THAT(all, Each(testing::Field(&Outcome::message, "c.yaml:1:1: error: x\n")));
+    EXPECT_THAT(all, Each(testing::Field(&ReplicaOutcome::message, "c.yaml:1:1: error: x\n")));
   }
 }
 
@@ -157,7 +157,7 @@ TEST(Replica, WhatOneRankThrowsIsThrownOnEveryRank) {
       if (comm.rank() == 2) throw std::runtime_error("another library's");
     });
   });
-  for (const Outcome& outcome : all) {
+  for (const ReplicaOutcome& outcome : all) {
     EXPECT_EQ(outcome.message, "rank 1 (host1): x.h5: no such file");
     EXPECT_EQ(outcome.exit, Exit::missing);
   }
@@ -169,7 +169,7 @@ TEST(Replica, AnotherLibrarysExceptionIsOurBug) {
       if (comm.rank() == 1) throw std::runtime_error("bad");
     });
   });
-  for (const Outcome& outcome : all) {
+  for (const ReplicaOutcome& outcome : all) {
     EXPECT_EQ(outcome.message, "rank 1 (h): bad");
     EXPECT_EQ(outcome.exit, Exit::internal);
   }

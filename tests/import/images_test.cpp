@@ -20,8 +20,8 @@ namespace {
 
 using dlt::test::error_of;
 using dlt::test::TempFolder;
-using testing::ElementsAre;
-using testing::HasSubstr;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 using Bytes = std::vector<std::uint8_t>;
 
 std::string ppm(int width, int height, const Bytes& pixels) {
@@ -67,7 +67,7 @@ std::string jpeg(std::uint32_t width, std::uint32_t height, std::uint8_t grey) {
   return out;
 }
 
-class Images : public testing::Test {
+class Images : public ::testing::Test {
  protected:
   Image read(const std::string& bytes, Colour colour = Colour::rgb) {
     dlt::test::write_file(folder_ / "image", bytes);
@@ -95,7 +95,7 @@ TEST_F(Images, ReadsEveryFormat) {
   const Image grey = read(jpeg(5, 3, 77), Colour::grey);
   EXPECT_EQ(grey.width, 5);
   EXPECT_EQ(grey.height, 3);
-  EXPECT_THAT(grey.pixels, testing::Each(77));
+  EXPECT_THAT(grey.pixels, ::testing::Each(77));
   EXPECT_THAT(read(ppm(2, 1, two), Colour::grey).pixels, ElementsAre(76, 2));
 }
 
@@ -193,7 +193,7 @@ TEST_F(Images, FoldersThatAreNoneAreRefused) {
                            .width = 1});
     });
   };
-  EXPECT_THAT(refusal("none"), testing::StartsWith("66: "));
+  EXPECT_THAT(refusal("none"), ::testing::StartsWith("66: "));
   put("flat/1.ppm", ppm(1, 1, {1, 2, 3}));
   EXPECT_THAT(refusal("flat"), HasSubstr("expected it in a folder of its class"));
   std::filesystem::create_directories(folder_ / "empty/a");

@@ -17,7 +17,7 @@ using testing::HasSubstr;
 using testing::Not;
 using Env = std::map<std::string, std::string>;
 
-launcher::Lookup lookup_in(Env env) {
+launcher::Lookup lookup_of(Env env) {
   return [env = std::move(env)](const char* name) -> const char* {
     const auto it = env.find(name);
     return it == env.end() ? nullptr : it->second.c_str();
@@ -33,7 +33,7 @@ StartPlan plan_of(StarterKind kind, int major = 4) {
 
 /// The words, then the variables, all with blanks between.
 std::string text_of(const StartPlan& plan, const Env& env = {}) {
-  const CommandLine line = command_line(plan, lookup_in(env), {"DLRUN_TOKEN", "DLRUN_MEMORY"});
+  const CommandLine line = command_line(plan, lookup_of(env), {"DLRUN_TOKEN", "DLRUN_MEMORY"});
   std::string out = join(line.words, " ");
   for (const auto& [name, value] : line.env) out += cat(" ", name, "=", value);
   return out;

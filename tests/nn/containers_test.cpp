@@ -8,13 +8,6 @@ namespace {
 
 using ::testing::HasSubstr;
 
-std::string mistakes(const std::string& yaml) {
-  config::Diagnostics diagnostics;
-  const config::Node node = config::parse("m.yaml", yaml, diagnostics);
-  EXPECT_EQ(Model::read(&node, node.mark, diagnostics, op_table()), nullptr) << yaml;
-  return diagnostics.text();
-}
-
 std::vector<std::string> row_names(const Model& model) {
   std::vector<std::string> names;
   for (const LayerRow& row : model.rows()) names.push_back(row.name);

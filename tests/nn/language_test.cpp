@@ -11,13 +11,6 @@ namespace {
 using ::testing::HasSubstr;
 
 /// What is wrong with a model.
-std::string mistakes(const std::string& yaml) {
-  config::Diagnostics diagnostics;
-  const config::Node node = config::parse("m.yaml", yaml, diagnostics);
-  EXPECT_EQ(Model::read(&node, node.mark, diagnostics, op_table()), nullptr);
-  return diagnostics.text();
-}
-
 std::string tokens(const std::string& layers) {
   return "input: [6]\nlayers:\n  - embedding: {input_dim: 9, output_dim: 4}\n" + layers;
 }

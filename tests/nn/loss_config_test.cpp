@@ -11,7 +11,7 @@ namespace {
 using testing::AllOf;
 using testing::HasSubstr;
 
-std::string mistakes(const std::string& yaml) {
+std::string loss_mistakes(const std::string& yaml) {
   config::Diagnostics diagnostics;
   const config::Node root = config::parse("l.yaml", yaml, diagnostics);
   const auto loss = read_loss(root.find("loss"), root.mark, diagnostics);
@@ -48,43 +48,44 @@ TEST(LossConfig, OneLabelASampleMayBeMissingOnlyWhenAskedFor) {
 }
 
 TEST(LossConfig, NamesTheNearestLoss) {
-  EXPECT_THAT(mistakes("loss: cross_entrpy\n"),
+  EXPECT_THAT(loss_mistakes("loss: cross_entrpy\n"),
               AllOf(HasSubstr("l.yaml:1:7: error: loss: expected a loss, got 'cross_entrpy'"),
                     HasSubstr("did you mean 'cross_entropy'?  legal: binary_cross_entropy, "
                               "binary_focal, categorical_hinge")));
-  EXPECT_THAT(mistakes("loss: {hubr: {delta: 1.0}}\n"),
+  EXPECT_THAT(loss_mistakes("loss: {hubr: {delta: 1.0}}\n"),
               AllOf(HasSubstr("l.yaml:1:8: error: loss"), HasSubstr("'huber'")));
-  EXPECT_THAT(mistakes("loss: {name: hubr}\n"), AllOf(HasSubstr("loss.name"), HasSubstr("huber")));
+  EXPECT_THAT(loss_mistakes("loss: {name: hubr}\n"),
+              AllOf(HasSubstr("loss.name"), HasSubstr("huber")));
 }
 
 TEST(LossConfig, ReportsOptionsAtTheirPlace) {
-  EXPECT_THAT(mistakes("loss: {huber: {delta: 0}}\n"),
+  EXPECT_THAT(loss_mistakes("loss: {huber: {delta: 0}}\n"),
               HasSubstr("l.yaml:1:23: error: loss.huber.delta"));
-  EXPECT_THAT(mistakes("loss: {name: huber, delta: -1}\n"),
+  EXPECT_THAT(loss_mistakes("loss: {name: huber, delta: -1}\n"),
               HasSubstr("l.yaml:1:28: error: loss.delta"));
-  EXPECT_THAT(mistakes("loss: {cross_entropy: {label_smoothing: 1}}\n"),
+  EXPECT_THAT(loss_mistakes("loss: {cross_entropy: {label_smoothing: 1}}\n"),
               HasSubstr("loss.cross_entropy.label_smoothing"));
-  EXPECT_THAT(mistakes("loss: {cross_entropy: {label_smothing: 0.1}}\n"),
+  EXPECT_THAT(loss_mistakes("loss: {cross_entropy: {label_smothing: 0.1}}\n"),
               AllOf(HasSubstr("unknown key"), HasSubstr("did you mean 'label_smoothing'?")));
-  EXPECT_THAT(mistakes("loss: {cross_entropy: {class_weights: [1, -1]}}\n"),
+  EXPECT_THAT(loss_mistakes("loss: {cross_entropy: {class_weights: [1, -1]}}\n"),
               HasSubstr("loss.cross_entropy.class_weights"));
-  EXPECT_THAT(mistakes("loss: {cross_entropy: {ignore_index: -100}}\n"),
+  EXPECT_THAT(loss_mistakes("loss: {cross_entropy: {ignore_index: -100}}\n"),
               HasSubstr("expected an integer from -1"));
-  EXPECT_THAT(mistakes("loss: {ctc: {max_label_length: 0}}\n"),
+  EXPECT_THAT(loss_mistakes("loss: {ctc: {max_label_length: 0}}\n"),
               HasSubstr("loss.ctc.max_label_length"));
-  EXPECT_THAT(mistakes("loss: {kl_divergence: {from: logit}}\n"),
+  EXPECT_THAT(loss_mistakes("loss: {kl_divergence: {from: logit}}\n"),
               HasSubstr("loss.kl_divergence.from"));
-  EXPECT_THAT(mistakes("loss: {focal: {gamma: -1}}\n"), HasSubstr("loss.focal.gamma"));
-  EXPECT_THAT(mistakes("loss: {mse: {delta: 1}}\n"), HasSubstr("loss.mse.delta: unknown key"));
+  EXPECT_THAT(loss_mistakes("loss: {focal: {gamma: -1}}\n"), HasSubstr("loss.focal.gamma"));
+  EXPECT_THAT(loss_mistakes("loss: {mse: {delta: 1}}\n"), HasSubstr("loss.mse.delta: unknown key"));
 }
 
 TEST(LossConfig, RefusesOtherKinds) {
-  EXPECT_THAT(mistakes("other: 1\n"), HasSubstr("loss: expected a loss, the key is missing"));
-  EXPECT_THAT(mistakes("loss: [mse]\n"), HasSubstr("loss: expected a loss, got a list"));
-  EXPECT_THAT(mistakes("loss:\n"), HasSubstr("loss: expected a loss, got nothing"));
-  EXPECT_THAT(mistakes("loss: {huber: {}, mse: {}}\n"), HasSubstr("got a map of 2 keys"));
-  EXPECT_THAT(mistakes("loss: {}\n"), HasSubstr("loss.name"));
-  EXPECT_THAT(mistakes("loss: {huber: 3}\n"), HasSubstr("loss.huber"));
+  EXPECT_THAT(loss_mistakes("other: 1\n"), HasSubstr("loss: expected a loss, the key is missing"));
+  EXPECT_THAT(loss_mistakes("loss: [mse]\n"), HasSubstr("loss: expected a loss, got a list"));
+  EXPECT_THAT(loss_mistakes("loss:\n"), HasSubstr("loss: expected a loss, got nothing"));
+  EXPECT_THAT(loss_mistakes("loss: {huber: {}, mse: {}}\n"), HasSubstr("got a map of 2 keys"));
+  EXPECT_THAT(loss_mistakes("loss: {}\n"), HasSubstr("loss.name"));
+  EXPECT_THAT(loss_mistakes("loss: {huber: 3}\n"), HasSubstr("loss.huber"));
 }
 
 }  // namespace

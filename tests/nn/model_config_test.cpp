@@ -9,7 +9,7 @@ namespace {
 using testing::AllOf;
 using testing::HasSubstr;
 
-std::string mistakes(const std::string& yaml) {
+std::string config_mistakes(const std::string& yaml) {
   config::Diagnostics diagnostics;
   const config::Node root = config::parse("c.yaml", yaml, diagnostics);
   const auto model = Model::read(root.find("model"), root.mark, diagnostics, op_table());
@@ -19,7 +19,7 @@ std::string mistakes(const std::string& yaml) {
 
 /// Mistakes of a list of layers behind an input of [4]; the list begins on line 4.
 std::string layer_mistakes(const std::string& layers) {
-  return mistakes("model:\n  input: [4]\n  layers:\n" + layers);
+  return config_mistakes("model:\n  input: [4]\n  layers:\n" + layers);
 }
 
 TEST(ModelConfig, UnknownLayersGetTheNearestSpelling) {
@@ -94,28 +94,31 @@ TEST(ModelConfig, ALayerIsOneTypeWithItsOptions) {
 }
 
 TEST(ModelConfig, LayersAreAList) {
-  EXPECT_THAT(mistakes("model: {input: [4], layers: []}\n"),
+  EXPECT_THAT(config_mistakes("model: {input: [4], layers: []}\n"),
               HasSubstr("model.layers: expected 1 to 4096 layers, got 0"));
-  EXPECT_THAT(mistakes("model: {input: [4]}\n"), HasSubstr("model.layers: expected a list"));
-  EXPECT_THAT(mistakes("model: {input: [4], layers: {dense: {units: 1}}}\n"),
+  EXPECT_THAT(config_mistakes("model: {input: [4]}\n"), HasSubstr("model.layers: expected a list"));
+  EXPECT_THAT(config_mistakes("model: {input: [4], layers: {dense: {units: 1}}}\n"),
               HasSubstr("c.yaml:1:29: error: model.layers: expected a list of layers"));
   std::string many = "model:\n  input: [4]\n  layers:\n";
   for (int i = 0; i < 4097; ++i) many += "    - relu\n";
-  EXPECT_THAT(mistakes(many), HasSubstr("expected 1 to 4096 layers, got 4097"));
+  EXPECT_THAT(config_mistakes(many), HasSubstr("expected 1 to 4096 layers, got 4097"));
 }
 
 TEST(ModelConfig, TheModelIsAMap) {
-  EXPECT_THAT(mistakes("other: 1\n"), HasSubstr("model: expected a map with input and layers"));
-  EXPECT_THAT(mistakes("model: mlp\n"), HasSubstr("c.yaml:1:8: error: model"));
-  EXPECT_THAT(mistakes("model: {input: [4], layers: [{dense: {units: 1}}], layer: []}\n"),
+  EXPECT_THAT(config_mistakes("other: 1\n"),
+              HasSubstr("model: expected a map with input and layers"));
+  EXPECT_THAT(config_mistakes("model: mlp\n"), HasSubstr("c.yaml:1:8: error: model"));
+  EXPECT_THAT(config_mistakes("model: {input: [4], layers: [{dense: {units: 1}}], layer: []}\n"),
               AllOf(HasSubstr("model.layer: unknown key"), HasSubstr("legal: input, layers")));
 }
 
 TEST(ModelConfig, TheInputIsChecked) {
   const auto input = [](const std::string& sizes) {
-    return mistakes("model: {input: " + sizes + ", layers: [flatten, {dense: {units: 1}}]}\n");
+    return config_mistakes("model: {input: " + sizes +
+                           ", layers: [flatten, {dense: {units: 1}}]}\n");
   };
-  EXPECT_THAT(mistakes("model: {layers: [{dense: {units: 1}}]}\n"), HasSubstr("model.input"));
+  EXPECT_THAT(config_mistakes("model: {layers: [{dense: {units: 1}}]}\n"),
+              HasSubstr("model.input"));
   EXPECT_THAT(input("[0]"), HasSubstr("model.input"));
   EXPECT_THAT(input("[8, -8]"), HasSubstr("model.input"));
   EXPECT_THAT(input("wide"), HasSubstr("model.input"));
@@ -146,7 +149,7 @@ TEST(ModelConfig, NamesAreTheirOwnAndPlain) {
 
 TEST(ModelConfig, ShapesAreCheckedWhereTheyDoNotFit) {
   EXPECT_THAT(
-      mistakes("model:\n  input: [28, 28, 1]\n  layers:\n    - dense: {units: 3}\n"),
+      config_mistakes("model:\n  input: [28, 28, 1]\n  layers:\n    - dense: {units: 3}\n"),
       AllOf(HasSubstr("c.yaml:4:7: error: model.layers.0: expected a flat input [n] or sequences "
                       "[T, n] from the model's input for 'dense_1', got [28, 28, 1]"),
             HasSubstr("hint: put the layer 'flatten' before it")));
@@ -163,15 +166,15 @@ TEST(ModelConfig, ShapesAreCheckedWhereTheyDoNotFit) {
 
 TEST(ModelConfig, GiantModelsAreRefused) {
   EXPECT_THAT(
-      mistakes("model:\n  input: [2147483647]\n  layers:\n    - dense: {units: 1024}\n"),
+      config_mistakes("model:\n  input: [2147483647]\n  layers:\n    - dense: {units: 1024}\n"),
       HasSubstr("c.yaml:4:7: error: model.layers.0: expected at most 17179869184 elements in "
                 "'dense_1.weight', got [2147483647, 1024]"));
-  EXPECT_THAT(
-      mistakes("model:\n  input: [2147483647]\n  layers:\n    - dense: {units: 2147483647}\n"),
-      HasSubstr("c.yaml:4:7: error: model.layers.0"));
+  EXPECT_THAT(config_mistakes(
+                  "model:\n  input: [2147483647]\n  layers:\n    - dense: {units: 2147483647}\n"),
+              HasSubstr("c.yaml:4:7: error: model.layers.0"));
   std::string many = "model:\n  input: [131072]\n  layers:\n";
   for (int i = 0; i < 65; ++i) many += "    - dense: {units: 131072, use_bias: false}\n";
-  EXPECT_THAT(mistakes(many),
+  EXPECT_THAT(config_mistakes(many),
               HasSubstr("c.yaml:68:7: error: model.layers.64: expected at most 1099511627776 "
                         "parameters up to 'dense_65', got 1116691496960"));
 }
@@ -182,7 +185,7 @@ TEST(ModelConfig, AModelWithoutParametersIsRefused) {
 }
 
 TEST(ModelConfig, AllMistakesAreFoundAtOnce) {
-  const std::string text = mistakes(
+  const std::string text = config_mistakes(
       "model:\n  input: [0]\n  layers:\n    - desne\n    - dense: {units: -1}\n    - dropout\n");
   EXPECT_THAT(text, AllOf(HasSubstr("model.input"), HasSubstr("model.layers.0"),
                           HasSubstr("model.layers.1.dense.units"),

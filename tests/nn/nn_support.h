@@ -36,6 +36,14 @@ inline std::unique_ptr<Model> read_model(const std::string& yaml) {
   return model;
 }
 
+/// What is wrong with the YAML text of a model; fails the test if nothing is.
+inline std::string mistakes(const std::string& yaml) {
+  config::Diagnostics diagnostics;
+  const config::Node node = config::parse("m.yaml", yaml, diagnostics);
+  EXPECT_EQ(Model::read(&node, node.mark, diagnostics, op_table()), nullptr) << yaml;
+  return diagnostics.text();
+}
+
 /// The loss of the value of `loss:`.
 inline std::unique_ptr<Loss> read_loss_text(const std::string& value) {
   config::Diagnostics diagnostics;

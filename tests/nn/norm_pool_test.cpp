@@ -17,15 +17,8 @@ namespace {
 
 using ::testing::HasSubstr;
 
-std::string mistakes(const std::string& yaml) {
-  config::Diagnostics diagnostics;
-  const config::Node node = config::parse("m.yaml", yaml, diagnostics);
-  EXPECT_EQ(Model::read(&node, node.mark, diagnostics, op_table()), nullptr) << yaml;
-  return diagnostics.text();
-}
-
 /// Mistakes of one layer behind a dense layer that gives `shape`.
-std::string layer_mistakes(const std::string& shape, const std::string& layer) {
+std::string one_layer_mistakes(const std::string& shape, const std::string& layer) {
   return mistakes("input: " + shape + "\nlayers:\n  - " + layer +
                   "\n  - flatten\n  - dense: {units: 1}\n");
 }
@@ -243,14 +236,15 @@ TEST(BatchNorm, VarianceOfNumbersFarFromZeroIsAccurate) {
 }
 
 TEST(Norms, AreReadStrictly) {
-  EXPECT_THAT(layer_mistakes("[4]", "batch_norm: {eps: 0}"), HasSubstr("batch_norm.eps"));
-  EXPECT_THAT(layer_mistakes("[4]", "batch_norm: {momentum: 2}"), HasSubstr("batch_norm.momentum"));
-  EXPECT_THAT(layer_mistakes("[4]", "batch_norm: {epsilon: 0.1}"),
+  EXPECT_THAT(one_layer_mistakes("[4]", "batch_norm: {eps: 0}"), HasSubstr("batch_norm.eps"));
+  EXPECT_THAT(one_layer_mistakes("[4]", "batch_norm: {momentum: 2}"),
+              HasSubstr("batch_norm.momentum"));
+  EXPECT_THAT(one_layer_mistakes("[4]", "batch_norm: {epsilon: 0.1}"),
               HasSubstr("legal: center, eps, momentum, name, scale"));
-  EXPECT_THAT(layer_mistakes("[4, 6]", "group_norm: {groups: 4}"),
+  EXPECT_THAT(one_layer_mistakes("[4, 6]", "group_norm: {groups: 4}"),
               HasSubstr("expected channels (the last size) in 4 equal groups from the model's "
                         "input for 'group_norm_1', got [4, 6]"));
-  EXPECT_THAT(layer_mistakes("[4]", "rms_norm: {center: true}"), HasSubstr("unknown key"));
+  EXPECT_THAT(one_layer_mistakes("[4]", "rms_norm: {center: true}"), HasSubstr("unknown key"));
 }
 
 TEST(Pools, GiveTheSizesOfKeras) {
@@ -270,23 +264,23 @@ TEST(Pools, GiveTheSizesOfKeras) {
 }
 
 TEST(Pools, SayWhatDoesNotFit) {
-  EXPECT_THAT(layer_mistakes("[4, 4]", "max_pool2d"),
+  EXPECT_THAT(one_layer_mistakes("[4, 4]", "max_pool2d"),
               HasSubstr("expected an image [height, width, channels] from the model's input for "
                         "'max_pool2d_1', got [4, 4]"));
-  EXPECT_THAT(layer_mistakes("[4]", "avg_pool1d"), HasSubstr("a sequence [time, channels]"));
-  EXPECT_THAT(layer_mistakes("[3, 4, 1]", "max_pool2d: {pool_size: [2, 5]}"),
+  EXPECT_THAT(one_layer_mistakes("[4]", "avg_pool1d"), HasSubstr("a sequence [time, channels]"));
+  EXPECT_THAT(one_layer_mistakes("[3, 4, 1]", "max_pool2d: {pool_size: [2, 5]}"),
               HasSubstr("expected at least 5 places along axis 1"));
-  EXPECT_THAT(layer_mistakes("[9, 9, 1]", "max_pool2d: {pool_size: 2, padding: 2}"),
+  EXPECT_THAT(one_layer_mistakes("[9, 9, 1]", "max_pool2d: {pool_size: 2, padding: 2}"),
               HasSubstr("expected less than pool_size on each side"));
-  EXPECT_THAT(layer_mistakes("[9, 9, 1]", "avg_pool2d: {padding: [1, 1, 1]}"),
+  EXPECT_THAT(one_layer_mistakes("[9, 9, 1]", "avg_pool2d: {padding: [1, 1, 1]}"),
               HasSubstr("expected 1, 2 or 4 numbers, got 3"));
-  EXPECT_THAT(layer_mistakes("[9, 9, 1]", "avg_pool2d: {padding: sane}"),
+  EXPECT_THAT(one_layer_mistakes("[9, 9, 1]", "avg_pool2d: {padding: sane}"),
               HasSubstr("did you mean 'same'?"));
-  EXPECT_THAT(layer_mistakes("[90, 90, 1]", "max_pool2d: {pool_size: 17}"),
+  EXPECT_THAT(one_layer_mistakes("[90, 90, 1]", "max_pool2d: {pool_size: 17}"),
               HasSubstr("at most 256 cells"));
-  EXPECT_THAT(layer_mistakes("[90, 9]", "max_pool1d: {pool_size: [2, 3]}"),
+  EXPECT_THAT(one_layer_mistakes("[90, 9]", "max_pool1d: {pool_size: [2, 3]}"),
               HasSubstr("expected 1 number, got 2"));
-  EXPECT_THAT(layer_mistakes("[3, 9, 1]", "cropping2d: {cropping: [2, 1, 1, 1]}"),
+  EXPECT_THAT(one_layer_mistakes("[3, 9, 1]", "cropping2d: {cropping: [2, 1, 1, 1]}"),
               HasSubstr("expected more than 3 places along axis 0"));
 }
 

@@ -10,13 +10,6 @@ namespace {
 
 using ::testing::HasSubstr;
 
-std::string mistakes(const std::string& yaml) {
-  config::Diagnostics diagnostics;
-  const config::Node node = config::parse("m.yaml", yaml, diagnostics);
-  EXPECT_EQ(Model::read(&node, node.mark, diagnostics, op_table()), nullptr) << yaml;
-  return diagnostics.text();
-}
-
 std::vector<std::string> params_of(const Model& model) {
   std::vector<std::string> out;
   for (const ParamSpec& spec : model.params()) out.push_back(spec.name + spec.shape.text());

@@ -23,7 +23,7 @@ constexpr std::size_t kHeader_bytes = 8192, kEntry_bytes = 64;
 
 class FlightRingTest : public ::testing::Test {
  protected:
-  test::TempFolder temp_;
+  dlt::test::TempFolder temp_;
   std::string dir_ = temp_.path() + "/memory";
   RingOwner owner_{.rank = 3, .pid = 77, .generation = 2, .host = "alpha"};
 

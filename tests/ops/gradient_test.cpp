@@ -24,7 +24,7 @@ using autodiff::ValueId;
 using support::OpSample;
 
 constexpr std::uint64_t kSeed = 11;
-const std::int64_t kSampleIds[] = {4, 17, -1, 3, 8};
+const std::int64_t kFiveSamples[] = {4, 17, -1, 3, 8};
 
 /// A graph of one call of an op, its inputs bound to the sample's numbers.
 struct OneOp {
@@ -60,7 +60,8 @@ TEST_P(Gradient, EqualsFiniteDifferences) {
   const OpSample& sample = GetParam();
   const autodiff::OpTable table = make_op_table();
   OneOp one(table, sample);
-  const tensor::RunContext context{.seed = 5, .epoch = 2, .sample_ids = kSampleIds, .scalars = {}};
+  const tensor::RunContext context{
+      .seed = 5, .epoch = 2, .sample_ids = kFiveSamples, .scalars = {}};
   const Graph forward = one.graph;
   const std::vector<ValueId> grads =
       autodiff::gradients_of(one.graph, one.target, one.seed, one.inputs);

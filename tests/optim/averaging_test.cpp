@@ -11,7 +11,7 @@ namespace {
 
 using testing::HasSubstr;
 
-Averaging read(const std::string& yaml, std::string& mistakes) {
+Averaging averaging_of(const std::string& yaml, std::string& mistakes) {
   config::Diagnostics diagnostics;
   const config::Node root = config::parse("t.yaml", yaml + "\n", diagnostics);
   config::MapReader reader(&root, "train", root.mark, diagnostics);
@@ -21,15 +21,15 @@ Averaging read(const std::string& yaml, std::string& mistakes) {
   return out;
 }
 
-std::string mistakes(const std::string& yaml) {
+std::string averaging_mistakes(const std::string& yaml) {
   std::string text;
-  (void)read(yaml, text);
+  (void)averaging_of(yaml, text);
   return text;
 }
 
 TEST(Averaging, IsOffUnlessAskedFor) {
   std::string none;
-  const Averaging off = read("{}", none);
+  const Averaging off = averaging_of("{}", none);
   EXPECT_EQ(none, "");
   EXPECT_FALSE(off.active());
   EXPECT_FALSE(off.evaluates());
@@ -58,19 +58,21 @@ TEST(Averaging, SwaWeighsAllAlike) {
 
 TEST(Averaging, AnEpochIsSoManySteps) {
   std::string none;
-  const Averaging swa = read("swa: {start_epoch: 3}", none);
+  const Averaging swa = averaging_of("swa: {start_epoch: 3}", none);
   EXPECT_EQ(none, "");
   EXPECT_EQ(swa.resolved(7).start_step, 21);
   EXPECT_EQ(swa.resolved(7).name(), "swa");
 }
 
 TEST(Averaging, MistakesAreTold) {
-  EXPECT_THAT(mistakes("{ema: {}, swa: {start_step: 1}}"), HasSubstr("train.swa: expected either"));
-  EXPECT_THAT(mistakes("ema: {decay: 1}"), HasSubstr("train.ema.decay"));
-  EXPECT_THAT(mistakes("ema: {update_every: 0}"), HasSubstr("train.ema.update_every"));
-  EXPECT_THAT(mistakes("ema: {every_steps: 2}"), HasSubstr("train.ema.every_steps: unknown key"));
-  EXPECT_THAT(mistakes("swa: {}"), HasSubstr("train.swa.start_step: expected"));
-  EXPECT_THAT(mistakes("swa: {start_step: 1, start_epoch: 1}"),
+  EXPECT_THAT(averaging_mistakes("{ema: {}, swa: {start_step: 1}}"),
+              HasSubstr("train.swa: expected either"));
+  EXPECT_THAT(averaging_mistakes("ema: {decay: 1}"), HasSubstr("train.ema.decay"));
+  EXPECT_THAT(averaging_mistakes("ema: {update_every: 0}"), HasSubstr("train.ema.update_every"));
+  EXPECT_THAT(averaging_mistakes("ema: {every_steps: 2}"),
+              HasSubstr("train.ema.every_steps: unknown key"));
+  EXPECT_THAT(averaging_mistakes("swa: {}"), HasSubstr("train.swa.start_step: expected"));
+  EXPECT_THAT(averaging_mistakes("swa: {start_step: 1, start_epoch: 1}"),
               HasSubstr("expected either start_epoch or start_step"));
 }
 

@@ -123,7 +123,7 @@ TEST(Golden, HostFunctionsFollowPyTorch) { expect_golden(NoKernels()); }
 TEST(Golden, Avx2KernelsFollowPyTorch) { expect_golden(*tensor::make_cpu_backend("avx2")); }
 TEST(Golden, CpuKernelsFollowPyTorch) { expect_golden(*tensor::make_cpu_backend()); }
 
-ScheduleConfig read(const std::string& yaml) {
+ScheduleConfig read_golden_schedule(const std::string& yaml) {
   config::Diagnostics diagnostics;
   const config::Node root = config::parse("s.yaml", "schedule: " + yaml + "\n", diagnostics);
   const ScheduleConfig out = read_schedule(root.find("schedule"), root.mark, diagnostics);
@@ -135,7 +135,7 @@ TEST(Golden, SchedulesFollowPyTorch) {
   int checked = 0;
   for (const std::vector<std::string>& line : lines_of("schedules.txt")) {
     if (line[0] == "plateau") continue;
-    const ScheduleConfig schedule = read(line[0]);
+    const ScheduleConfig schedule = read_golden_schedule(line[0]);
     const std::vector<double> wanted = numbers(line[1]);
     ASSERT_EQ(wanted.size(), static_cast<std::size_t>(kSteps));
     for (std::int64_t step = 0; step < kSteps; ++step) {
@@ -152,7 +152,8 @@ TEST(Golden, PlateausFollowPyTorch) {
   int checked = 0;
   for (const std::vector<std::string>& line : lines_of("schedules.txt")) {
     if (line[0] != "plateau") continue;
-    const ScheduleConfig schedule = read("{name: reduce_on_plateau, " + line[1].substr(1));
+    const ScheduleConfig schedule =
+        read_golden_schedule("{name: reduce_on_plateau, " + line[1].substr(1));
     const std::vector<double> wanted = numbers(line[2]);
     ASSERT_EQ(wanted.size(), 60u);
     PlateauState state;

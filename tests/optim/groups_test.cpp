@@ -20,7 +20,7 @@ struct Read {
   std::string mistakes;
 };
 
-Read read(const std::string& groups, const std::string& name = "adam") {
+Read read_groups(const std::string& groups, const std::string& name = "adam") {
   config::Diagnostics diagnostics;
   const config::Node root = config::parse(
       "o.yaml", "optimizer:\n  name: " + name + "\n  groups: " + groups + "\n", diagnostics);
@@ -48,7 +48,7 @@ TEST(Groups, PatternsAreShellPatterns) {
 }
 
 TEST(Groups, ReadsAllSettings) {
-  const Read got = read(
+  const Read got = read_groups(
       "[{match: '*.bias', weight_decay: 0, learning_rate_factor: 2}, "
       "{match: ['norm*', '*.weight'], freeze: true, l1: 0.1, l2: 0.2}]");
   ASSERT_EQ(got.mistakes, "");
@@ -61,36 +61,36 @@ TEST(Groups, ReadsAllSettings) {
 
 TEST(Groups, APatternThatMatchesNothingIsAMistake) {
   EXPECT_THAT(
-      read("[{match: '*.bais', weight_decay: 0}]").mistakes,
+      read_groups("[{match: '*.bais', weight_decay: 0}]").mistakes,
       AllOf(HasSubstr("o.yaml:3:20: error: optimizer.groups.0.match: expected a pattern that "
                       "matches a parameter, got '*.bais'"),
             HasSubstr("parameters: dense_1.weight, dense_1.bias, norm_1.scale")));
-  EXPECT_THAT(read("[{match: dense_1.wieght, l2: 1}]").mistakes,
+  EXPECT_THAT(read_groups("[{match: dense_1.wieght, l2: 1}]").mistakes,
               HasSubstr("did you mean 'dense_1.weight'?"));
-  EXPECT_THAT(read("[{match: ['*.bias', 'conv*'], l2: 1}]").mistakes, HasSubstr("'conv*'"));
+  EXPECT_THAT(read_groups("[{match: ['*.bias', 'conv*'], l2: 1}]").mistakes, HasSubstr("'conv*'"));
 }
 
 TEST(Groups, APatternThatEarlierGroupsTakeIsAMistake) {
-  EXPECT_THAT(read("[{match: 'dense*', l2: 1}, {match: '*.bias', l2: 0}]").mistakes,
+  EXPECT_THAT(read_groups("[{match: 'dense*', l2: 1}, {match: '*.bias', l2: 0}]").mistakes,
               AllOf(HasSubstr("optimizer.groups.1.match: expected a parameter of no earlier group"),
                     HasSubstr("put the narrower pattern first")));
 }
 
 TEST(Groups, OtherMistakesNameTheGroup) {
-  EXPECT_THAT(read("{match: a}").mistakes, HasSubstr("optimizer.groups: expected a list"));
-  EXPECT_THAT(read("[{weight_decay: 0}]").mistakes, HasSubstr("optimizer.groups.0.match"));
-  EXPECT_THAT(read("[{match: [], l2: 0}]").mistakes, HasSubstr("optimizer.groups.0.match"));
-  EXPECT_THAT(read("[{match: '*', weight_dekay: 0}]").mistakes,
+  EXPECT_THAT(read_groups("{match: a}").mistakes, HasSubstr("optimizer.groups: expected a list"));
+  EXPECT_THAT(read_groups("[{weight_decay: 0}]").mistakes, HasSubstr("optimizer.groups.0.match"));
+  EXPECT_THAT(read_groups("[{match: [], l2: 0}]").mistakes, HasSubstr("optimizer.groups.0.match"));
+  EXPECT_THAT(read_groups("[{match: '*', weight_dekay: 0}]").mistakes,
               AllOf(HasSubstr("optimizer.groups.0.weight_dekay: unknown key"),
                     HasSubstr("did you mean 'weight_decay'?  legal: freeze, l1, l2, "
                               "learning_rate_factor, match, weight_decay")));
-  EXPECT_THAT(read("[{match: '*', learning_rate_factor: -1}]").mistakes,
+  EXPECT_THAT(read_groups("[{match: '*', learning_rate_factor: -1}]").mistakes,
               HasSubstr("optimizer.groups.0.learning_rate_factor"));
 }
 
 TEST(Groups, AdaptIsForOptimisersThatDo) {
-  EXPECT_THAT(read("[{match: '*', adapt: false}]").mistakes, HasSubstr("unknown key"));
-  EXPECT_FALSE(read("[{match: '*', adapt: false}]", "lamb").groups.at(0).settings.adapt);
+  EXPECT_THAT(read_groups("[{match: '*', adapt: false}]").mistakes, HasSubstr("unknown key"));
+  EXPECT_FALSE(read_groups("[{match: '*', adapt: false}]", "lamb").groups.at(0).settings.adapt);
 }
 
 tensor::FlatLayout layout_of_five() {

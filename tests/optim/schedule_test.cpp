@@ -24,7 +24,7 @@ ScheduleConfig read_well(const std::string& yaml) {
   return result;
 }
 
-std::string mistakes(const std::string& yaml) {
+std::string schedule_mistakes(const std::string& yaml) {
   Diagnostics diagnostics;
   (void)read(yaml, diagnostics);
   return diagnostics.text();
@@ -97,50 +97,52 @@ TEST(Schedule, ReadsAPlainWordAndAMissingKey) {
 }
 
 TEST(Schedule, RefusesKeysOfAnotherKind) {
-  const std::string text = mistakes("schedule: {name: cosine, step_size: 5}\n");
+  const std::string text = schedule_mistakes("schedule: {name: cosine, step_size: 5}\n");
   EXPECT_THAT(text, testing::HasSubstr("s.yaml:1:26: error: schedule.step_size: unknown key"));
   EXPECT_THAT(text, testing::HasSubstr("legal: end_factor, name, warmup_steps"));
 }
 
 TEST(Schedule, RefusesUnknownNamesAndImpossibleNumbers) {
-  EXPECT_THAT(mistakes("schedule: cosin\n"),
+  EXPECT_THAT(schedule_mistakes("schedule: cosin\n"),
               testing::AllOf(testing::HasSubstr("s.yaml:1:11: error: schedule"),
                              testing::HasSubstr("'cosin'"), testing::HasSubstr("'cosine'")));
-  EXPECT_THAT(mistakes("schedule: {name: step, step_size: 0}\n"),
+  EXPECT_THAT(schedule_mistakes("schedule: {name: step, step_size: 0}\n"),
               testing::HasSubstr("schedule.step_size"));
-  EXPECT_THAT(mistakes("schedule: step\n"), testing::HasSubstr("schedule.step_size"));
-  EXPECT_THAT(mistakes("schedule: {warmup_steps: -1}\n"),
+  EXPECT_THAT(schedule_mistakes("schedule: step\n"), testing::HasSubstr("schedule.step_size"));
+  EXPECT_THAT(schedule_mistakes("schedule: {warmup_steps: -1}\n"),
               testing::HasSubstr("schedule.warmup_steps"));
-  EXPECT_THAT(mistakes("schedule: {name: linear, end_factor: 2}\n"),
+  EXPECT_THAT(schedule_mistakes("schedule: {name: linear, end_factor: 2}\n"),
               testing::HasSubstr("schedule.end_factor"));
 }
 
 TEST(Schedule, MistakesOfTheOtherKindsAreTold) {
   using testing::HasSubstr;
-  EXPECT_THAT(mistakes("schedule: exponential\n"), HasSubstr("schedule.gamma"));
-  EXPECT_THAT(mistakes("schedule: {name: one_cycle, warmup_steps: 5}\n"),
+  EXPECT_THAT(schedule_mistakes("schedule: exponential\n"), HasSubstr("schedule.gamma"));
+  EXPECT_THAT(schedule_mistakes("schedule: {name: one_cycle, warmup_steps: 5}\n"),
               HasSubstr("schedule.warmup_steps: unknown key"));
-  EXPECT_THAT(mistakes("schedule: {name: multi_step, milestones: [5, 5]}\n"),
+  EXPECT_THAT(schedule_mistakes("schedule: {name: multi_step, milestones: [5, 5]}\n"),
               HasSubstr("schedule.milestones: expected steps in ascending order, got 5 behind 5"));
-  EXPECT_THAT(mistakes("schedule: {name: cosine_restarts, period_steps: 5, period_factor: 0}\n"),
-              HasSubstr("schedule.period_factor"));
-  EXPECT_THAT(mistakes("schedule: {name: reduce_on_plateau, factor: 1}\n"),
+  EXPECT_THAT(
+      schedule_mistakes("schedule: {name: cosine_restarts, period_steps: 5, period_factor: 0}\n"),
+      HasSubstr("schedule.period_factor"));
+  EXPECT_THAT(schedule_mistakes("schedule: {name: reduce_on_plateau, factor: 1}\n"),
               HasSubstr("schedule.factor"));
-  EXPECT_THAT(mistakes("schedule: {name: warmup_stable_decay, decay_steps: 5, decay: cubic}\n"),
-              HasSubstr("schedule.decay: expected one of cosine, linear, sqrt"));
+  EXPECT_THAT(
+      schedule_mistakes("schedule: {name: warmup_stable_decay, decay_steps: 5, decay: cubic}\n"),
+      HasSubstr("schedule.decay: expected one of cosine, linear, sqrt"));
 }
 
 TEST(Schedule, MistakesOfAChainNameItsLink) {
   using testing::HasSubstr;
-  EXPECT_THAT(mistakes("schedule: {chain: cosine}\n"),
+  EXPECT_THAT(schedule_mistakes("schedule: {chain: cosine}\n"),
               HasSubstr("schedule.chain: expected a list"));
-  EXPECT_THAT(mistakes("schedule: {chain: [{name: constant}, {name: cosine}]}\n"),
+  EXPECT_THAT(schedule_mistakes("schedule: {chain: [{name: constant}, {name: cosine}]}\n"),
               HasSubstr("schedule.chain.0.steps: expected"));
-  EXPECT_THAT(mistakes("schedule: {chain: [{name: constant, gamma: 1, steps: 5}]}\n"),
+  EXPECT_THAT(schedule_mistakes("schedule: {chain: [{name: constant, gamma: 1, steps: 5}]}\n"),
               HasSubstr("schedule.chain.0.gamma: unknown key"));
-  EXPECT_THAT(mistakes("schedule: {chain: [{name: reduce_on_plateau}]}\n"),
+  EXPECT_THAT(schedule_mistakes("schedule: {chain: [{name: reduce_on_plateau}]}\n"),
               HasSubstr("schedule.chain.0.name: expected a schedule that follows from the step"));
-  EXPECT_THAT(mistakes("schedule: {name: cosine, chain: [{name: constant}]}\n"),
+  EXPECT_THAT(schedule_mistakes("schedule: {name: cosine, chain: [{name: constant}]}\n"),
               HasSubstr("schedule.name: unknown key"));
 }
 

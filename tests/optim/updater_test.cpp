@@ -36,7 +36,7 @@ Floats filled(const tensor::FlatLayout& layout, std::uint64_t seed) {
   return flat;
 }
 
-std::unique_ptr<Optimizer> make(const std::string& yaml, const tensor::Backend& backend) {
+std::unique_ptr<Optimizer> make_named(const std::string& yaml, const tensor::Backend& backend) {
   config::Diagnostics diagnostics;
   const config::Node root = config::parse("o.yaml", "optimizer: " + yaml + "\n", diagnostics);
   auto optimizer = make_optimizer(root.find("optimizer"), diagnostics, backend);
@@ -57,7 +57,7 @@ struct Result {
 Result run(const std::string& yaml, int workers, const tensor::Backend& backend,
            const UpdaterOptions& options = {}) {
   const tensor::FlatLayout layout = layout_of_four();
-  const auto optimizer = make(yaml, backend);
+  const auto optimizer = make_named(yaml, backend);
   ThreadPool pool(workers);
   Updater updater(*optimizer, layout, backend, pool, options);
   Result out{.params = filled(layout, 1), .average = Floats(filled(layout, 1).size(), 0.0f)};
@@ -81,7 +81,7 @@ Result run(const std::string& yaml, int workers, const tensor::Backend& backend,
   return out;
 }
 
-const std::vector<std::string>& configs() {
+const std::vector<std::string>& updater_configs() {
   static const std::vector<std::string> all{
       "{name: sgd, momentum: 0.9}", "adamw", "lamb", "{name: lars, learning_rate: 1}",
       "{name: lamb, groups: [{match: '*.bias', weight_decay: 0, adapt: false}, "
@@ -91,7 +91,7 @@ const std::vector<std::string>& configs() {
 
 TEST(Updater, BitsDoNotDependOnTheNumberOfWorkers) {
   const auto backend = tensor::make_cpu_backend();
-  for (const std::string& yaml : configs()) {
+  for (const std::string& yaml : updater_configs()) {
     const Result one = run(yaml, 1, *backend);
     for (const int workers : {2, 3, 4}) EXPECT_EQ(run(yaml, workers, *backend), one) << yaml;
   }
@@ -99,7 +99,7 @@ TEST(Updater, BitsDoNotDependOnTheNumberOfWorkers) {
 
 TEST(Updater, AllocatesNothing) {
   const auto backend = tensor::make_cpu_backend();
-  for (const std::string& yaml : configs()) {
+  for (const std::string& yaml : updater_configs()) {
     EXPECT_EQ(run(yaml, 1, *backend).allocations, 0) << yaml;
     EXPECT_EQ(run(yaml, 3, *backend).allocations, 0) << yaml;
   }
@@ -107,7 +107,7 @@ TEST(Updater, AllocatesNothing) {
 
 TEST(Updater, KernelsAgreeWithHostFunctions) {
   const auto backend = tensor::make_cpu_backend();
-  for (const std::string& yaml : configs()) {
+  for (const std::string& yaml : updater_configs()) {
     const Result cpu = run(yaml, 2, *backend), host = run(yaml, 2, NoKernels());
     for (std::size_t i = 0; i < cpu.params.size(); ++i) {
       ASSERT_NEAR(cpu.params[i], host.params[i], 1e-5f) << yaml << " " << i;
@@ -169,7 +169,7 @@ TEST(Updater, ClipValueBoundsEachElement) {
 
 double norm_of(const tensor::FlatLayout& layout, const tensor::Backend& backend,
                const Floats& flat) {
-  const auto optimizer = make("sgd", backend);
+  const auto optimizer = make_named("sgd", backend);
   ThreadPool pool(1);
   return Updater(*optimizer, layout, backend, pool, {}).gradient_norm(flat.data());
 }

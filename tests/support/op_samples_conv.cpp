@@ -96,7 +96,7 @@ void add_rounded(std::vector<OpSample>& samples) {
   }
 }
 
-void add_fused(std::vector<OpSample>& samples) {
+void add_fused_conv(std::vector<OpSample>& samples) {
   const SampleInput x{{2, 4, 5, 2}}, weight{{3, 3, 2, 3}}, bias{{3}};
   Attrs attrs = pads(1, 1, 1, 1);
   samples.push_back({"conv2d", {x, weight, bias}, attrs});
@@ -121,7 +121,7 @@ void add_fused(std::vector<OpSample>& samples) {
 void add_conv_samples(std::vector<OpSample>& samples) {
   add_options(samples);
   add_wide(samples);
-  add_fused(samples);
+  add_fused_conv(samples);
   add_rounded(samples);
 }
 

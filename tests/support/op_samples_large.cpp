@@ -9,6 +9,7 @@ namespace {
 
 using tensor::Attrs;
 using tensor::Shape;
+using Dims = std::vector<std::int64_t>;
 
 void add_norms(std::vector<OpSample>& samples) {
   const Attrs attrs{{"eps", 1e-2}};
@@ -34,7 +35,6 @@ void add_norms(std::vector<OpSample>& samples) {
 }
 
 void add_images(std::vector<OpSample>& samples) {
-  using Dims = std::vector<std::int64_t>;
   const Shape x{2, 9, 8, 12}, places{2, 300, 40};
   Attrs pool{{"window", Dims{5, 4}}, {"strides", Dims{2, 3}}, {"pads", Dims{2, 1, 3, 0}}};
   samples.push_back({"max_pool2d", {{x}}, pool});

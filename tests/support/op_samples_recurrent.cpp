@@ -10,7 +10,7 @@ namespace {
 
 using tensor::Attrs;
 
-constexpr std::int64_t kYes = 1;
+constexpr std::int64_t kSet = 1;
 
 struct Sizes {
   std::int64_t batch, steps, units;
@@ -25,7 +25,7 @@ struct Sample {
   }
   void option(bool present, const char* name, const std::vector<SampleInput>& inputs) {
     if (!present) return;
-    sample.attrs.set(name, kYes);
+    sample.attrs.set(name, kSet);
     sample.inputs.insert(sample.inputs.end(), inputs.begin(), inputs.end());
   }
 };
@@ -39,8 +39,8 @@ std::vector<Options> all_options() {
   return {{},
           {.initial = true},
           {.masked = true},
-          {.initial = true, .masked = true, .attrs = {{"reverse", kYes}}},
-          {.attrs = {{"reverse", kYes}}},
+          {.initial = true, .masked = true, .attrs = {{"reverse", kSet}}},
+          {.attrs = {{"reverse", kSet}}},
           {.attrs = {{"precision", std::string("bf16")}}}};
 }
 
@@ -106,7 +106,7 @@ void add_gradients(std::vector<OpSample>& samples, const Sizes& s, const Options
   Sample simple("simple_rnn_grad", options.attrs);
   simple.input({s.batch, s.steps, s.units}, Fill::probability);
   simple.input({s.units, s.units});
-  if (options.initial) simple.sample.attrs.set("initial", kYes);
+  if (options.initial) simple.sample.attrs.set("initial", kSet);
   simple.option(options.masked, "masked", {mask(s)});
   simple.option(!options.masked, "dy", {sequence});
   simple.option(options.initial || options.masked, "dlast_h", {state});

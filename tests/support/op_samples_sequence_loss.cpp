@@ -18,7 +18,7 @@ const Attrs kWeights{{"ignore_index", std::int64_t{1}},
                      {"label_smoothing", 0.1},
                      {"class_weights", Numbers{0.5, 1, 2, 0, 1.5, 0.25, 1, 3, 1}}};
 
-void add_cross_entropy(std::vector<OpSample>& samples) {
+void add_sequence_cross_entropy(std::vector<OpSample>& samples) {
   const tensor::Shape shape{3, 5, 9}, rows{3, 5};
   for (const Attrs& attrs : {Attrs{}, kIgnore, kWeights}) {
     for (const SampleInput& labelling : {labels(rows, 9), target(shape, Fill::rows)}) {
@@ -73,7 +73,7 @@ void add_ctc(std::vector<OpSample>& samples) {
 }  // namespace
 
 void add_sequence_loss_samples(std::vector<OpSample>& samples) {
-  add_cross_entropy(samples);
+  add_sequence_cross_entropy(samples);
   add_label_loss(samples, "categorical_hinge_loss", kIgnore);
   for (const double gamma : {0.0, 1.0, 2.0, 3.5}) {
     add_label_loss(samples, "focal_loss", {{"gamma", gamma}, {"alpha", 0.7}});

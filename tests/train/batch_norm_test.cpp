@@ -14,7 +14,7 @@
 namespace dlt::train_test {
 namespace {
 
-constexpr std::int64_t kRows = 47;
+constexpr std::int64_t kNormRows = 47;
 
 /// The numbers of the small job's training rows.
 double input(std::int64_t row, std::int64_t j) {
@@ -40,7 +40,7 @@ const char* const kOnce = "train.epochs=1";
 
 TEST(BatchNorm, RunningStatisticsAreThoseOfTheWholeGlobalBatch) {
   const TempFolder folder;
-  const JobFiles files = write_small_job(folder, kRows);
+  const JobFiles files = write_small_job(folder, kNormRows);
   for (const int leaves : {1, 4, 6}) {
     const JobRun run{.ranks = leaves == 1 ? 1 : 2,
                      .overrides = {"model.layers=[{batch_norm: {momentum: 1}}, {dense: {units: "
@@ -50,8 +50,8 @@ TEST(BatchNorm, RunningStatisticsAreThoseOfTheWholeGlobalBatch) {
     const tensor::StateDict state = trained(files, run);
     for (std::int64_t j = 0; j < 6; ++j) {
       double mean = 0, squares = 0;
-      for (std::int64_t row = 0; row < kRows; ++row) mean += input(row, j) / kRows;
-      for (std::int64_t row = 0; row < kRows; ++row) {
+      for (std::int64_t row = 0; row < kNormRows; ++row) mean += input(row, j) / kNormRows;
+      for (std::int64_t row = 0; row < kNormRows; ++row) {
         squares += (input(row, j) - mean) * (input(row, j) - mean);
       }
       const auto at = static_cast<std::size_t>(j);
@@ -59,7 +59,7 @@ TEST(BatchNorm, RunningStatisticsAreThoseOfTheWholeGlobalBatch) {
         return static_cast<double>(state.at(name).as<float>()[at]);
       };
       EXPECT_NEAR(number("batch_norm_1.running_mean"), mean, 1e-6) << leaves << " leaves";
-      EXPECT_NEAR(number("batch_norm_1.running_var"), squares / (kRows - 1), 1e-6)
+      EXPECT_NEAR(number("batch_norm_1.running_var"), squares / (kNormRows - 1), 1e-6)
           << leaves << " leaves";
     }
   }
@@ -67,7 +67,7 @@ TEST(BatchNorm, RunningStatisticsAreThoseOfTheWholeGlobalBatch) {
 
 TEST(BatchNorm, TheOptimiserLeavesStatisticsAlone) {
   const TempFolder folder;
-  const JobFiles files = write_small_job(folder, kRows);
+  const JobFiles files = write_small_job(folder, kNormRows);
   const tensor::StateDict state = trained(
       files, {.overrides = {"model.layers=[{dense: {units: 5}}, {batch_norm: {momentum: 0}}, relu, "
                             "{dense: {units: 3}}]",
@@ -79,7 +79,7 @@ TEST(BatchNorm, TheOptimiserLeavesStatisticsAlone) {
 
 TEST(BatchNorm, BitsDoNotDependOnRanksAndThreads) {
   const TempFolder folder;
-  const JobFiles files = write_small_job(folder, kRows);
+  const JobFiles files = write_small_job(folder, kNormRows);
   const auto run = [&](int ranks, int threads) {
     return run_job(
         files, {.ranks = ranks,

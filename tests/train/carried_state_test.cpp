@@ -18,7 +18,7 @@
 namespace dlt::train_test {
 namespace {
 
-constexpr std::int64_t kRows = 47, kBatch = 5, kSteps = 4;  // 9 steps an epoch, 2 rows left out
+constexpr std::int64_t kWindows = 47, kBatch = 5, kSteps = 4;  // 9 steps an epoch, 2 rows left out
 constexpr std::int64_t kWindow = 3;
 
 /// Rows of 3 numbers in one long array; a window of 3 of them predicts the number of the next row.
@@ -28,15 +28,16 @@ float number(std::int64_t row, std::int64_t j) {
 }
 
 JobFiles write_stream_job(const TempFolder& folder, const std::string& layers) {
-  std::vector<float> x(static_cast<std::size_t>(kRows * kWindow * 2)), y;
-  for (std::int64_t row = 0; row < kRows * kWindow; ++row) {
+  std::vector<float> x(static_cast<std::size_t>(kWindows * kWindow * 2)), y;
+  for (std::int64_t row = 0; row < kWindows * kWindow; ++row) {
     for (std::int64_t j = 0; j < 2; ++j) x[static_cast<std::size_t>(row * 2 + j)] = number(row, j);
   }
-  for (std::int64_t row = 0; row < kRows; ++row) y.push_back(number(row * kWindow, 0));
+  for (std::int64_t row = 0; row < kWindows; ++row) y.push_back(number(row * kWindow, 0));
   data::Hdf5Writer writer((folder / "data.h5"));
-  writer.write({.name = "/x", .dtype = DType::f32, .num_rows = kRows, .row_shape = {kWindow, 2}},
+  writer.write({.name = "/x", .dtype = DType::f32, .num_rows = kWindows, .row_shape = {kWindow, 2}},
                x.data());
-  writer.write({.name = "/y", .dtype = DType::f32, .num_rows = kRows, .row_shape = {1}}, y.data());
+  writer.write({.name = "/y", .dtype = DType::f32, .num_rows = kWindows, .row_shape = {1}},
+               y.data());
   writer.commit();
   JobFiles files{.config = (folder / "job.yaml"), .run_dir = (folder / "run")};
   std::ofstream(files.config) << "run: {name: stream, dir: " << files.run_dir << ", seed: 3}\n"

@@ -22,7 +22,7 @@ namespace {
 using testing::AllOf;
 using testing::HasSubstr;
 
-std::unique_ptr<train::Devices> emulated(int rank, tensor::Backend& host) {
+std::unique_ptr<train::Devices> emulated_devices(int rank, tensor::Backend& host) {
   return std::make_unique<train::Devices>(
       host,
       std::make_unique<tensor::Gpus>(tensor::GpuPlugin{.interface = tensor::GpuPlugin::kInterface,
@@ -45,7 +45,7 @@ class DeviceRoomTest : public testing::Test {
   /// "69: message | hint" of a run of one leaf of 40 samples with this much memory.
   [[nodiscard]] std::string failure(std::int64_t memory_bytes, JobRun job = {}) const {
     if (memory_bytes > 0) emulator::set_device_memory(memory_bytes);
-    job.devices = emulated;
+    job.devices = emulated_devices;
     job.resume.overwrite = true;
     job.overrides.insert(job.overrides.end(),
                          {"train.device=cuda", "data.global_batch_size=40", "train.epochs=1"});
@@ -93,7 +93,7 @@ TEST_F(DeviceRoomTest, NamesADivisionThatThenFits) {
   EXPECT_THAT(text, HasSubstr("train.memory_budget: "));
   const std::string leaves = text.substr(at + 14, text.find(' ', at + 14) - at - 14);
   JobRun job{.ranks = 1};
-  job.devices = emulated;
+  job.devices = emulated_devices;
   job.overrides = {"train.device=cuda", "data.global_batch_size=40", "train.epochs=1",
                    cat("train.leaves=", leaves)};
   job.resume.overwrite = true;

@@ -16,7 +16,7 @@ std::unique_ptr<Metric> metric(const std::string& text, const MetricContext& con
   return metrics.empty() ? nullptr : std::move(metrics.front());
 }
 
-std::string mistakes(const std::string& text, const MetricContext& context) {
+std::string metric_mistakes(const std::string& text, const MetricContext& context) {
   config::Diagnostics diagnostics;
   const config::Node node = config::parse("test", text, diagnostics);
   (void)read_metrics(&node, context, diagnostics);
@@ -105,15 +105,17 @@ TEST(Metrics, NoSamplesIsNotANumber) {
 }
 
 TEST(Metrics, MistakesNameWhatIsLegal) {
-  EXPECT_NE(mistakes("[acuracy]", {.labels = true, .width = 3}).find("did you mean 'accuracy'"),
+  EXPECT_NE(
+      metric_mistakes("[acuracy]", {.labels = true, .width = 3}).find("did you mean 'accuracy'"),
+      std::string::npos);
+  EXPECT_NE(metric_mistakes("[mae]", {.labels = true, .width = 3}).find("labels of 3 classes"),
             std::string::npos);
-  EXPECT_NE(mistakes("[mae]", {.labels = true, .width = 3}).find("labels of 3 classes"),
+  EXPECT_NE(metric_mistakes("[top_k: {k: 9}]", {.labels = true, .width = 3}).find("from 1 to 3"),
             std::string::npos);
-  EXPECT_NE(mistakes("[top_k: {k: 9}]", {.labels = true, .width = 3}).find("from 1 to 3"),
-            std::string::npos);
-  EXPECT_NE(mistakes("[accuracy, accuracy]", {.labels = true, .width = 3}).find("listed twice"),
-            std::string::npos);
-  EXPECT_NE(mistakes("accuracy", {.labels = true, .width = 3}).find("expected a list"),
+  EXPECT_NE(
+      metric_mistakes("[accuracy, accuracy]", {.labels = true, .width = 3}).find("listed twice"),
+      std::string::npos);
+  EXPECT_NE(metric_mistakes("accuracy", {.labels = true, .width = 3}).find("expected a list"),
             std::string::npos);
 }
 

@@ -22,26 +22,27 @@ using train::LossTracker;
 using train::NumericsOptions;
 using train::NumericsState;
 
-constexpr std::int64_t kRows = 47;  // 5 steps an epoch, 15 in all
+constexpr std::int64_t kNumericsRows = 47;  // 5 steps an epoch, 15 in all
 constexpr std::int64_t kBadRow = 20;
 constexpr const char* kRelu =
     "model.layers=[{dense: {units: 9, activation: relu}}, {dense: {units: 3}}]";
 
 /// One row's numbers are finite in the file and overflow in the first layer.
 JobFiles write_overflowing_job(const TempFolder& folder) {
-  return write_small_job(folder, kRows, [](std::vector<float>& x, std::vector<std::int32_t>&) {
-    for (std::int64_t j = 0; j < 6; ++j) {
-      x[static_cast<std::size_t>(kBadRow * 6 + j)] = (j % 2 == 0 ? 1.0F : -1.0F) * 3e38F;
-    }
-  });
+  return write_small_job(
+      folder, kNumericsRows, [](std::vector<float>& x, std::vector<std::int32_t>&) {
+        for (std::int64_t j = 0; j < 6; ++j) {
+          x[static_cast<std::size_t>(kBadRow * 6 + j)] = (j % 2 == 0 ? 1.0F : -1.0F) * 3e38F;
+        }
+      });
 }
 
-std::vector<std::string> with(std::vector<std::string> more) {
+std::vector<std::string> with_relu(std::vector<std::string> more) {
   more.emplace_back(kRelu);
   return more;
 }
 
-Error failure_of(const JobFiles& files, const JobRun& run) {
+Error numerics_failure(const JobFiles& files, const JobRun& run) {
   try {
     (void)run_job(files, run);
   } catch (const Error& error) {
@@ -130,9 +131,9 @@ TEST(Numerics, HaltNamesStepLeafRowsAndLayer) {
   const JobFiles files = write_overflowing_job(folder);
   // With one rank, and where updates wait, the parameters of the step are at hand.
   for (const int ranks : {1, 2}) {
-    const Error error = failure_of(files, {.ranks = ranks,
-                                           .overrides = with({"train.clip_norm=1000"}),
-                                           .resume = {.overwrite = true}});
+    const Error error = numerics_failure(files, {.ranks = ranks,
+                                                 .overrides = with_relu({"train.clip_norm=1000"}),
+                                                 .resume = {.overwrite = true}});
     EXPECT_EQ(error.exit(), Exit::numerics);
     const std::string text = error.what();
     EXPECT_TRUE(std::regex_search(
@@ -150,7 +151,7 @@ TEST(Numerics, HaltNamesStepLeafRowsAndLayer) {
 TEST(Numerics, HaltPointsToReplayWhereTheParametersAreGone) {
   const TempFolder folder;
   const JobFiles files = write_overflowing_job(folder);
-  const Error error = failure_of(files, {.ranks = 3, .overrides = with({})});
+  const Error error = numerics_failure(files, {.ranks = 3, .overrides = with_relu({})});
   EXPECT_EQ(error.exit(), Exit::numerics);
   EXPECT_NE(std::string(error.what()).find("20"), std::string::npos) << error.what();
   EXPECT_NE(error.hint().find(cat("dltrain replay ", files.run_dir, " --step ")), std::string::npos)
@@ -161,12 +162,12 @@ TEST(Numerics, SkipAndRollbackHaveTheSameBitsOnAnyRanks) {
   const TempFolder folder;
   const JobFiles files = write_overflowing_job(folder);
   const std::string reference =
-      run_job(files, {.overrides = with({"numerics.on_nonfinite=skip"})}).weights_hash;
+      run_job(files, {.overrides = with_relu({"numerics.on_nonfinite=skip"})}).weights_hash;
   EXPECT_EQ(events_with(files, "\"action\": \"skip\"").size(), 3U);  // once an epoch
   for (const int ranks : {1, 2, 3, 4}) {
     for (const char* policy : {"skip", "rollback"}) {
       const JobRun run{.ranks = ranks,
-                       .overrides = with({cat("numerics.on_nonfinite=", policy)}),
+                       .overrides = with_relu({cat("numerics.on_nonfinite=", policy)}),
                        .resume = {.overwrite = true}};
       EXPECT_EQ(run_job(files, run).weights_hash, reference) << policy << " on " << ranks;
     }
@@ -179,10 +180,10 @@ TEST(Numerics, RollbackWithoutCheckpointGoesToTheStart) {
   const TempFolder folder;
   const JobFiles files = write_overflowing_job(folder);
   const std::string reference =
-      run_job(files, {.overrides = with({"numerics.on_nonfinite=skip"})}).weights_hash;
+      run_job(files, {.overrides = with_relu({"numerics.on_nonfinite=skip"})}).weights_hash;
   const JobRun run{.ranks = 2,
-                   .overrides = with({"numerics.on_nonfinite=rollback", "checkpoint.every_steps=0",
-                                      "train.shard=optimizer"}),
+                   .overrides = with_relu({"numerics.on_nonfinite=rollback",
+                                           "checkpoint.every_steps=0", "train.shard=optimizer"}),
                    .resume = {.overwrite = true}};
   EXPECT_EQ(run_job(files, run).weights_hash, reference);
 }
@@ -192,15 +193,15 @@ TEST(Numerics, RollbackToTheStartTakesTheWeightsTheRunBeganWith) {
   const std::string from = other / "begin";
   const JobFiles files = write_overflowing_job(folder);
   const auto overrides = [&](const std::string& policy) {
-    return with({"numerics.on_nonfinite=" + policy, "checkpoint.every_steps=0",
-                 "train.init={from: " + from + "}"});
+    return with_relu({"numerics.on_nonfinite=" + policy, "checkpoint.every_steps=0",
+                      "train.init={from: " + from + "}"});
   };
-  (void)run_job(files, {.overrides = with({"train.stop_at_step=3", "run.seed=5", "run.dir=" + from,
-                                           "numerics.on_nonfinite=skip"})});
+  (void)run_job(files, {.overrides = with_relu({"train.stop_at_step=3", "run.seed=5",
+                                                "run.dir=" + from, "numerics.on_nonfinite=skip"})});
   const std::string reference = run_job(files, {.overrides = overrides("skip")}).weights_hash;
   const JobRun run{.ranks = 2, .overrides = overrides("rollback"), .resume = {.overwrite = true}};
   EXPECT_EQ(run_job(files, run).weights_hash, reference);
-  const JobRun without{.overrides = with({"numerics.on_nonfinite=skip"}),
+  const JobRun without{.overrides = with_relu({"numerics.on_nonfinite=skip"}),
                        .resume = {.overwrite = true}};
   EXPECT_NE(run_job(files, without).weights_hash, reference);
 }
@@ -209,7 +210,8 @@ TEST(Numerics, RollbackIsRememberedOverAnInterruption) {
   const TempFolder folder;
   const JobFiles files = write_overflowing_job(folder);
   for (const char* policy : {"skip", "rollback"}) {
-    const auto overrides = with({cat("numerics.on_nonfinite=", policy), "train.ema={decay: 0.5}"});
+    const auto overrides =
+        with_relu({cat("numerics.on_nonfinite=", policy), "train.ema={decay: 0.5}"});
     const std::string reference =
         run_job(files, {.overrides = overrides, .resume = {.overwrite = true}}).weights_hash;
     for (const std::int64_t stop : {3, 6, 10, 13}) {
@@ -226,9 +228,10 @@ TEST(Numerics, RollbackIsRememberedOverAnInterruption) {
 TEST(Numerics, RollbacksAreLimited) {
   const TempFolder folder;
   const JobFiles files = write_overflowing_job(folder);
-  const Error error = failure_of(
-      files, {.ranks = 2,
-              .overrides = with({"numerics.on_nonfinite=rollback", "numerics.max_rollbacks=2"})});
+  const Error error = numerics_failure(
+      files,
+      {.ranks = 2,
+       .overrides = with_relu({"numerics.on_nonfinite=rollback", "numerics.max_rollbacks=2"})});
   EXPECT_EQ(error.exit(), Exit::numerics);
   EXPECT_NE(std::string(error.what()).find("2 rollbacks were made already"), std::string::npos)
       << error.what();
@@ -236,9 +239,9 @@ TEST(Numerics, RollbacksAreLimited) {
 
 TEST(Numerics, SkippingDoesNotGoOnWithBadParameters) {
   const TempFolder folder;
-  const JobFiles files = write_small_job(folder, kRows);
+  const JobFiles files = write_small_job(folder, kNumericsRows);
   // A step of this size overflows the parameters, which no later step can mend.
-  const Error error = failure_of(
+  const Error error = numerics_failure(
       files,
       {.ranks = 2,
        .overrides = {"numerics.on_nonfinite=skip", "optimizer={name: sgd, learning_rate: 1e300}"}});
@@ -250,12 +253,12 @@ TEST(Numerics, SkippingDoesNotGoOnWithBadParameters) {
 
 TEST(Numerics, SkippingEndsWhereNoStepIsGood) {
   const TempFolder folder;
-  const JobFiles files = write_small_job(folder, kRows);
+  const JobFiles files = write_small_job(folder, kNumericsRows);
   // Weights so large that every product overflows, though they are finite themselves.
   const Error error =
-      failure_of(files, {.ranks = 2,
-                         .overrides = {"numerics.on_nonfinite=skip", "train.epochs=30",
-                                       "optimizer={name: sgd, learning_rate: 3e38}"}});
+      numerics_failure(files, {.ranks = 2,
+                               .overrides = {"numerics.on_nonfinite=skip", "train.epochs=30",
+                                             "optimizer={name: sgd, learning_rate: 3e38}"}});
   EXPECT_EQ(error.exit(), Exit::numerics);
   EXPECT_NE(std::string(error.what()).find("100 steps in a row"), std::string::npos)
       << error.what();
@@ -265,12 +268,14 @@ TEST(Numerics, SkippingEndsWhereNoStepIsGood) {
 /// nothing overflows.
 constexpr std::int64_t kSpikeRow = 44;
 JobFiles write_spiking_job(const TempFolder& folder) {
-  return write_small_job(folder, kRows, [](std::vector<float>& x, std::vector<std::int32_t>& y) {
-    for (const std::int64_t row : {kSpikeRow - 1, kSpikeRow}) {
-      y[static_cast<std::size_t>(row)] = row == kSpikeRow ? 0 : 1;
-      for (std::int64_t j = 0; j < 6; ++j) x[static_cast<std::size_t>(row * 6 + j)] = 400.0F;
-    }
-  });
+  return write_small_job(folder, kNumericsRows,
+                         [](std::vector<float>& x, std::vector<std::int32_t>& y) {
+                           for (const std::int64_t row : {kSpikeRow - 1, kSpikeRow}) {
+                             y[static_cast<std::size_t>(row)] = row == kSpikeRow ? 0 : 1;
+                             for (std::int64_t j = 0; j < 6; ++j)
+                               x[static_cast<std::size_t>(row * 6 + j)] = 400.0F;
+                           }
+                         });
 }
 
 std::vector<std::string> on_spike(const std::string& action) {
@@ -336,7 +341,7 @@ TEST(Spike, SkipHasTheSameBitsOverAnInterruption) {
 TEST(Spike, HaltEndsWith80) {
   const TempFolder folder;
   const JobFiles files = write_spiking_job(folder);
-  const Error error = failure_of(files, {.ranks = 2, .overrides = on_spike("halt")});
+  const Error error = numerics_failure(files, {.ranks = 2, .overrides = on_spike("halt")});
   EXPECT_EQ(error.exit(), Exit::numerics);
   EXPECT_NE(std::string(error.what()).find("is a spike (z-score"), std::string::npos)
       << error.what();
@@ -344,7 +349,7 @@ TEST(Spike, HaltEndsWith80) {
 
 TEST(Poison, ListedStepsMakeNoUpdateOnAnyRanks) {
   const TempFolder folder;
-  const JobFiles files = write_small_job(folder, kRows);
+  const JobFiles files = write_small_job(folder, kNumericsRows);
   const std::string plain = run_job(files, {}).weights_hash;
   const JobRun one{.resume = {.overwrite = true}, .skip_steps = {0, 6, 14}};
   const std::string reference = run_job(files, one).weights_hash;
@@ -362,7 +367,8 @@ TEST(Poison, ListedStepsMakeNoUpdateOnAnyRanks) {
 TEST(Poison, AListedStepReadsNoData) {
   const TempFolder folder;
   const JobFiles files = write_small_job(
-      folder, kRows, [](std::vector<float>&, std::vector<std::int32_t>& y) { y[kRows - 1] = 7; });
+      folder, kNumericsRows,
+      [](std::vector<float>&, std::vector<std::int32_t>& y) { y[kNumericsRows - 1] = 7; });
   std::vector<std::string> overrides{"data.shuffle=false", "train.epochs=1", "data.on_bad=skip"};
   (void)run_job(files, {.overrides = overrides, .skip_steps = {4}});
   EXPECT_EQ(read_file(files.run_dir + "/logs/rank-00.log").find("label 7"), std::string::npos);
@@ -372,7 +378,7 @@ TEST(Poison, AListedStepReadsNoData) {
 
 TEST(Poison, LaterResumesKeepTheList) {
   const TempFolder folder;
-  const JobFiles files = write_small_job(folder, kRows);
+  const JobFiles files = write_small_job(folder, kNumericsRows);
   const std::vector<std::string> overrides{"train.ema={decay: 0.5}"};
   const std::string reference =
       run_job(files, {.overrides = overrides, .skip_steps = {6, 11}}).weights_hash;
@@ -386,8 +392,8 @@ TEST(Poison, LaterResumesKeepTheList) {
 
 TEST(Poison, RanksMustAgreeOnTheList) {
   const TempFolder folder;
-  const JobFiles files = write_small_job(folder, kRows);
-  const Error error = failure_of(files, {.ranks = 2, .skip_steps = {3}, .skip_on_rank = 1});
+  const JobFiles files = write_small_job(folder, kNumericsRows);
+  const Error error = numerics_failure(files, {.ranks = 2, .skip_steps = {3}, .skip_on_rank = 1});
   EXPECT_EQ(error.exit(), Exit::config);
   EXPECT_NE(std::string(error.what()).find("skipped steps"), std::string::npos) << error.what();
 }
@@ -395,20 +401,20 @@ TEST(Poison, RanksMustAgreeOnTheList) {
 TEST(BadSamples, AreNamedByFileAndRow) {
   const TempFolder folder;
   const JobFiles files = write_small_job(
-      folder, kRows, [](std::vector<float>&, std::vector<std::int32_t>& y) { y[17] = 12; });
-  const Error error = failure_of(files, {.ranks = 2});
+      folder, kNumericsRows, [](std::vector<float>&, std::vector<std::int32_t>& y) { y[17] = 12; });
+  const Error error = numerics_failure(files, {.ranks = 2});
   EXPECT_EQ(error.exit(), Exit::data);
   EXPECT_NE(std::string(error.what()).find("row 17: label 12 is out of range"), std::string::npos);
 }
 
 TEST(BadSamples, SkippedOnesHaveTheSameBitsOnAnyRanks) {
   const TempFolder folder;
-  const JobFiles files =
-      write_small_job(folder, kRows, [](std::vector<float>& x, std::vector<std::int32_t>& y) {
-        y[17] = 12;
-        x[30 * 6 + 2] = std::numeric_limits<float>::quiet_NaN();
-        y[0] = -1;
-      });
+  const JobFiles files = write_small_job(folder, kNumericsRows,
+                                         [](std::vector<float>& x, std::vector<std::int32_t>& y) {
+                                           y[17] = 12;
+                                           x[30 * 6 + 2] = std::numeric_limits<float>::quiet_NaN();
+                                           y[0] = -1;
+                                         });
   const auto hash = [&](int ranks, const std::string& more) {
     const JobRun run{
         .ranks = ranks, .overrides = {"data.on_bad=skip", more}, .resume = {.overwrite = true}};

@@ -16,7 +16,7 @@
 namespace dlt::train_test {
 namespace {
 
-constexpr std::int64_t kRows = 47;
+constexpr std::int64_t kReplayRows = 47;
 
 train::ReplayResult replay(const train::ReplayOptions& options) {
   const autodiff::OpTable table = ops::make_op_table();
@@ -49,7 +49,7 @@ bool has(const std::string& text, const std::string& what) {
 
 TEST(Replay, MakesAnyStepOfARunOfSeveralRanksAgain) {
   const TempFolder folder;
-  const JobFiles files = write_small_job(folder, kRows);
+  const JobFiles files = write_small_job(folder, kReplayRows);
   const std::vector<std::vector<std::string>> jobs{
       {"log.hashes=true", "checkpoint.keep=9"},
       {"log.hashes=true", "checkpoint.every_steps=0", "train.ema={decay: 0.5}"},
@@ -71,7 +71,7 @@ TEST(Replay, MakesAnyStepOfARunOfSeveralRanksAgain) {
 
 TEST(Replay, BeginsAtTheNewestCheckpointBefore) {
   const TempFolder folder;
-  const JobFiles files = write_small_job(folder, kRows);
+  const JobFiles files = write_small_job(folder, kReplayRows);
   (void)run_job(files, {.ranks = 2, .overrides = {"checkpoint.keep=9"}});
   EXPECT_TRUE(has(replay({.run = files.run_dir, .step = 9}).text,
                   "replayed 1 step, 9 to 9, from the checkpoint of step 8"));
@@ -82,11 +82,12 @@ TEST(Replay, BeginsAtTheNewestCheckpointBefore) {
 
 TEST(Replay, FindsAStepThatDiffersFromTheRun) {
   const TempFolder folder;
-  const JobFiles files = write_small_job(folder, kRows);
+  const JobFiles files = write_small_job(folder, kReplayRows);
   (void)run_job(files, {.ranks = 2, .overrides = {"log.hashes=true", "data.shuffle=false"}});
   // The file behind the run changes: row 12 belongs to step 2.
-  const JobFiles again = write_small_job(
-      folder, kRows, [](std::vector<float>& x, std::vector<std::int32_t>&) { x[12 * 6] += 1.0F; });
+  const JobFiles again =
+      write_small_job(folder, kReplayRows,
+                      [](std::vector<float>& x, std::vector<std::int32_t>&) { x[12 * 6] += 1.0F; });
   const train::ReplayResult got = replay({.run = again.run_dir, .step = 4});
   EXPECT_FALSE(got.equal);
   EXPECT_TRUE(has(got.text, "other than the run's: step 2: samples")) << got.text;
@@ -94,7 +95,7 @@ TEST(Replay, FindsAStepThatDiffersFromTheRun) {
 
 TEST(Replay, DumpsTheTensorsOfAStep) {
   const TempFolder folder;
-  const JobFiles files = write_small_job(folder, kRows);
+  const JobFiles files = write_small_job(folder, kReplayRows);
   (void)run_job(files, {.ranks = 3, .overrides = {"checkpoint.keep=9"}});
   const std::string dump = folder / "step.safetensors";
   const train::ReplayResult got =
@@ -122,19 +123,21 @@ TEST(Replay, DumpsTheTensorsOfAStep) {
   EXPECT_EQ(total, 10);
 }
 
-JobFiles write_overflowing_job(const TempFolder& folder) {
-  return write_small_job(folder, kRows, [](std::vector<float>& x, std::vector<std::int32_t>&) {
-    for (std::size_t j = 0; j < 6; ++j) x[20 * 6 + j] = j % 2 == 0 ? 3e38F : -3e38F;
-  });
+JobFiles write_huge_rows_job(const TempFolder& folder) {
+  return write_small_job(folder, kReplayRows,
+                         [](std::vector<float>& x, std::vector<std::int32_t>&) {
+                           for (std::size_t j = 0; j < 6; ++j)
+                             x[20 * 6 + j] = j % 2 == 0 ? 3e38F : -3e38F;
+                         });
 }
 
-constexpr const char* kRelu =
+constexpr const char* kReluModel =
     "model.layers=[{dense: {units: 9, activation: relu}}, {dense: {units: 3}}]";
 
 TEST(Replay, UntilNanNamesLayerLeafAndRows) {
   const TempFolder folder;
-  const JobFiles files = write_overflowing_job(folder);
-  EXPECT_THROW((void)run_job(files, {.ranks = 3, .overrides = {kRelu}}), Error);
+  const JobFiles files = write_huge_rows_job(folder);
+  EXPECT_THROW((void)run_job(files, {.ranks = 3, .overrides = {kReluModel}}), Error);
   const train::ReplayResult got = replay({.run = files.run_dir, .step = 1, .until_nan = true});
   EXPECT_TRUE(has(got.text, "the loss is ")) << got.text;
   EXPECT_TRUE(has(got.text, "layer 'dense_1'")) << got.text;
@@ -143,10 +146,10 @@ TEST(Replay, UntilNanNamesLayerLeafAndRows) {
 
 TEST(Replay, ASkippedStepIsMadeIfItIsAskedFor) {
   const TempFolder folder;
-  const JobFiles files = write_overflowing_job(folder);
+  const JobFiles files = write_huge_rows_job(folder);
   for (const char* policy : {"rollback", "skip"}) {
     (void)run_job(files, {.ranks = 2,
-                          .overrides = {kRelu, cat("numerics.on_nonfinite=", policy),
+                          .overrides = {kReluModel, cat("numerics.on_nonfinite=", policy),
                                         "log.hashes=true", "data.shuffle=false"},
                           .resume = {.overwrite = true}});
     // Row 20 is in step 3, and comes again in each epoch.
@@ -159,7 +162,7 @@ TEST(Replay, ASkippedStepIsMadeIfItIsAskedFor) {
 
 TEST(Replay, UntilNanSaysThatThereIsNone) {
   const TempFolder folder;
-  const JobFiles files = write_small_job(folder, kRows);
+  const JobFiles files = write_small_job(folder, kReplayRows);
   (void)run_job(files, {.ranks = 2});
   const train::ReplayResult got = replay({.run = files.run_dir, .step = 9, .until_nan = true});
   EXPECT_TRUE(has(got.text, "none up to step 15")) << got.text;
@@ -167,7 +170,7 @@ TEST(Replay, UntilNanSaysThatThereIsNone) {
 
 TEST(Replay, RefusesWhatItCannotMakeAgain) {
   const TempFolder folder;
-  const JobFiles files = write_small_job(folder, kRows);
+  const JobFiles files = write_small_job(folder, kReplayRows);
   EXPECT_EQ(exit_of({.run = folder / "nothing"}), Exit::missing);
   (void)run_job(files, {.ranks = 2, .overrides = {"comm.sync_every=2"}});
   EXPECT_EQ(exit_of({.run = files.run_dir}), Exit::config);

@@ -16,7 +16,7 @@ using tensor::KernelSpec;
 
 constexpr auto kFloatBytes = static_cast<std::int64_t>(sizeof(float));
 
-AttentionArgs plan_of(const KernelSpec& spec) {
+AttentionArgs attention_plan(const KernelSpec& spec) {
   AttentionArgs a;
   const tensor::Shape& qkv = spec.inputs[0].shape;
   a.batch = qkv[0];
@@ -97,14 +97,14 @@ class Backward final : public AttentionKernel {
 
 std::unique_ptr<tensor::Kernel> make_attention(const KernelSpec& spec, Isa isa) {
   if (!is_f32(spec)) return nullptr;
-  const AttentionArgs plan = plan_of(spec);
+  const AttentionArgs plan = attention_plan(spec);
   return std::make_unique<Forward>(isa == Isa::avx512 ? avx512::attention : avx2::attention, plan,
                                    attention_scratch_floats(plan.length, plan.head_size));
 }
 
 std::unique_ptr<tensor::Kernel> make_attention_grad(const KernelSpec& spec, Isa isa) {
   if (!is_f32(spec)) return nullptr;
-  const AttentionArgs plan = plan_of(spec);
+  const AttentionArgs plan = attention_plan(spec);
   return std::make_unique<Backward>(
       isa == Isa::avx512 ? avx512::attention_grad : avx2::attention_grad, plan,
       attention_grad_scratch_floats(plan.length, plan.head_size, plan.group()));

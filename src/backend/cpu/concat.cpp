@@ -11,7 +11,7 @@ using tensor::KernelArgs;
 using tensor::KernelSpec;
 using tensor::TensorType;
 
-std::size_t row_bytes(const TensorType& type) {
+std::size_t bytes_of_row(const TensorType& type) {
   return static_cast<std::size_t>(type.shape.last()) * size_bytes(type.dtype);
 }
 
@@ -19,11 +19,11 @@ class Concat final : public tensor::Kernel {
  public:
   explicit Concat(const KernelSpec& spec)
       : rows_(static_cast<std::size_t>(spec.outputs[0].shape.rows())),
-        stride_(row_bytes(spec.outputs[0])) {}
+        stride_(bytes_of_row(spec.outputs[0])) {}
   void run(const KernelArgs& args) const override {
     auto* out = args.outputs[0].as<std::byte>();
     for (const tensor::View& input : args.inputs) {
-      const std::size_t bytes = row_bytes(input.type);
+      const std::size_t bytes = bytes_of_row(input.type);
       const auto* from = input.as<const std::byte>();
       for (std::size_t row = 0; row < rows_ && bytes > 0; ++row) {
         std::memcpy(out + row * stride_, from + row * bytes, bytes);
@@ -40,8 +40,8 @@ class Slice final : public tensor::Kernel {
  public:
   explicit Slice(const KernelSpec& spec)
       : rows_(static_cast<std::size_t>(spec.outputs[0].shape.rows())),
-        stride_(row_bytes(spec.inputs[0])),
-        bytes_(row_bytes(spec.outputs[0])),
+        stride_(bytes_of_row(spec.inputs[0])),
+        bytes_(bytes_of_row(spec.outputs[0])),
         begin_(static_cast<std::size_t>(spec.attrs.integer("begin")) *
                size_bytes(spec.inputs[0].dtype)) {}
   void run(const KernelArgs& args) const override {

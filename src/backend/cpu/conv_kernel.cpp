@@ -13,7 +13,7 @@ using tensor::ConvGeometry;
 using tensor::KernelSpec;
 using ConvRoutine = PlannedKernel<ConvPlan>::Run;
 
-ConvPlan plan_of(const ConvGeometry& g, const tensor::Attrs& attrs) {
+ConvPlan conv_plan(const ConvGeometry& g, const tensor::Attrs& attrs) {
   ConvPlan plan;
   plan.batch = g.batch;
   plan.h = {g.in_h, g.out_h, g.kernel_h, g.stride_h, g.dilation_h, g.pad_top};
@@ -30,8 +30,8 @@ struct Routines {
   ConvRoutine avx2, avx512;
 };
 
-std::unique_ptr<tensor::Kernel> make(const KernelSpec& spec, const ConvPlan& plan, Isa isa,
-                                     const Routines& routines, std::int64_t scratch_floats) {
+std::unique_ptr<tensor::Kernel> make_conv(const KernelSpec& spec, const ConvPlan& plan, Isa isa,
+                                          const Routines& routines, std::int64_t scratch_floats) {
   if (!all_f32(spec.inputs) || !all_f32(spec.outputs)) return nullptr;
   return std::make_unique<PlannedKernel<ConvPlan>>(
       isa == Isa::avx512 ? routines.avx512 : routines.avx2, plan, scratch_floats);
@@ -40,7 +40,7 @@ std::unique_ptr<tensor::Kernel> make(const KernelSpec& spec, const ConvPlan& pla
 }  // namespace
 
 std::unique_ptr<tensor::Kernel> make_conv2d(const KernelSpec& spec, Isa isa) {
-  ConvPlan plan = plan_of(
+  ConvPlan plan = conv_plan(
       conv_geometry("conv2d", spec.inputs[0].shape, spec.inputs[1].shape, spec.attrs), spec.attrs);
   Call call;
   prepare::set_activation(spec.attrs, call);
@@ -54,13 +54,13 @@ std::unique_ptr<tensor::Kernel> make_conv2d(const KernelSpec& spec, Isa isa) {
     routines = {avx2::conv2d_direct, avx512::conv2d_direct};
   } else if (conv_winograd(plan, bf16_unit())) {
     routines = {avx2::winograd, avx512::winograd};
-    return make(spec, plan, isa, routines, winograd_scratch_floats(plan));
+    return make_conv(spec, plan, isa, routines, winograd_scratch_floats(plan));
   }
-  return make(spec, plan, isa, routines, conv2d_scratch_floats(plan));
+  return make_conv(spec, plan, isa, routines, conv2d_scratch_floats(plan));
 }
 
 std::unique_ptr<tensor::Kernel> make_conv2d_input_grad(const KernelSpec& spec, Isa isa) {
-  const ConvPlan plan = plan_of(
+  const ConvPlan plan = conv_plan(
       conv_geometry("conv2d_input_grad", spec.outputs[0].shape, spec.inputs[1].shape, spec.attrs),
       spec.attrs);
   Routines routines{avx2::conv2d_input_grad, avx512::conv2d_input_grad};
@@ -70,13 +70,13 @@ std::unique_ptr<tensor::Kernel> make_conv2d_input_grad(const KernelSpec& spec, I
     routines = {avx2::conv2d_direct_input_grad, avx512::conv2d_direct_input_grad};
   } else if (conv_winograd(plan, bf16_unit())) {
     routines = {avx2::winograd_input_grad, avx512::winograd_input_grad};
-    return make(spec, plan, isa, routines, winograd_scratch_floats(plan));
+    return make_conv(spec, plan, isa, routines, winograd_scratch_floats(plan));
   }
-  return make(spec, plan, isa, routines, conv2d_input_grad_scratch_floats(plan));
+  return make_conv(spec, plan, isa, routines, conv2d_input_grad_scratch_floats(plan));
 }
 
 std::unique_ptr<tensor::Kernel> make_conv2d_weight_grad(const KernelSpec& spec, Isa isa) {
-  const ConvPlan plan = plan_of(
+  const ConvPlan plan = conv_plan(
       conv_geometry("conv2d_weight_grad", spec.inputs[0].shape, spec.outputs[0].shape, spec.attrs),
       spec.attrs);
   Routines routines{avx2::conv2d_weight_grad, avx512::conv2d_weight_grad};
@@ -86,9 +86,9 @@ std::unique_ptr<tensor::Kernel> make_conv2d_weight_grad(const KernelSpec& spec, 
     routines = {avx2::conv2d_direct_weight_grad, avx512::conv2d_direct_weight_grad};
   } else if (conv_winograd(plan, bf16_unit())) {
     routines = {avx2::winograd_weight_grad, avx512::winograd_weight_grad};
-    return make(spec, plan, isa, routines, winograd_scratch_floats(plan));
+    return make_conv(spec, plan, isa, routines, winograd_scratch_floats(plan));
   }
-  return make(spec, plan, isa, routines, conv2d_weight_grad_scratch_floats(plan));
+  return make_conv(spec, plan, isa, routines, conv2d_weight_grad_scratch_floats(plan));
 }
 
 }  // namespace dlt::cpu

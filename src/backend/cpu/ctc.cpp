@@ -161,7 +161,7 @@ class CtcLossGrad final : public tensor::Kernel {
   Ctc ctc_;
 };
 
-bool served(const KernelSpec& spec) {
+bool serves_ctc(const KernelSpec& spec) {
   const auto wide = [](const tensor::TensorType& type) {
     return type.dtype != DType::f32 && type.dtype != DType::i32;
   };
@@ -171,11 +171,11 @@ bool served(const KernelSpec& spec) {
 }  // namespace
 
 std::unique_ptr<tensor::Kernel> make_ctc_loss(const KernelSpec& spec, Isa isa) {
-  return served(spec) ? std::make_unique<CtcLoss>(spec, isa) : nullptr;
+  return serves_ctc(spec) ? std::make_unique<CtcLoss>(spec, isa) : nullptr;
 }
 
 std::unique_ptr<tensor::Kernel> make_ctc_loss_grad(const KernelSpec& spec, Isa isa) {
-  return served(spec) ? std::make_unique<CtcLossGrad>(spec, isa) : nullptr;
+  return serves_ctc(spec) ? std::make_unique<CtcLossGrad>(spec, isa) : nullptr;
 }
 
 }  // namespace dlt::cpu

@@ -12,13 +12,13 @@ using tensor::Kernel;
 using tensor::KernelSpec;
 using tensor::Shape;
 
-bool served(const KernelSpec& spec) {
+bool serves_image(const KernelSpec& spec) {
   return spec.inputs[0].dtype == DType::f32 && spec.outputs[0].dtype == DType::f32;
 }
 
 std::unique_ptr<Kernel> pool_kernel(const KernelSpec& spec, PlannedKernel<PoolPlan>::Run run,
                                     bool forward) {
-  if (!served(spec)) return nullptr;
+  if (!serves_image(spec)) return nullptr;
   const Shape &x = forward ? spec.inputs[0].shape : spec.outputs[0].shape,
               &y = forward ? spec.outputs[0].shape : spec.inputs[0].shape;
   return std::make_unique<PlannedKernel<PoolPlan>>(run, tensor::pool_geometry(x, y, spec.attrs), 0);
@@ -32,7 +32,7 @@ std::unique_ptr<Kernel> pool_grad(const KernelSpec& spec, PlannedKernel<PoolPlan
 
 std::unique_ptr<Kernel> global_kernel(const KernelSpec& spec, const Shape& x,
                                       PlannedKernel<GlobalPoolPlan>::Run run) {
-  if (!served(spec)) return nullptr;
+  if (!serves_image(spec)) return nullptr;
   return std::make_unique<PlannedKernel<GlobalPoolPlan>>(run, tensor::global_pool_geometry(x), 0);
 }
 std::unique_ptr<Kernel> global_pool(const KernelSpec& spec,
@@ -46,7 +46,7 @@ std::unique_ptr<Kernel> global_pool_grad(const KernelSpec& spec,
 
 std::unique_ptr<Kernel> upsample_kernel(const KernelSpec& spec, const Shape& small,
                                         PlannedKernel<UpsamplePlan>::Run run) {
-  if (!served(spec)) return nullptr;
+  if (!serves_image(spec)) return nullptr;
   return std::make_unique<PlannedKernel<UpsamplePlan>>(
       run, tensor::upsample_geometry(small, spec.attrs), 0);
 }
@@ -102,14 +102,14 @@ DLT_IMAGE(upsample2d_grad, upsample_grad)
 #undef DLT_IMAGE
 
 std::unique_ptr<Kernel> make_pad2d(const KernelSpec& spec, Isa /*isa*/) {
-  if (!served(spec)) return nullptr;
+  if (!serves_image(spec)) return nullptr;
   const FramePlan plan =
       tensor::frame_geometry(spec.inputs[0].shape, spec.outputs[0].shape, spec.attrs);
   return std::make_unique<PlannedKernel<FramePlan>>(pad, plan, 0);
 }
 
 std::unique_ptr<Kernel> make_crop2d(const KernelSpec& spec, Isa /*isa*/) {
-  if (!served(spec)) return nullptr;
+  if (!serves_image(spec)) return nullptr;
   const FramePlan plan =
       tensor::frame_geometry(spec.outputs[0].shape, spec.inputs[0].shape, spec.attrs);
   return std::make_unique<PlannedKernel<FramePlan>>(crop, plan, 0);

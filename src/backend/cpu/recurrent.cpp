@@ -93,7 +93,7 @@ class TimeMask final : public Kernel {
 };
 
 /// Input 0 is [B, T, gates · H].
-RecurrentPlan plan_of(const KernelSpec& spec, std::int64_t gates, Isa isa) {
+RecurrentPlan recurrent_plan(const KernelSpec& spec, std::int64_t gates, Isa isa) {
   const tensor::Shape& x = spec.inputs[0].shape;
   return {
       spec.attrs,
@@ -102,10 +102,10 @@ RecurrentPlan plan_of(const KernelSpec& spec, std::int64_t gates, Isa isa) {
 }
 
 template <typename Call>
-std::unique_ptr<Kernel> make(const KernelSpec& spec, Isa isa, std::int64_t gates,
-                             const Form<Call>& form) {
+std::unique_ptr<Kernel> make_recurrent(const KernelSpec& spec, Isa isa, std::int64_t gates,
+                                       const Form<Call>& form) {
   if (!all_f32(spec.inputs) || !all_f32(spec.outputs)) return nullptr;
-  RecurrentPlan plan = plan_of(spec, gates, isa);
+  RecurrentPlan plan = recurrent_plan(spec, gates, isa);
   const std::int64_t scratch = recurrent_scratch_floats(plan.sizes, gates);
   return std::make_unique<RecurrentKernel<Call>>(std::move(plan), form, scratch);
 }
@@ -128,7 +128,7 @@ std::unique_ptr<Kernel> make_lstm(const KernelSpec& spec, Isa isa) {
     c.scratch = o.scratch();
     return c;
   };
-  return make<LstmCall>(spec, isa, 4, {bind, avx2::lstm, avx512::lstm});
+  return make_recurrent<LstmCall>(spec, isa, 4, {bind, avx2::lstm, avx512::lstm});
 }
 
 std::unique_ptr<Kernel> make_lstm_grad(const KernelSpec& spec, Isa isa) {
@@ -148,7 +148,7 @@ std::unique_ptr<Kernel> make_lstm_grad(const KernelSpec& spec, Isa isa) {
     c.scratch = o.scratch();
     return c;
   };
-  return make<LstmGradCall>(spec, isa, 4, {bind, avx2::lstm_grad, avx512::lstm_grad});
+  return make_recurrent<LstmGradCall>(spec, isa, 4, {bind, avx2::lstm_grad, avx512::lstm_grad});
 }
 
 std::unique_ptr<Kernel> make_gru(const KernelSpec& spec, Isa isa) {
@@ -166,7 +166,7 @@ std::unique_ptr<Kernel> make_gru(const KernelSpec& spec, Isa isa) {
     c.scratch = o.scratch();
     return c;
   };
-  return make<GruCall>(spec, isa, 3, {bind, avx2::gru, avx512::gru});
+  return make_recurrent<GruCall>(spec, isa, 3, {bind, avx2::gru, avx512::gru});
 }
 
 std::unique_ptr<Kernel> make_gru_grad(const KernelSpec& spec, Isa isa) {
@@ -186,7 +186,7 @@ std::unique_ptr<Kernel> make_gru_grad(const KernelSpec& spec, Isa isa) {
     c.scratch = o.scratch();
     return c;
   };
-  return make<GruGradCall>(spec, isa, 3, {bind, avx2::gru_grad, avx512::gru_grad});
+  return make_recurrent<GruGradCall>(spec, isa, 3, {bind, avx2::gru_grad, avx512::gru_grad});
 }
 
 std::unique_ptr<Kernel> make_simple_rnn(const KernelSpec& spec, Isa isa) {
@@ -201,7 +201,7 @@ std::unique_ptr<Kernel> make_simple_rnn(const KernelSpec& spec, Isa isa) {
     c.scratch = o.scratch();
     return c;
   };
-  return make<SimpleRnnCall>(spec, isa, 1, {bind, avx2::simple_rnn, avx512::simple_rnn});
+  return make_recurrent<SimpleRnnCall>(spec, isa, 1, {bind, avx2::simple_rnn, avx512::simple_rnn});
 }
 
 std::unique_ptr<Kernel> make_simple_rnn_grad(const KernelSpec& spec, Isa isa) {
@@ -217,8 +217,8 @@ std::unique_ptr<Kernel> make_simple_rnn_grad(const KernelSpec& spec, Isa isa) {
     c.scratch = o.scratch();
     return c;
   };
-  return make<SimpleRnnGradCall>(spec, isa, 1,
-                                 {bind, avx2::simple_rnn_grad, avx512::simple_rnn_grad});
+  return make_recurrent<SimpleRnnGradCall>(spec, isa, 1,
+                                           {bind, avx2::simple_rnn_grad, avx512::simple_rnn_grad});
 }
 
 std::unique_ptr<Kernel> make_recurrent_weight_grad(const KernelSpec& spec, Isa isa) {
@@ -233,7 +233,7 @@ std::unique_ptr<Kernel> make_recurrent_weight_grad(const KernelSpec& spec, Isa i
     c.scratch = o.scratch();
     return c;
   };
-  RecurrentPlan plan = plan_of(spec, 1, isa);
+  RecurrentPlan plan = recurrent_plan(spec, 1, isa);
   plan.width = spec.outputs[0].shape.last();
   const std::int64_t scratch = gemm_scratch_floats(
       plan.sizes.units, plan.width, plan.sizes.batch * plan.sizes.steps, plan.sizes.precision);

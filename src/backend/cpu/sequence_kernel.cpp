@@ -140,7 +140,7 @@ class Rope final : public tensor::Kernel {
   std::vector<float> cosine_, sine_;
 };
 
-bool is_f32(const KernelSpec& spec) { return spec.inputs.back().dtype == DType::f32; }
+bool last_is_f32(const KernelSpec& spec) { return spec.inputs.back().dtype == DType::f32; }
 
 std::vector<float> sinusoids(const Shape& shape, double theta) {
   std::vector<float> table;
@@ -156,12 +156,12 @@ std::vector<float> sinusoids(const Shape& shape, double theta) {
 }  // namespace
 
 std::unique_ptr<tensor::Kernel> make_embedding(const KernelSpec& spec, Isa) {
-  if (!is_f32(spec)) return nullptr;
+  if (!last_is_f32(spec)) return nullptr;
   return std::make_unique<Embedding>();
 }
 
 std::unique_ptr<tensor::Kernel> make_embedding_grad(const KernelSpec& spec, Isa isa) {
-  if (!is_f32(spec)) return nullptr;
+  if (!last_is_f32(spec)) return nullptr;
   return std::make_unique<EmbeddingGrad>(isa == Isa::avx512 ? avx512::add_row : avx2::add_row);
 }
 
@@ -170,25 +170,25 @@ std::unique_ptr<tensor::Kernel> make_token_mask(const KernelSpec&, Isa) {
 }
 
 std::unique_ptr<tensor::Kernel> make_position_add(const KernelSpec& spec, Isa isa) {
-  if (!is_f32(spec)) return nullptr;
+  if (!last_is_f32(spec)) return nullptr;
   return std::make_unique<TableAdd>(isa == Isa::avx512 ? avx512::add_table : avx2::add_table,
                                     std::vector<float>{});
 }
 
 std::unique_ptr<tensor::Kernel> make_position_add_grad(const KernelSpec& spec, Isa isa) {
-  if (!is_f32(spec)) return nullptr;
+  if (!last_is_f32(spec)) return nullptr;
   return std::make_unique<PositionAddGrad>(isa == Isa::avx512 ? avx512::sum_runs : avx2::sum_runs);
 }
 
 std::unique_ptr<tensor::Kernel> make_sinusoid_add(const KernelSpec& spec, Isa isa) {
-  if (!is_f32(spec)) return nullptr;
+  if (!last_is_f32(spec)) return nullptr;
   return std::make_unique<TableAdd>(
       isa == Isa::avx512 ? avx512::add_table : avx2::add_table,
       sinusoids(spec.inputs[0].shape, spec.attrs.number("theta", 10000.0)));
 }
 
 std::unique_ptr<tensor::Kernel> make_rope(const KernelSpec& spec, Isa isa) {
-  if (!is_f32(spec)) return nullptr;
+  if (!last_is_f32(spec)) return nullptr;
   return std::make_unique<Rope>(spec, isa == Isa::avx512 ? avx512::rotate : avx2::rotate);
 }
 

@@ -8,7 +8,7 @@
 namespace dlt::cuda {
 namespace {
 
-constexpr int kThreads = 256;
+constexpr int kActivateThreads = 256;
 
 __global__ void activate_kernel(Activate a, std::int64_t elements) {
   const std::int64_t stride = static_cast<std::int64_t>(gridDim.x) * blockDim.x;
@@ -25,10 +25,10 @@ void activate(const Activate& a, cudaStream_t stream) {
   const std::int64_t elements = a.rows * a.columns;
   if (elements == 0 || (a.bias == nullptr && a.activation == tensor::Activation::none)) return;
   const std::int64_t blocks =
-      std::clamp<std::int64_t>((elements + kThreads - 1) / kThreads, 1, 8192);
+      std::clamp<std::int64_t>((elements + kActivateThreads - 1) / kActivateThreads, 1, 8192);
   launch(activate_kernel,
-         {.blocks = dim3(static_cast<unsigned>(blocks)), .threads = dim3(kThreads)}, stream, a,
-         elements);
+         {.blocks = dim3(static_cast<unsigned>(blocks)), .threads = dim3(kActivateThreads)}, stream,
+         a, elements);
 }
 
 }  // namespace dlt::cuda

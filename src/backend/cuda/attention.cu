@@ -13,7 +13,7 @@ namespace {
 
 /// Rows of queries and keys that a block holds at a time, for heads of up to kD numbers.
 template <int kD>
-struct Tiles {
+struct AttentionTiles {
   static constexpr int kQueries = kD <= 128 ? 64 : 32, kKeys = kD <= 64 ? 64 : 32;
   static constexpr std::size_t kShared_bytes =
       sizeof(float) * (kQueries * kPitch<kD> + kKeys * kPitch<kD> + kQueries * kPitch<kKeys>);
@@ -82,7 +82,7 @@ __device__ void store_rows(const AttentionForm& form, const Rows<kD, kR>& rows,
 template <int kD>
 __global__ void __launch_bounds__(kTileThreads)
     attention_kernel(AttentionForm form, AttentionInputs in, Outputs out) {
-  constexpr int kQueries = Tiles<kD>::kQueries, kKeys = Tiles<kD>::kKeys;
+  constexpr int kQueries = AttentionTiles<kD>::kQueries, kKeys = AttentionTiles<kD>::kKeys;
   constexpr int kR = kQueries / kSide, kC = kKeys / kSide;
   auto* const q_tile = dynamic_shared<float>();
   float* const kv_tile = q_tile + kQueries * kPitch<kD>;
@@ -139,14 +139,14 @@ class Attention final : public tensor::Kernel {
  private:
   template <int kD>
   void start(const tensor::KernelArgs& args) const {
-    const auto tiles =
-        static_cast<unsigned>((form_.length + Tiles<kD>::kQueries - 1) / Tiles<kD>::kQueries);
+    const auto tiles = static_cast<unsigned>((form_.length + AttentionTiles<kD>::kQueries - 1) /
+                                             AttentionTiles<kD>::kQueries);
     launch(
         attention_kernel<kD>,
         {.blocks =
              dim3(tiles, static_cast<unsigned>(form_.heads), static_cast<unsigned>(form_.batch)),
          .threads = dim3(kTileThreads),
-         .shared_bytes = Tiles<kD>::kShared_bytes},
+         .shared_bytes = AttentionTiles<kD>::kShared_bytes},
         stream_of(args), form_,
         AttentionInputs{.qkv = args.inputs[0].as<const float>(),
                         .mask = args.inputs.size() > 1 ? args.inputs[1].as<const float>() : nullptr,

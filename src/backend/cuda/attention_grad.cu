@@ -6,15 +6,14 @@
 #include "backend/cuda/attention_tiles.h"
 #include "backend/cuda/factories.h"
 #include "backend/cuda/queue.h"
+#include "backend/cuda/reduce.h"
 
 namespace dlt::cuda {
 namespace {
 
-constexpr int kWarp = 32;
-
 /// Rows of the tile that gets a gradient, and of the one that it is summed over.
 template <int kD>
-struct Tiles {
+struct GradTiles {
   static constexpr int kOwn = kD <= 64 ? 64 : kD <= 128 ? 32 : 16;
   static constexpr int kOther = kD <= 128 ? 32 : 16;
   static constexpr int kR = kOwn / kSide, kC = kOther / kSide;
@@ -99,9 +98,9 @@ __device__ void fill_factors(const AttentionForm& form, const AttentionHead& hea
 
 /// Rows of a gradient, times factor.
 template <int kD, int kR>
-__device__ void store_rows(const AttentionForm& form,
-                           const float (&sums)[kR][HeadColumns<kD>::kCount], float factor,
-                           std::int64_t first, float* to) {
+__device__ void store_grad_rows(const AttentionForm& form,
+                                const float (&sums)[kR][HeadColumns<kD>::kCount], float factor,
+                                std::int64_t first, float* to) {
   const std::int64_t stride = (form.heads + 2 * form.kv_heads) * form.head_size;
 #pragma unroll
   for (int i = 0; i < kR; ++i) {
@@ -127,7 +126,7 @@ __device__ void clear(float (&sums)[kR][kN]) {
 /// Block (tile of queries, head, sample).
 template <int kD>
 __global__ void __launch_bounds__(kTileThreads) query_grad_kernel(Grad g) {
-  using T = Tiles<kD>;
+  using T = GradTiles<kD>;
   const AttentionForm& form = g.form;
   auto* const q_tile = dynamic_shared<float>();
   float* const dy_tile = q_tile + T::kOwnFloats;
@@ -168,14 +167,14 @@ __global__ void __launch_bounds__(kTileThreads) query_grad_kernel(Grad g) {
     add_weighted_rows<kD, T::kOther, T::kR, T::kC>(sums, score_tile, k_tile);
   }
   float* const dq = g.dqkv + b * form.length * head.head.stride + h * form.head_size;
-  store_rows<kD, T::kR>(form, sums, form.scale, first, dq);
+  store_grad_rows<kD, T::kR>(form, sums, form.scale, first, dq);
 }
 
 /// Block (tile of keys, head of keys and values, sample): over all heads of queries that read them.
 /// Rows of the scores are keys here, and columns queries.
 template <int kD>
 __global__ void __launch_bounds__(kTileThreads) key_grad_kernel(Grad g) {
-  using T = Tiles<kD>;
+  using T = GradTiles<kD>;
   const AttentionForm& form = g.form;
   auto* const k_tile = dynamic_shared<float>();
   float* const v_tile = k_tile + T::kOwnFloats;
@@ -226,9 +225,10 @@ __global__ void __launch_bounds__(kTileThreads) key_grad_kernel(Grad g) {
   }
   float* const sample =
       g.dqkv + b * form.length * (form.heads + 2 * form.kv_heads) * form.head_size;
-  store_rows<kD, T::kR>(form, dk, form.scale, first, sample + (form.heads + kv) * form.head_size);
-  store_rows<kD, T::kR>(form, dv, 1.0f, first,
-                        sample + (form.heads + form.kv_heads + kv) * form.head_size);
+  store_grad_rows<kD, T::kR>(form, dk, form.scale, first,
+                             sample + (form.heads + kv) * form.head_size);
+  store_grad_rows<kD, T::kR>(form, dv, 1.0f, first,
+                             sample + (form.heads + form.kv_heads + kv) * form.head_size);
 }
 
 class AttentionGrad final : public tensor::Kernel {
@@ -263,7 +263,7 @@ class AttentionGrad final : public tensor::Kernel {
  private:
   template <int kD>
   void start(const Grad& grad, cudaStream_t stream) const {
-    using T = Tiles<kD>;
+    using T = GradTiles<kD>;
     const auto tiles = static_cast<unsigned>((form_.length + T::kOwn - 1) / T::kOwn);
     const auto grid = [&](std::int64_t heads) {
       return Grid{

@@ -12,7 +12,7 @@
 namespace dlt::cuda {
 namespace {
 
-constexpr int kThreads = 256;
+constexpr int kHashThreads = 256;
 
 /// The finaliser of MurmurHash3 (Austin Appleby, public domain): every bit of x changes half the
 /// others.
@@ -27,7 +27,7 @@ __device__ std::uint64_t mixed(std::uint64_t x) {
 /// The sum of mixed(place, bits) over all elements. Integers add up to the same in any order, so
 /// that blocks may add as they come.
 __global__ void bits_hash_kernel(unsigned long long* out, const float* values, std::int64_t count) {
-  __shared__ unsigned long long part[kThreads];
+  __shared__ unsigned long long part[kHashThreads];
   std::uint64_t sum = 0;
   for (std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < count;
        i += static_cast<std::int64_t>(gridDim.x) * blockDim.x) {
@@ -37,7 +37,7 @@ __global__ void bits_hash_kernel(unsigned long long* out, const float* values, s
   }
   part[threadIdx.x] = sum;
   __syncthreads();
-  for (int width = kThreads / 2; width > 0; width /= 2) {
+  for (int width = kHashThreads / 2; width > 0; width /= 2) {
     if (static_cast<int>(threadIdx.x) < width) part[threadIdx.x] += part[threadIdx.x + width];
     __syncthreads();
   }
@@ -52,9 +52,9 @@ class BitsHash final : public tensor::Kernel {
     args.run.queue->zero(args.outputs[0].data, sizeof(std::int64_t));
     const std::int64_t count = args.inputs[0].numel();
     const auto blocks =
-        std::clamp<std::int64_t>((count + kThreads - 1) / kThreads, 1, most_blocks_);
+        std::clamp<std::int64_t>((count + kHashThreads - 1) / kHashThreads, 1, most_blocks_);
     launch(bits_hash_kernel,
-           {.blocks = dim3(static_cast<unsigned>(blocks)), .threads = dim3(kThreads)},
+           {.blocks = dim3(static_cast<unsigned>(blocks)), .threads = dim3(kHashThreads)},
            stream_of(args), args.outputs[0].as<unsigned long long>(),
            args.inputs[0].as<const float>(), count);
   }

@@ -11,22 +11,23 @@
 namespace dlt::cuda {
 namespace {
 
-constexpr int kThreads = 256;
-constexpr std::int64_t kColumns = 16;      // of a row of scalars (optim::ScalarTable)
-constexpr std::int64_t kScale_column = 1;  // grad_scale in it (optim/update_kernel.h)
+constexpr int kClipThreads = 256;
+constexpr std::int64_t kScalarColumns = 16;  // of a row of scalars (optim::ScalarTable)
+constexpr std::int64_t kScale_column = 1;    // grad_scale in it (optim/update_kernel.h)
 
 /// settings: the step's weight, the largest norm. The sum is made in order, as the host makes it.
 __global__ void clip_scale_kernel(double* rows, double* norm, const double* squares,
                                   std::int64_t num_squares, std::int64_t num_rows,
                                   const double* settings) {
-  __shared__ double part[kThreads];
+  __shared__ double part[kClipThreads];
   double sum = 0;
-  for (std::int64_t first = 0; first < num_squares; first += kThreads) {
+  for (std::int64_t first = 0; first < num_squares; first += kClipThreads) {
     const std::int64_t i = first + threadIdx.x;
     part[threadIdx.x] = i < num_squares ? squares[i] : 0.0;
     __syncthreads();
     if (threadIdx.x == 0) {
-      const std::int64_t count = num_squares - first < kThreads ? num_squares - first : kThreads;
+      const std::int64_t count =
+          num_squares - first < kClipThreads ? num_squares - first : kClipThreads;
       for (std::int64_t k = 0; k < count; ++k) sum += part[k];
     }
     __syncthreads();
@@ -38,13 +39,14 @@ __global__ void clip_scale_kernel(double* rows, double* norm, const double* squa
   const double of_mean = whole / weight;
   double scale = 1.0 / weight;
   if (of_mean > most) scale *= most / of_mean;
-  for (std::int64_t row = 0; row < num_rows; ++row) rows[row * kColumns + kScale_column] = scale;
+  for (std::int64_t row = 0; row < num_rows; ++row)
+    rows[row * kScalarColumns + kScale_column] = scale;
 }
 
 class ClipScale final : public tensor::Kernel {
  public:
   void run(const tensor::KernelArgs& args) const override {
-    launch(clip_scale_kernel, {.blocks = dim3(1), .threads = dim3(kThreads)}, stream_of(args),
+    launch(clip_scale_kernel, {.blocks = dim3(1), .threads = dim3(kClipThreads)}, stream_of(args),
            args.outputs[0].as<double>(), args.outputs[1].as<double>(),
            args.inputs[0].as<const double>(), args.inputs[0].numel(), args.outputs[0].type.shape[0],
            args.run.device_scalars);

@@ -24,11 +24,6 @@ enum Id : std::int64_t { kX = 1, kWeight = 2, kY = 3 };
 /// How operands that attribute precision rounds are held.
 enum class Held : std::uint8_t { in_16_bits, in_f32 };
 
-std::int64_t aligned(std::int64_t bytes) {
-  return (bytes + tensor::kAlignment_bytes - 1) / tensor::kAlignment_bytes *
-         tensor::kAlignment_bytes;
-}
-
 cudnnDataType_t operand_type(const ConvSpec& spec, Held held) {
   if (held == Held::in_f32) return CUDNN_DATA_FLOAT;
   return spec.precision == Precision::bf16 ? CUDNN_DATA_BFLOAT16 : CUDNN_DATA_HALF;
@@ -170,12 +165,12 @@ class ConvByCudnn final : public tensor::Kernel {
         held_(held),
         plan_(std::move(plan)),
         plans_(libraries.cudnn_plans()) {
-    workspace_bytes_ = aligned(plan_->workspace_bytes());
+    workspace_bytes_ = tensor::aligned(plan_->workspace_bytes());
     if (workspace_bytes_ > 0) workspace_bytes_ += kWorkspaceAlignment_bytes;
     const bool copies = is_narrow(spec_.precision);
-    if (copies) y_bytes_ = aligned(seen_.output().numel() * element_bytes());
-    if (copies || pads_) x_bytes_ = aligned(seen_.input().numel() * element_bytes());
-    weight_bytes_ = aligned(seen_.weight().numel() * element_bytes());
+    if (copies) y_bytes_ = tensor::aligned(seen_.output().numel() * element_bytes());
+    if (copies || pads_) x_bytes_ = tensor::aligned(seen_.input().numel() * element_bytes());
+    weight_bytes_ = tensor::aligned(seen_.weight().numel() * element_bytes());
   }
 
   [[nodiscard]] std::int64_t scratch_bytes() const override {
@@ -184,9 +179,10 @@ class ConvByCudnn final : public tensor::Kernel {
         return workspace_bytes_ + weight_bytes_ + x_bytes_;
       case ConvDirection::input_grad:
         return workspace_bytes_ + weight_bytes_ + y_bytes_ +
-               (pads_ ? aligned(4 * seen_.input().numel()) : 0);
+               (pads_ ? tensor::aligned(4 * seen_.input().numel()) : 0);
       case ConvDirection::weight_grad:
-        return workspace_bytes_ + aligned(4 * spec_.g.weight().numel()) + x_bytes_ + y_bytes_;
+        return workspace_bytes_ + tensor::aligned(4 * spec_.g.weight().numel()) + x_bytes_ +
+               y_bytes_;
     }
     return 0;
   }
@@ -299,7 +295,7 @@ class ConvByCudnn final : public tensor::Kernel {
   }
   void weight_grad(const tensor::KernelArgs& args) const {
     std::byte* const turned = args.scratch + workspace_bytes_;
-    std::byte* const x_copy = turned + aligned(4 * spec_.g.weight().numel());
+    std::byte* const x_copy = turned + tensor::aligned(4 * spec_.g.weight().numel());
     const void* x = input(args.inputs[0], x_copy, stream_of(args));
     const void* dy = image(args.inputs[1], x_copy + x_bytes_, stream_of(args));
     convolve({x, turned, dy}, args);

@@ -5,6 +5,7 @@
 #include "backend/cuda/activation_math.h"
 #include "backend/cuda/conv_spec.h"
 #include "backend/cuda/device.h"
+#include "backend/cuda/elements.h"
 #include "backend/cuda/queue.h"
 #include "backend/cuda/rounding.h"
 
@@ -13,38 +14,31 @@ namespace {
 
 using tensor::ConvGeometry;
 
-constexpr int kThreads = 256;
+constexpr int kConvThreads = 256;
 /// Places of y that one partial sum of a weight's gradient goes over, and the most partial sums.
 constexpr std::int64_t kPlacesEach = 128, kMaxParts = 256;
 
-__device__ inline std::int64_t first_index() {
-  return static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
-}
-__device__ inline std::int64_t index_stride() {
-  return static_cast<std::int64_t>(gridDim.x) * blockDim.x;
-}
-
 /// A place of an image: sample, row, column.
-struct Place {
+struct ConvPlace {
   std::int64_t b, h, w;
 };
-__device__ inline Place place_of(std::int64_t pixel, std::int64_t height, std::int64_t width) {
+__device__ inline ConvPlace place_of(std::int64_t pixel, std::int64_t height, std::int64_t width) {
   const std::int64_t row = pixel / width;
   return {row / height, row % height, pixel % width};
 }
 
-struct Forward {
+struct ConvForward {
   const float *x, *weight, *bias;
   float* y;
 };
 
-__global__ void forward_kernel(ConvSpec s, Forward t) {
+__global__ void forward_kernel(ConvSpec s, ConvForward t) {
   const ConvGeometry& g = s.g;
   const std::int64_t group_in = g.in_channels / g.groups, group_out = g.out_channels / g.groups;
   const std::int64_t count = g.batch * g.out_h * g.out_w * g.out_channels;
   for (std::int64_t i = first_index(); i < count; i += index_stride()) {
     const std::int64_t out = i % g.out_channels;
-    const Place at = place_of(i / g.out_channels, g.out_h, g.out_w);
+    const ConvPlace at = place_of(i / g.out_channels, g.out_h, g.out_w);
     float sum = 0.0f;
     for (std::int64_t r = 0; r < g.kernel_h; ++r) {
       const std::int64_t h = at.h * g.stride_h + r * g.dilation_h - g.pad_top;
@@ -79,7 +73,7 @@ __global__ void input_grad_kernel(ConvSpec s, InputGrad t) {
   const std::int64_t count = g.batch * g.in_h * g.in_w * g.in_channels;
   for (std::int64_t i = first_index(); i < count; i += index_stride()) {
     const std::int64_t in = i % g.in_channels, first_out = in / group_in * group_out;
-    const Place at = place_of(i / g.in_channels, g.in_h, g.in_w);
+    const ConvPlace at = place_of(i / g.in_channels, g.in_h, g.in_w);
     float sum = 0.0f;
     for (std::int64_t r = 0; r < g.kernel_h; ++r) {
       const std::int64_t h = at.h + g.pad_top - r * g.dilation_h;  // times stride
@@ -123,7 +117,7 @@ __global__ void weight_grad_kernel(ConvSpec s, WeightGrad t) {
     const std::int64_t end = (part + 1) * each < places ? (part + 1) * each : places;
     float sum = 0.0f;
     for (std::int64_t pixel = part * each; pixel < end; ++pixel) {
-      const Place at = place_of(pixel, g.out_h, g.out_w);
+      const ConvPlace at = place_of(pixel, g.out_h, g.out_w);
       const std::int64_t h = at.h * g.stride_h + r * g.dilation_h - g.pad_top;
       const std::int64_t w = at.w * g.stride_w + c * g.dilation_w - g.pad_left;
       if (h < 0 || h >= g.in_h || w < 0 || w >= g.in_w) continue;
@@ -144,10 +138,10 @@ __global__ void add_parts_kernel(const float* parts, std::int64_t num_parts, std
   }
 }
 
-Grid grid_for(std::int64_t elements) {
+Grid conv_grid(std::int64_t elements) {
   const std::int64_t blocks =
-      std::clamp<std::int64_t>((elements + kThreads - 1) / kThreads, 1, 65536);
-  return {.blocks = dim3(static_cast<unsigned>(blocks)), .threads = dim3(kThreads)};
+      std::clamp<std::int64_t>((elements + kConvThreads - 1) / kConvThreads, 1, 65536);
+  return {.blocks = dim3(static_cast<unsigned>(blocks)), .threads = dim3(kConvThreads)};
 }
 
 class ConvDirect final : public tensor::Kernel {
@@ -168,19 +162,19 @@ class ConvDirect final : public tensor::Kernel {
     switch (spec_.direction) {
       case ConvDirection::forward:
         return launch(
-            forward_kernel, grid_for(count), stream_of(args), spec_,
-            Forward{input(0), input(1), args.inputs.size() > 2 ? input(2) : nullptr, out});
+            forward_kernel, conv_grid(count), stream_of(args), spec_,
+            ConvForward{input(0), input(1), args.inputs.size() > 2 ? input(2) : nullptr, out});
       case ConvDirection::input_grad:
-        return launch(input_grad_kernel, grid_for(count), stream_of(args), spec_,
+        return launch(input_grad_kernel, conv_grid(count), stream_of(args), spec_,
                       InputGrad{input(0), input(1), out});
       case ConvDirection::weight_grad:
         break;
     }
     float* parts = num_parts_ > 1 ? reinterpret_cast<float*>(args.scratch) : out;
-    launch(weight_grad_kernel, grid_for(count * num_parts_), stream_of(args), spec_,
+    launch(weight_grad_kernel, conv_grid(count * num_parts_), stream_of(args), spec_,
            WeightGrad{input(0), input(1), parts, num_parts_});
     if (num_parts_ == 1) return;
-    launch(add_parts_kernel, grid_for(count), stream_of(args), parts, num_parts_, count, out);
+    launch(add_parts_kernel, conv_grid(count), stream_of(args), parts, num_parts_, count, out);
   }
 
  private:

@@ -193,8 +193,9 @@ class CrossEntropy final : public tensor::Kernel {
   DeviceTable weights_;
 };
 
-std::unique_ptr<tensor::Kernel> make(CrossEntropyOp op, const tensor::KernelSpec& spec,
-                                     const DeviceLibraries& libraries) {
+std::unique_ptr<tensor::Kernel> make_cross_entropy(CrossEntropyOp op,
+                                                   const tensor::KernelSpec& spec,
+                                                   const DeviceLibraries& libraries) {
   tensor::SpecForm form;
   if (!tensor::forms::label_loss(spec, form)) return nullptr;
   return std::make_unique<CrossEntropy>(op, form, libraries);
@@ -204,19 +205,19 @@ std::unique_ptr<tensor::Kernel> make(CrossEntropyOp op, const tensor::KernelSpec
 
 std::unique_ptr<tensor::Kernel> make_nll(const tensor::KernelSpec& spec,
                                          const DeviceLibraries& libraries) {
-  return make(CrossEntropyOp::nll, spec, libraries);
+  return make_cross_entropy(CrossEntropyOp::nll, spec, libraries);
 }
 std::unique_ptr<tensor::Kernel> make_nll_grad(const tensor::KernelSpec& spec,
                                               const DeviceLibraries& libraries) {
-  return make(CrossEntropyOp::nll_grad, spec, libraries);
+  return make_cross_entropy(CrossEntropyOp::nll_grad, spec, libraries);
 }
 std::unique_ptr<tensor::Kernel> make_softmax_cross_entropy(const tensor::KernelSpec& spec,
                                                            const DeviceLibraries& libraries) {
-  return make(CrossEntropyOp::softmax, spec, libraries);
+  return make_cross_entropy(CrossEntropyOp::softmax, spec, libraries);
 }
 std::unique_ptr<tensor::Kernel> make_softmax_cross_entropy_grad(const tensor::KernelSpec& spec,
                                                                 const DeviceLibraries& libraries) {
-  return make(CrossEntropyOp::softmax_grad, spec, libraries);
+  return make_cross_entropy(CrossEntropyOp::softmax_grad, spec, libraries);
 }
 
 }  // namespace dlt::cuda

@@ -19,7 +19,7 @@ using tensor::Kernel;
 using tensor::KernelArgs;
 using tensor::KernelSpec;
 
-constexpr int kMostThreads = 256;
+constexpr int kCtcThreads = 256;
 constexpr double kNever = -std::numeric_limits<double>::infinity();
 
 /// What is known of a sample once its block has read it.
@@ -67,7 +67,7 @@ struct Ctc {
   }
 };
 
-__device__ double log_sum(double a, double b, double c) {
+__device__ double log_sum_of_three(double a, double b, double c) {
   const double high = max(a, max(b, c));
   if (high == kNever) return high;
   const float total = expf(static_cast<float>(a - high)) + expf(static_cast<float>(b - high)) +
@@ -78,7 +78,7 @@ __device__ double log_sum(double a, double b, double c) {
 /// Labels are those in front of the first -1; steps those whose mask is 1.
 __device__ Sample read_sample(const Ctc& p, std::int64_t b) {
   __shared__ int num_labels, num_bad;
-  __shared__ int shared[kMostThreads / kWarp];
+  __shared__ int shared[kCtcThreads / kWarp];
   const std::int32_t* labels = p.labels_of(b);
   if (threadIdx.x == 0) {
     num_labels = static_cast<int>(p.max_labels);
@@ -111,8 +111,8 @@ __device__ double walk_forward(const Ctc& p, std::int64_t b, const Sample& sampl
     for (std::int64_t s = threadIdx.x; s < states; s += blockDim.x) {
       double from = s < 2 ? 0.0 : kNever;
       if (t > 0) {
-        from = log_sum(before[s], s >= 1 ? before[s - 1] : kNever,
-                       p.may_skip(b, s) ? before[s - 2] : kNever);
+        from = log_sum_of_three(before[s], s >= 1 ? before[s - 1] : kNever,
+                                p.may_skip(b, s) ? before[s - 2] : kNever);
       }
       row[s] = from + p.emission(b, t, s);
     }
@@ -120,7 +120,7 @@ __device__ double walk_forward(const Ctc& p, std::int64_t b, const Sample& sampl
   }
   if (sample.steps == 0) return states == 1 ? 0.0 : kNever;
   const double* last = p.alpha_row(b, sample.steps - 1);
-  return log_sum(last[states - 1], states > 1 ? last[states - 2] : kNever, kNever);
+  return log_sum_of_three(last[states - 1], states > 1 ? last[states - 2] : kNever, kNever);
 }
 
 /// Adds to each alpha(t, s) the log-probability of all ways from there to the end.
@@ -133,8 +133,8 @@ __device__ void walk_backward(const Ctc& p, std::int64_t b, const Sample& sample
       double to_end = s >= states - 2 ? 0.0 : kNever;
       if (t + 1 < sample.steps) {
         const bool skip = s + 2 < states && p.may_skip(b, s + 2);
-        to_end = log_sum(behind[s], s + 1 < states ? behind[s + 1] : kNever,
-                         skip ? behind[s + 2] : kNever);
+        to_end = log_sum_of_three(behind[s], s + 1 < states ? behind[s + 1] : kNever,
+                                  skip ? behind[s + 2] : kNever);
       }
       row[s] = to_end + p.emission(b, t, s);
       alpha[s] += to_end;
@@ -157,7 +157,7 @@ __device__ void link_labels(const Ctc& p, std::int64_t b, const Sample& sample) 
   }
 }
 
-__global__ void __launch_bounds__(kMostThreads) ctc_loss(Ctc p, float* loss) {
+__global__ void __launch_bounds__(kCtcThreads) ctc_loss(Ctc p, float* loss) {
   for (std::int64_t b = blockIdx.x; b < p.batch; b += gridDim.x) {
     const Sample sample = read_sample(p, b);
     const double total = sample.valid ? walk_forward(p, b, sample) : 0.0;
@@ -167,7 +167,7 @@ __global__ void __launch_bounds__(kMostThreads) ctc_loss(Ctc p, float* loss) {
   }
 }
 
-__global__ void __launch_bounds__(kMostThreads) ctc_trellis(Ctc p) {
+__global__ void __launch_bounds__(kCtcThreads) ctc_trellis(Ctc p) {
   for (std::int64_t b = blockIdx.x; b < p.batch; b += gridDim.x) {
     Sample sample = read_sample(p, b);
     if (sample.valid) {
@@ -206,7 +206,7 @@ __device__ void store_gradient(const Ctc& p, std::int64_t b, std::int64_t t, flo
 }
 
 /// A warp for each step of each sample.
-__global__ void __launch_bounds__(kMostThreads) ctc_gradient(Ctc p, const float* dloss, float* dx) {
+__global__ void __launch_bounds__(kCtcThreads) ctc_gradient(Ctc p, const float* dloss, float* dx) {
   const std::int64_t warps = blockDim.x / kWarp;
   const std::int64_t lane = threadIdx.x % kWarp;
   for (std::int64_t i = blockIdx.x * warps + threadIdx.x / kWarp; i < p.batch * p.steps;
@@ -254,15 +254,15 @@ class CtcPlan {
   }
   [[nodiscard]] Grid launch_grid() const {
     const std::int64_t threads =
-        std::min<std::int64_t>(kMostThreads, (states() + kWarp - 1) / kWarp * kWarp);
+        std::min<std::int64_t>(kCtcThreads, (states() + kWarp - 1) / kWarp * kWarp);
     return {.blocks = dim3(static_cast<unsigned>(std::min<std::int64_t>(plan_.batch, 1 << 20))),
             .threads = dim3(static_cast<unsigned>(threads))};
   }
   [[nodiscard]] Grid gradient_grid() const {
-    constexpr std::int64_t kWarps = kMostThreads / kWarp;
+    constexpr std::int64_t kWarps = kCtcThreads / kWarp;
     const std::int64_t blocks = (plan_.batch * plan_.steps + kWarps - 1) / kWarps;
     return {.blocks = dim3(static_cast<unsigned>(std::min<std::int64_t>(blocks, 1 << 20))),
-            .threads = dim3(kMostThreads)};
+            .threads = dim3(kCtcThreads)};
   }
   [[nodiscard]] bool empty() const { return plan_.batch * plan_.steps * plan_.classes == 0; }
 

@@ -20,8 +20,8 @@ using tensor::KernelArgs;
 using tensor::KernelSpec;
 
 constexpr std::int64_t kPiece = 32;
-constexpr int kBatch = 8;  // rows in flight
-constexpr int kMostThreads = 256;
+constexpr int kRowsInFlight = 8;  // rows in flight
+constexpr int kRowThreads = 256;
 
 struct EmbeddingGrad {
   IdKeys keys;
@@ -52,25 +52,25 @@ struct EmbeddingGrad {
 };
 
 /// Blocks along x are columns, along y pieces.
-__global__ void __launch_bounds__(kMostThreads) sum_pieces(EmbeddingGrad p, std::int64_t pieces) {
+__global__ void __launch_bounds__(kRowThreads) sum_pieces(EmbeddingGrad p, std::int64_t pieces) {
   const std::int64_t c = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
   if (c >= p.width) return;
   for (std::int64_t piece = blockIdx.y; piece < pieces; piece += gridDim.y) {
     const std::int64_t end = min((piece + 1) * kPiece, p.count);
     std::int64_t first = piece * kPiece, run = p.key(first);
     float sum = 0;
-    for (std::int64_t start = first; start < end; start += kBatch) {
-      float rows[kBatch] = {};
-      std::int64_t keys[kBatch] = {};
+    for (std::int64_t start = first; start < end; start += kRowsInFlight) {
+      float rows[kRowsInFlight] = {};
+      std::int64_t keys[kRowsInFlight] = {};
 #pragma unroll
-      for (int k = 0; k < kBatch; ++k) {
+      for (int k = 0; k < kRowsInFlight; ++k) {
         if (start + k >= end) continue;
         const std::int64_t position = p.order[start + k];
         keys[k] = p.keys.key(position);
         rows[k] = p.dy[position * p.width + c];
       }
 #pragma unroll
-      for (int k = 0; k < kBatch; ++k) {
+      for (int k = 0; k < kRowsInFlight; ++k) {
         if (start + k >= end) continue;
         if (keys[k] != run) {
           p.store(piece, first, start + k, c, sum);
@@ -86,7 +86,7 @@ __global__ void __launch_bounds__(kMostThreads) sum_pieces(EmbeddingGrad p, std:
 }
 
 /// The rows of runs that end in another piece than they begin in.
-__global__ void __launch_bounds__(kMostThreads) join_pieces(EmbeddingGrad p, std::int64_t pieces) {
+__global__ void __launch_bounds__(kRowThreads) join_pieces(EmbeddingGrad p, std::int64_t pieces) {
   const std::int64_t c = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
   if (c >= p.width) return;
   for (std::int64_t piece = blockIdx.y; piece < pieces; piece += gridDim.y) {
@@ -137,7 +137,7 @@ class EmbeddingGradKernel final : public Kernel {
   [[nodiscard]] Grid launch_grid() const {
     constexpr std::int64_t kMostPieces = 65535;
     const std::int64_t threads =
-        std::min<std::int64_t>(kMostThreads, (width_ + kWarp - 1) / kWarp * kWarp);
+        std::min<std::int64_t>(kRowThreads, (width_ + kWarp - 1) / kWarp * kWarp);
     return {.blocks = dim3(static_cast<unsigned>((width_ + threads - 1) / threads),
                            static_cast<unsigned>(std::min(kMostPieces, pieces_))),
             .threads = dim3(static_cast<unsigned>(threads))};

@@ -48,7 +48,7 @@ struct Places {
 };
 
 /// A place's number, and whether it counts.
-struct Element {
+struct CountedElement {
   float x;
   bool counts;
 };
@@ -66,9 +66,9 @@ __global__ void __launch_bounds__(kColumnThreads)
       over_rows(
           ColumnRows{c, places.lane(), places.columns.rows, places.columns.lanes},
           [&](std::int64_t place) {
-            return Element{sample[place * channels], places.counts(b, place)};
+            return CountedElement{sample[place * channels], places.counts(b, place)};
           },
-          [&](std::int64_t place, const Element& element) {
+          [&](std::int64_t place, const CountedElement& element) {
             if (element.counts) part.add(element.x, place);
           },
           [] {});

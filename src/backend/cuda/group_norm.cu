@@ -19,7 +19,7 @@ using tensor::KernelArgs;
 using tensor::KernelSpec;
 using tensor::Shape;
 
-constexpr int kThreads = 256;
+constexpr int kGroupThreads = 256;
 
 struct Groups {
   std::int64_t batch, rows, groups, width;
@@ -34,7 +34,7 @@ struct Groups {
   [[nodiscard]] Grid launch_grid() const {
     constexpr std::int64_t kMostBlocks = 1 << 20;
     return {.blocks = dim3(static_cast<unsigned>(std::min(kMostBlocks, batch * groups))),
-            .threads = dim3(kThreads)};
+            .threads = dim3(kGroupThreads)};
   }
   [[nodiscard]] __device__ double size() const { return static_cast<double>(rows * width); }
   /// f(element, channel) for what this thread has of group k of all samples' groups.
@@ -42,7 +42,7 @@ struct Groups {
   __device__ void each(std::int64_t k, F f) const {
     const std::int64_t sample = k / groups, first_channel = k % groups * width;
     const std::int64_t channels = groups * width;
-    for (std::int64_t i = threadIdx.x; i < rows * width; i += kThreads) {
+    for (std::int64_t i = threadIdx.x; i < rows * width; i += kGroupThreads) {
       std::int64_t within = i;
       const std::int64_t row = sample * rows + by_width.take(within);
       f(row * channels + first_channel + within, first_channel + within);
@@ -56,8 +56,8 @@ struct GroupNorm {
   double eps;
 };
 
-__global__ void __launch_bounds__(kThreads) norm_groups(Groups groups, GroupNorm p) {
-  __shared__ double shared[kThreads / kWarp];
+__global__ void __launch_bounds__(kGroupThreads) norm_groups(Groups groups, GroupNorm p) {
+  __shared__ double shared[kGroupThreads / kWarp];
   for (std::int64_t k = blockIdx.x; k < groups.batch * groups.groups; k += gridDim.x) {
     double total = 0, squares = 0;
     groups.each(k, [&](std::int64_t i, std::int64_t) { total += static_cast<double>(p.x[i]); });
@@ -128,8 +128,8 @@ struct GroupNormGrad {
   }
 };
 
-__global__ void __launch_bounds__(kThreads) grad_of_groups(Groups groups, GroupNormGrad p) {
-  __shared__ double shared[kThreads / kWarp];
+__global__ void __launch_bounds__(kGroupThreads) grad_of_groups(Groups groups, GroupNormGrad p) {
+  __shared__ double shared[kGroupThreads / kWarp];
   for (std::int64_t k = blockIdx.x; k < groups.batch * groups.groups; k += gridDim.x) {
     const float mean = p.mean[k], inv_std = p.inv_std[k];
     double sum = 0, product = 0;

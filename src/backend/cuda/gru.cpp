@@ -7,7 +7,7 @@
 namespace dlt::cuda {
 namespace {
 
-constexpr std::int64_t kGates = 3;
+constexpr std::int64_t kGruGates = 3;
 
 class Gru final : public tensor::Kernel {
  public:
@@ -97,13 +97,13 @@ class GruGrad final : public tensor::Kernel {
 
 std::unique_ptr<tensor::Kernel> make_gru(const tensor::KernelSpec& spec,
                                          const DeviceLibraries& libraries) {
-  const std::optional<RecurrentForm> form = recurrent_form(spec, kGates, 1);
+  const std::optional<RecurrentForm> form = recurrent_form(spec, kGruGates, 1);
   return form ? std::make_unique<Gru>(libraries, *form) : nullptr;
 }
 
 std::unique_ptr<tensor::Kernel> make_gru_grad(const tensor::KernelSpec& spec,
                                               const DeviceLibraries& libraries) {
-  const std::optional<RecurrentForm> form = recurrent_form(spec, kGates, 3);
+  const std::optional<RecurrentForm> form = recurrent_form(spec, kGruGates, 3);
   return form ? std::make_unique<GruGrad>(libraries, *form) : nullptr;
 }
 

@@ -200,9 +200,10 @@ class RowLoss final : public tensor::Kernel {
   DeviceTable weights_;
 };
 
-std::unique_ptr<tensor::Kernel> make(RowKernel<LabelCall> kernel, float sign, tensor::ReadForm read,
-                                     const tensor::KernelSpec& spec,
-                                     const DeviceLibraries& libraries) {
+std::unique_ptr<tensor::Kernel> make_label_loss(RowKernel<LabelCall> kernel, float sign,
+                                                tensor::ReadForm read,
+                                                const tensor::KernelSpec& spec,
+                                                const DeviceLibraries& libraries) {
   tensor::SpecForm form;
   if (!read(spec, form)) return nullptr;
   return std::make_unique<RowLoss>(kernel, sign, form, libraries);
@@ -212,33 +213,34 @@ std::unique_ptr<tensor::Kernel> make(RowKernel<LabelCall> kernel, float sign, te
 
 std::unique_ptr<tensor::Kernel> make_focal_loss(const tensor::KernelSpec& spec,
                                                 const DeviceLibraries& libraries) {
-  return make({focal_kernel<Warp>, focal_kernel<Block>}, 1.0f, tensor::forms::focal, spec,
-              libraries);
+  return make_label_loss({focal_kernel<Warp>, focal_kernel<Block>}, 1.0f, tensor::forms::focal,
+                         spec, libraries);
 }
 std::unique_ptr<tensor::Kernel> make_focal_loss_grad(const tensor::KernelSpec& spec,
                                                      const DeviceLibraries& libraries) {
-  return make({focal_grad_kernel<Warp>, focal_grad_kernel<Block>}, 1.0f, tensor::forms::focal, spec,
-              libraries);
+  return make_label_loss({focal_grad_kernel<Warp>, focal_grad_kernel<Block>}, 1.0f,
+                         tensor::forms::focal, spec, libraries);
 }
 std::unique_ptr<tensor::Kernel> make_categorical_hinge_loss(const tensor::KernelSpec& spec,
                                                             const DeviceLibraries& libraries) {
-  return make({categorical_hinge_kernel<Warp>, categorical_hinge_kernel<Block>}, 1.0f,
-              tensor::forms::label_loss, spec, libraries);
+  return make_label_loss({categorical_hinge_kernel<Warp>, categorical_hinge_kernel<Block>}, 1.0f,
+                         tensor::forms::label_loss, spec, libraries);
 }
 std::unique_ptr<tensor::Kernel> make_categorical_hinge_loss_grad(const tensor::KernelSpec& spec,
                                                                  const DeviceLibraries& libraries) {
-  return make({categorical_hinge_grad_kernel<Warp>, categorical_hinge_grad_kernel<Block>}, 1.0f,
-              tensor::forms::label_loss, spec, libraries);
+  return make_label_loss(
+      {categorical_hinge_grad_kernel<Warp>, categorical_hinge_grad_kernel<Block>}, 1.0f,
+      tensor::forms::label_loss, spec, libraries);
 }
 std::unique_ptr<tensor::Kernel> make_cosine_similarity_loss(const tensor::KernelSpec& spec,
                                                             const DeviceLibraries& libraries) {
-  return make({cosine_kernel<Warp>, cosine_kernel<Block>}, -1.0f, tensor::forms::label_loss, spec,
-              libraries);
+  return make_label_loss({cosine_kernel<Warp>, cosine_kernel<Block>}, -1.0f,
+                         tensor::forms::label_loss, spec, libraries);
 }
 std::unique_ptr<tensor::Kernel> make_cosine_similarity_loss_grad(const tensor::KernelSpec& spec,
                                                                  const DeviceLibraries& libraries) {
-  return make({cosine_grad_kernel<Warp>, cosine_grad_kernel<Block>}, -1.0f,
-              tensor::forms::label_loss, spec, libraries);
+  return make_label_loss({cosine_grad_kernel<Warp>, cosine_grad_kernel<Block>}, -1.0f,
+                         tensor::forms::label_loss, spec, libraries);
 }
 
 }  // namespace dlt::cuda

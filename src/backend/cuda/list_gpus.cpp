@@ -44,7 +44,7 @@ int numa_node_of(const std::string& pci) {
   return file >> node ? node : -1;
 }
 
-tensor::GpuInfo describe(int device) {
+tensor::GpuInfo info_of(int device) {
   cudaDeviceProp properties{};
   DLT_CUDA(cudaGetDeviceProperties(&properties, device));
   int mode = 0;
@@ -74,7 +74,7 @@ std::vector<tensor::GpuInfo> list_gpus() {
   if (status != cudaErrorNoDevice) check(status, "cudaGetDeviceCount(count)");
   if (count == 0) throw Error(Exit::unavailable, "the driver shows this process no GPU");
   std::vector<tensor::GpuInfo> gpus;
-  for (int device = 0; device < count; ++device) gpus.push_back(describe(device));
+  for (int device = 0; device < count; ++device) gpus.push_back(info_of(device));
   return gpus;
 }
 

@@ -7,7 +7,7 @@
 namespace dlt::cuda {
 namespace {
 
-constexpr std::int64_t kGates = 4;
+constexpr std::int64_t kLstmGates = 4;
 
 class Lstm final : public tensor::Kernel {
  public:
@@ -106,13 +106,13 @@ class LstmGrad final : public tensor::Kernel {
 
 std::unique_ptr<tensor::Kernel> make_lstm(const tensor::KernelSpec& spec,
                                           const DeviceLibraries& libraries) {
-  const std::optional<RecurrentForm> form = recurrent_form(spec, kGates, 1);
+  const std::optional<RecurrentForm> form = recurrent_form(spec, kLstmGates, 1);
   return form ? std::make_unique<Lstm>(libraries, *form) : nullptr;
 }
 
 std::unique_ptr<tensor::Kernel> make_lstm_grad(const tensor::KernelSpec& spec,
                                                const DeviceLibraries& libraries) {
-  const std::optional<RecurrentForm> form = recurrent_form(spec, kGates, 2);
+  const std::optional<RecurrentForm> form = recurrent_form(spec, kLstmGates, 2);
   return form ? std::make_unique<LstmGrad>(libraries, *form) : nullptr;
 }
 

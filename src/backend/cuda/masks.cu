@@ -162,9 +162,9 @@ class TokenMask final : public tensor::Kernel {
   Grid grid_;
 };
 
-std::unique_ptr<tensor::Kernel> make(MaskOp op, tensor::ReadForm read,
-                                     const tensor::KernelSpec& spec,
-                                     const DeviceLibraries& libraries) {
+std::unique_ptr<tensor::Kernel> make_mask(MaskOp op, tensor::ReadForm read,
+                                          const tensor::KernelSpec& spec,
+                                          const DeviceLibraries& libraries) {
   tensor::SpecForm form;
   if (!read(spec, form)) return nullptr;
   return std::make_unique<RowMask>(op, form.numbers, static_cast<float>(spec.attrs.number("value")),
@@ -175,19 +175,19 @@ std::unique_ptr<tensor::Kernel> make(MaskOp op, tensor::ReadForm read,
 
 std::unique_ptr<tensor::Kernel> make_masked_mean(const tensor::KernelSpec& spec,
                                                  const DeviceLibraries& libraries) {
-  return make(MaskOp::masked_mean, tensor::forms::samples, spec, libraries);
+  return make_mask(MaskOp::masked_mean, tensor::forms::samples, spec, libraries);
 }
 std::unique_ptr<tensor::Kernel> make_masked_mean_grad(const tensor::KernelSpec& spec,
                                                       const DeviceLibraries& libraries) {
-  return make(MaskOp::masked_mean_grad, tensor::forms::samples, spec, libraries);
+  return make_mask(MaskOp::masked_mean_grad, tensor::forms::samples, spec, libraries);
 }
 std::unique_ptr<tensor::Kernel> make_sum_rows(const tensor::KernelSpec& spec,
                                               const DeviceLibraries& libraries) {
-  return make(MaskOp::sum_rows, tensor::forms::samples, spec, libraries);
+  return make_mask(MaskOp::sum_rows, tensor::forms::samples, spec, libraries);
 }
 std::unique_ptr<tensor::Kernel> make_time_mask(const tensor::KernelSpec& spec,
                                                const DeviceLibraries& libraries) {
-  return make(MaskOp::time_mask, tensor::forms::matrix, spec, libraries);
+  return make_mask(MaskOp::time_mask, tensor::forms::matrix, spec, libraries);
 }
 std::unique_ptr<tensor::Kernel> make_mask_labels(const tensor::KernelSpec& spec,
                                                  const DeviceLibraries& libraries) {

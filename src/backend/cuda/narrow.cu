@@ -8,7 +8,7 @@
 namespace dlt::cuda {
 namespace {
 
-constexpr int kThreads = 256;
+constexpr int kNarrowThreads = 256;
 constexpr int kTile = 32, kTileRows = 8;
 
 template <typename To>
@@ -82,10 +82,10 @@ __global__ void narrow_frame(NarrowFrame c) {
   }
 }
 
-Grid grid_for(std::int64_t elements) {
+Grid narrow_grid(std::int64_t elements) {
   const std::int64_t blocks =
-      std::clamp<std::int64_t>((elements + kThreads - 1) / kThreads, 1, 8192);
-  return {.blocks = dim3(static_cast<unsigned>(blocks)), .threads = dim3(kThreads)};
+      std::clamp<std::int64_t>((elements + kNarrowThreads - 1) / kNarrowThreads, 1, 8192);
+  return {.blocks = dim3(static_cast<unsigned>(blocks)), .threads = dim3(kNarrowThreads)};
 }
 
 template <typename To>
@@ -95,11 +95,11 @@ void narrow_to(const NarrowCopy& c, cudaStream_t stream) {
                      reinterpret_cast<std::uintptr_t>(c.from) % sizeof(float4) == 0 &&
                      reinterpret_cast<std::uintptr_t>(c.to) % sizeof(FourOf<To>) == 0;
   if (whole) {
-    launch(narrow_fours<To>, grid_for(elements / 4), stream,
+    launch(narrow_fours<To>, narrow_grid(elements / 4), stream,
            reinterpret_cast<const float4*>(c.from), static_cast<FourOf<To>*>(c.to), elements / 4,
            c.precision);
   } else {
-    launch(narrow_rows<To>, grid_for(elements), stream, c);
+    launch(narrow_rows<To>, narrow_grid(elements), stream, c);
   }
 }
 
@@ -115,7 +115,7 @@ void narrow_to(const NarrowTranspose& c, cudaStream_t stream) {
 
 template <typename To>
 void narrow_to(const NarrowFrame& c, cudaStream_t stream) {
-  launch(narrow_frame<To>, grid_for(c.batch * c.to_h * c.to_w * c.channels), stream, c);
+  launch(narrow_frame<To>, narrow_grid(c.batch * c.to_h * c.to_w * c.channels), stream, c);
 }
 
 template <typename Copy>

@@ -25,14 +25,14 @@ struct Range {
 };
 
 /// An element of an image.
-struct Place {
+struct PoolPlace {
   std::int64_t image;
   int h, w;
   std::int64_t channel;
 };
 
 /// A pool's sizes along one axis; one image side fits an int.
-struct Axis {
+struct PoolAxis {
   int in, out, window, stride, pad;
 
   /// The cells of the image that output `o` sees.
@@ -50,7 +50,7 @@ struct Axis {
 };
 
 struct Pool {
-  Axis rows, columns;
+  PoolAxis rows, columns;
   std::int64_t channels;
   bool count_include_pad;
   Divider by_channels, by_width, by_height;  // of the image that threads go through
@@ -63,16 +63,16 @@ struct Pool {
         by_channels(g.channels),
         by_width(over_input ? g.in_width : g.out_width),
         by_height(over_input ? g.in_height : g.out_height) {}
-  [[nodiscard]] __device__ Place place(std::int64_t i) const {
+  [[nodiscard]] __device__ PoolPlace place(std::int64_t i) const {
     std::int64_t channel = i, w = by_channels.take(channel);
     std::int64_t h = by_width.take(w);
     const std::int64_t image = by_height.take(h);
     return {image, static_cast<int>(h), static_cast<int>(w), channel};
   }
-  [[nodiscard]] __device__ std::int64_t input(const Place& p, int h, int w) const {
+  [[nodiscard]] __device__ std::int64_t input(const PoolPlace& p, int h, int w) const {
     return ((p.image * rows.in + h) * columns.in + w) * channels + p.channel;
   }
-  [[nodiscard]] __device__ std::int64_t output(const Place& p, int h, int w) const {
+  [[nodiscard]] __device__ std::int64_t output(const PoolPlace& p, int h, int w) const {
     return ((p.image * rows.out + h) * columns.out + w) * channels + p.channel;
   }
   /// What the sum of output (h, w) is divided by.
@@ -83,8 +83,8 @@ struct Pool {
   }
 
  private:
-  static Axis axis(std::int64_t in, std::int64_t out, std::int64_t window, std::int64_t stride,
-                   std::int64_t pad) {
+  static PoolAxis axis(std::int64_t in, std::int64_t out, std::int64_t window, std::int64_t stride,
+                       std::int64_t pad) {
     return {static_cast<int>(in), static_cast<int>(out), static_cast<int>(window),
             static_cast<int>(stride), static_cast<int>(pad)};
   }
@@ -98,7 +98,7 @@ struct MaxPool {
   std::uint8_t* index;
 
   __device__ void operator()(std::int64_t i) const {
-    const Place p = pool.place(i);
+    const PoolPlace p = pool.place(i);
     const Range rows = pool.rows.cells(p.h), columns = pool.columns.cells(p.w);
     float best = 0;
     int cell = -1;
@@ -123,7 +123,7 @@ struct MaxPoolGrad {
   float* dx;
 
   __device__ void operator()(std::int64_t i) const {
-    const Place p = pool.place(i);
+    const PoolPlace p = pool.place(i);
     const Range rows = pool.rows.outputs(p.h), columns = pool.columns.outputs(p.w);
     float sum = 0;
     for (int h = rows.first; h < rows.end; ++h) {
@@ -144,7 +144,7 @@ struct AvgPool {
   float* y;
 
   __device__ void operator()(std::int64_t i) const {
-    const Place p = pool.place(i);
+    const PoolPlace p = pool.place(i);
     const Range rows = pool.rows.cells(p.h), columns = pool.columns.cells(p.w);
     double sum = 0;
     for (int h = rows.first; h < rows.end; ++h) {
@@ -162,7 +162,7 @@ struct AvgPoolGrad {
   float* dx;
 
   __device__ void operator()(std::int64_t i) const {
-    const Place p = pool.place(i);
+    const PoolPlace p = pool.place(i);
     const Range rows = pool.rows.outputs(p.h), columns = pool.columns.outputs(p.w);
     double sum = 0;
     for (int h = rows.first; h < rows.end; ++h) {

@@ -5,11 +5,11 @@
 namespace dlt::cuda {
 namespace {
 
-constexpr int kThreads = 256;
+constexpr int kOrderThreads = 256;
 constexpr int kDigits = 256;  // one for each thread
-constexpr int kWarps = kThreads / kWarp;
-constexpr int kRounds = 4;                          // positions of a lane
-constexpr std::int64_t kTile = kThreads * kRounds;  // positions of a block
+constexpr int kWarps = kOrderThreads / kWarp;
+constexpr int kRounds = 4;                                        // positions of a lane
+constexpr std::int64_t kTilePositions = kOrderThreads * kRounds;  // positions of a block
 
 /// One pass. `in` null: the positions are in their own order.
 struct Pass {
@@ -28,13 +28,13 @@ struct Pass {
   }
   /// Warp w has positions w 128 to w 128 + 127 of the block's tile, 32 a round.
   [[nodiscard]] __device__ std::int64_t place(int round) const {
-    return blockIdx.x * kTile + threadIdx.x / kWarp * (kWarp * kRounds) + round * kWarp +
+    return blockIdx.x * kTilePositions + threadIdx.x / kWarp * (kWarp * kRounds) + round * kWarp +
            threadIdx.x % kWarp;
   }
 };
 
 /// How often each digit occurs in each tile.
-__global__ void __launch_bounds__(kThreads) count_digits(Pass p) {
+__global__ void __launch_bounds__(kOrderThreads) count_digits(Pass p) {
   __shared__ unsigned counts[kDigits];
   counts[threadIdx.x] = 0;
   __syncthreads();
@@ -47,7 +47,7 @@ __global__ void __launch_bounds__(kThreads) count_digits(Pass p) {
 }
 
 /// Each count becomes the sum of those in front of it. One block; a thread has a digit.
-__global__ void __launch_bounds__(kThreads) sum_counts(Pass p) {
+__global__ void __launch_bounds__(kOrderThreads) sum_counts(Pass p) {
   __shared__ unsigned totals[kDigits];
   unsigned* mine = p.starts + threadIdx.x * p.tiles;
   unsigned total = 0;
@@ -75,7 +75,7 @@ __device__ unsigned lanes_alike(unsigned digit, bool has_position) {
 }
 
 /// Moves each position to its digit's next place, in order.
-__global__ void __launch_bounds__(kThreads) move_positions(Pass p) {
+__global__ void __launch_bounds__(kOrderThreads) move_positions(Pass p) {
   __shared__ unsigned next[kWarps][kDigits];
   const unsigned warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp;
   const unsigned lanes_before = (1U << lane) - 1;
@@ -118,7 +118,7 @@ __global__ void __launch_bounds__(kThreads) move_positions(Pass p) {
 }  // namespace
 
 PositionOrder::PositionOrder(std::int64_t count, std::int64_t rows)
-    : count_(count), tiles_((count + kTile - 1) / kTile) {
+    : count_(count), tiles_((count + kTilePositions - 1) / kTilePositions) {
   while ((rows >> (8 * passes_)) > 0) ++passes_;
 }
 
@@ -133,7 +133,7 @@ const std::int32_t* PositionOrder::enqueue(const IdKeys& keys, std::byte* scratc
   std::int32_t* orders[] = {reinterpret_cast<std::int32_t*>(scratch),
                             reinterpret_cast<std::int32_t*>(scratch + order_bytes())};
   auto* starts = reinterpret_cast<unsigned*>(scratch + 2 * order_bytes());
-  const Grid grid{.blocks = dim3(static_cast<unsigned>(tiles_)), .threads = dim3(kThreads)};
+  const Grid grid{.blocks = dim3(static_cast<unsigned>(tiles_)), .threads = dim3(kOrderThreads)};
   for (int pass = 0; pass < passes_; ++pass) {
     const Pass p{keys,
                  count_,
@@ -143,7 +143,7 @@ const std::int32_t* PositionOrder::enqueue(const IdKeys& keys, std::byte* scratc
                  orders[pass % 2],
                  starts};
     launch(count_digits, grid, stream, p);
-    launch(sum_counts, {.blocks = dim3(1), .threads = dim3(kThreads)}, stream, p);
+    launch(sum_counts, {.blocks = dim3(1), .threads = dim3(kOrderThreads)}, stream, p);
     launch(move_positions, grid, stream, p);
   }
   return orders[(passes_ - 1) % 2];

@@ -19,13 +19,8 @@ Stored stored_b(const GemmShape& s) {
   return s.trans_b ? Stored{s.n, s.k, s.ldb} : Stored{s.k, s.n, s.ldb};
 }
 
-std::int64_t aligned(std::int64_t bytes) {
-  return (bytes + tensor::kAlignment_bytes - 1) / tensor::kAlignment_bytes *
-         tensor::kAlignment_bytes;
-}
-
 std::int64_t copy_bytes(const Stored& stored) {
-  return aligned(stored.rows * narrow_stride(stored.columns) * 2);
+  return tensor::aligned(stored.rows * narrow_stride(stored.columns) * 2);
 }
 
 /// What the library is given: copies begin at whole 64 bytes, with rows of their own stride.
@@ -40,7 +35,7 @@ GemmShape library_shape(GemmShape shape) {
 
 Product::Product(const DeviceLibraries& libraries, const ProductSpec& spec)
     : spec_(spec), gemm_(libraries.gemm(library_shape(spec.shape))) {
-  workspace_bytes_ = aligned(gemm_->workspace_bytes());
+  workspace_bytes_ = tensor::aligned(gemm_->workspace_bytes());
   if (!is_narrow(spec_.shape.precision)) return;
   a_bytes_ = copy_bytes(stored_a(spec_.shape));
   b_bytes_ = copy_bytes(stored_b(spec_.shape));

@@ -16,11 +16,11 @@ __device__ inline float row_of(const StateRows& rows, std::int64_t b, std::int64
 }
 
 /// Sample and unit of a thread, and where its numbers lie.
-struct Place {
+struct CellPlace {
   std::int64_t b, j;
   bool exists, skipped;
 
-  __device__ explicit Place(const CellShape& s) {
+  __device__ explicit CellPlace(const CellShape& s) {
     const std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
     b = i / s.units;
     j = i % s.units;
@@ -37,13 +37,14 @@ struct Place {
 };
 
 template <typename Copy>
-__device__ void put_copy(const CellShape& s, void* copy, const Place& at, int gate, float value) {
+__device__ void put_copy(const CellShape& s, void* copy, const CellPlace& at, int gate,
+                         float value) {
   store_rounded(value, s.precision,
                 static_cast<Copy*>(copy)[at.b * s.copy_stride + gate * s.units + at.j]);
 }
 
 template <typename Copy>
-__device__ void put_state(const CellShape& s, const Place& at, float h, float* y, float* last,
+__device__ void put_state(const CellShape& s, const CellPlace& at, float h, float* y, float* last,
                           void* copy) {
   y[at.in_sequence(s, 1, 0)] = h;
   if (last != nullptr) last[at.in_matrix(s, 1, 0)] = h;
@@ -53,7 +54,7 @@ __device__ void put_state(const CellShape& s, const Place& at, float h, float* y
 template <typename Copy>
 __global__ void cell_kernel(LstmCell c) {
   const CellShape& s = c.shape;
-  const Place at(s);
+  const CellPlace at(s);
   if (!at.exists) return;
   float gates[4]{}, cell = row_of(c.c_before, at.b, at.j), h = row_of(c.h_before, at.b, at.j);
   if (!at.skipped) {
@@ -74,7 +75,7 @@ __global__ void cell_kernel(LstmCell c) {
 template <typename Copy>
 __global__ void cell_kernel(GruCell c) {
   const CellShape& s = c.shape;
-  const Place at(s);
+  const CellPlace at(s);
   if (!at.exists) return;
   float gates[3]{}, inner = 0.0f, h = row_of(c.h_before, at.b, at.j);
   if (!at.skipped) {
@@ -98,7 +99,7 @@ __global__ void cell_kernel(GruCell c) {
 template <typename Copy>
 __global__ void cell_kernel(SimpleCell c) {
   const CellShape& s = c.shape;
-  const Place at(s);
+  const CellPlace at(s);
   if (!at.exists) return;
   float h = row_of(c.h_before, at.b, at.j);
   if (!at.skipped) {
@@ -109,7 +110,7 @@ __global__ void cell_kernel(SimpleCell c) {
 }
 
 /// The gradient of the state behind the step.
-__device__ inline float state_grad(const CellShape& s, const Place& at, const float* dh,
+__device__ inline float state_grad(const CellShape& s, const CellPlace& at, const float* dh,
                                    const float* dy) {
   const float sum = dh[at.in_matrix(s, 1, 0)];
   return dy == nullptr ? sum : sum + dy[at.in_sequence(s, 1, 0)];
@@ -118,7 +119,7 @@ __device__ inline float state_grad(const CellShape& s, const Place& at, const fl
 template <typename Copy>
 __global__ void cell_kernel(LstmCellGrad c) {
   const CellShape& s = c.shape;
-  const Place at(s);
+  const CellPlace at(s);
   if (!at.exists) return;
   const std::int64_t state = at.in_matrix(s, 1, 0);
   const float dh = state_grad(s, at, c.dh, c.dy);
@@ -145,7 +146,7 @@ __global__ void cell_kernel(LstmCellGrad c) {
 template <typename Copy>
 __global__ void cell_kernel(GruCellGrad c) {
   const CellShape& s = c.shape;
-  const Place at(s);
+  const CellPlace at(s);
   if (!at.exists) return;
   const float dh = state_grad(s, at, c.dh, c.dy);
   float d[3]{}, of_inner = 0.0f, past = dh;
@@ -171,7 +172,7 @@ __global__ void cell_kernel(GruCellGrad c) {
 template <typename Copy>
 __global__ void cell_kernel(SimpleCellGrad c) {
   const CellShape& s = c.shape;
-  const Place at(s);
+  const CellPlace at(s);
   if (!at.exists) return;
   const float dh = state_grad(s, at, c.dh, c.dy), y = c.y[at.in_sequence(s, 1, 0)];
   const float slope =
@@ -196,7 +197,7 @@ __global__ void states_kernel(StatesBefore s) {
   }
 }
 
-Grid grid_for(std::int64_t threads) {
+Grid cell_grid(std::int64_t threads) {
   const std::int64_t blocks = std::max<std::int64_t>((threads + kBlock - 1) / kBlock, 1);
   return {.blocks = dim3(static_cast<unsigned>(blocks)), .threads = dim3(kBlock)};
 }
@@ -204,7 +205,7 @@ Grid grid_for(std::int64_t threads) {
 template <typename Cell>
 void run(const Cell& cell, cudaStream_t stream) {
   const CellShape& s = cell.shape;
-  const Grid grid = grid_for(s.batch * s.units);
+  const Grid grid = cell_grid(s.batch * s.units);
   switch (s.precision) {
     case Precision::f32:
     case Precision::tf32:
@@ -226,7 +227,7 @@ void run_cell(const GruCellGrad& cell, cudaStream_t stream) { run(cell, stream);
 void run_cell(const SimpleCellGrad& cell, cudaStream_t stream) { run(cell, stream); }
 
 void copy_states(const StatesBefore& s, cudaStream_t stream) {
-  const Grid grid = grid_for(std::min<std::int64_t>(s.batch * s.steps * s.units, 8192 * kBlock));
+  const Grid grid = cell_grid(std::min<std::int64_t>(s.batch * s.steps * s.units, 8192 * kBlock));
   switch (s.precision) {
     case Precision::f32:
     case Precision::tf32:

@@ -24,7 +24,7 @@ struct Source {
 };
 
 /// One axis: `length` cells become factor times as many. Half-pixel centres, the edge repeated.
-struct Axis {
+struct ResizeAxis {
   int length, factor;
   bool bilinear;
 
@@ -51,7 +51,7 @@ struct Axis {
 };
 
 struct Upsample {
-  Axis rows, columns;
+  ResizeAxis rows, columns;
   std::int64_t channels;
   Divider by_channels, by_width, by_height;  // of the image that threads go through
   const float* x = nullptr;
@@ -69,7 +69,7 @@ struct Upsample {
   }
 };
 
-struct Forward {
+struct ResizeForward {
   Upsample u;
   __device__ void operator()(std::int64_t i) const {
     std::int64_t c = i, w = u.by_channels.take(c);
@@ -134,7 +134,7 @@ class UpsampleKernel final : public Kernel {
 std::unique_ptr<Kernel> make_upsample2d(const KernelSpec& spec, const DeviceLibraries&) {
   if (!floats_are_f32(spec)) return nullptr;
   const tensor::Shape& y = spec.outputs[0].shape;
-  return std::make_unique<UpsampleKernel<Forward>>(
+  return std::make_unique<UpsampleKernel<ResizeForward>>(
       Upsample(tensor::upsample_geometry(spec.inputs[0].shape, spec.attrs), y[1], y[2]));
 }
 std::unique_ptr<Kernel> make_upsample2d_grad(const KernelSpec& spec, const DeviceLibraries&) {

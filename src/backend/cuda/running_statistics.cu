@@ -10,8 +10,9 @@
 namespace dlt::cuda {
 namespace {
 
-constexpr int kThreads = 128;
-constexpr int kColumns = 6;  // mean, variance, positions (-1: none), size, momentum, per sample
+constexpr int kStatisticsThreads = 128;
+constexpr int kStatisticsColumns =
+    6;  // mean, variance, positions (-1: none), size, momentum, per sample
 
 struct WeightSum {
   double value = 0;
@@ -20,7 +21,7 @@ struct WeightSum {
 
 __global__ void running_statistics_kernel(float* params, const float* sums, const double* table,
                                           WeightSum weight) {
-  const double* row = table + static_cast<std::int64_t>(blockIdx.x) * kColumns;
+  const double* row = table + static_cast<std::int64_t>(blockIdx.x) * kStatisticsColumns;
   const auto mean_at = static_cast<std::int64_t>(row[0]);
   const auto variance_at = static_cast<std::int64_t>(row[1]);
   const auto positions_at = static_cast<std::int64_t>(row[2]);
@@ -55,7 +56,7 @@ class RunningStatistics final : public tensor::Kernel {
     const WeightSum weight{.value = args.run.scalars.empty() ? 0.0 : args.run.scalars[0],
                            .at = args.run.device_scalars};
     launch(running_statistics_kernel,
-           {.blocks = dim3(static_cast<unsigned>(rows), 4), .threads = dim3(kThreads)},
+           {.blocks = dim3(static_cast<unsigned>(rows), 4), .threads = dim3(kStatisticsThreads)},
            stream_of(args), args.outputs[0].as<float>(), args.inputs[0].as<const float>(),
            args.inputs[1].as<const double>(), weight);
   }

@@ -104,8 +104,9 @@ class Softmax final : public tensor::Kernel {
   const DeviceLibraries* libraries_;
 };
 
-std::unique_ptr<tensor::Kernel> make(RowKernel<SoftmaxCall> kernel, const tensor::KernelSpec& spec,
-                                     const DeviceLibraries& libraries) {
+std::unique_ptr<tensor::Kernel> make_softmax(RowKernel<SoftmaxCall> kernel,
+                                             const tensor::KernelSpec& spec,
+                                             const DeviceLibraries& libraries) {
   tensor::SpecForm form;
   if (!tensor::forms::matrix(spec, form)) return nullptr;
   return std::make_unique<Softmax>(kernel, form.numbers, libraries);
@@ -115,19 +116,20 @@ std::unique_ptr<tensor::Kernel> make(RowKernel<SoftmaxCall> kernel, const tensor
 
 std::unique_ptr<tensor::Kernel> make_softmax(const tensor::KernelSpec& spec,
                                              const DeviceLibraries& libraries) {
-  return make({softmax_kernel<Warp>, softmax_kernel<Block>}, spec, libraries);
+  return make_softmax({softmax_kernel<Warp>, softmax_kernel<Block>}, spec, libraries);
 }
 std::unique_ptr<tensor::Kernel> make_log_softmax(const tensor::KernelSpec& spec,
                                                  const DeviceLibraries& libraries) {
-  return make({log_softmax_kernel<Warp>, log_softmax_kernel<Block>}, spec, libraries);
+  return make_softmax({log_softmax_kernel<Warp>, log_softmax_kernel<Block>}, spec, libraries);
 }
 std::unique_ptr<tensor::Kernel> make_softmax_grad(const tensor::KernelSpec& spec,
                                                   const DeviceLibraries& libraries) {
-  return make({softmax_grad_kernel<Warp>, softmax_grad_kernel<Block>}, spec, libraries);
+  return make_softmax({softmax_grad_kernel<Warp>, softmax_grad_kernel<Block>}, spec, libraries);
 }
 std::unique_ptr<tensor::Kernel> make_log_softmax_grad(const tensor::KernelSpec& spec,
                                                       const DeviceLibraries& libraries) {
-  return make({log_softmax_grad_kernel<Warp>, log_softmax_grad_kernel<Block>}, spec, libraries);
+  return make_softmax({log_softmax_grad_kernel<Warp>, log_softmax_grad_kernel<Block>}, spec,
+                      libraries);
 }
 
 }  // namespace dlt::cuda

@@ -161,7 +161,8 @@ class MeasureKernel final : public tensor::Kernel {
   void (*kernel_)(MeasureCall);
 };
 
-std::unique_ptr<tensor::Kernel> make(void (*kernel)(MeasureCall), const tensor::KernelSpec& spec) {
+std::unique_ptr<tensor::Kernel> make_measure(void (*kernel)(MeasureCall),
+                                             const tensor::KernelSpec& spec) {
   tensor::SpecForm form;
   if (!tensor::forms::flat_measure(spec, form)) return nullptr;
   return std::make_unique<MeasureKernel>(kernel);
@@ -189,11 +190,11 @@ std::unique_ptr<tensor::Kernel> make_sum_of_squares_blocks(const tensor::KernelS
 
 std::unique_ptr<tensor::Kernel> make_lamb_measure(const tensor::KernelSpec& spec,
                                                   const DeviceLibraries&) {
-  return make(measure_kernel<LambMeasure>, spec);
+  return make_measure(measure_kernel<LambMeasure>, spec);
 }
 std::unique_ptr<tensor::Kernel> make_lars_measure(const tensor::KernelSpec& spec,
                                                   const DeviceLibraries&) {
-  return make(measure_kernel<LarsMeasure>, spec);
+  return make_measure(measure_kernel<LarsMeasure>, spec);
 }
 
 }  // namespace dlt::cuda

@@ -213,9 +213,9 @@ class Loss final : public tensor::Kernel {
   const DeviceLibraries* libraries_;
 };
 
-std::unique_ptr<tensor::Kernel> make(RowKernel<LossCall> kernel, tensor::ReadForm read,
-                                     const tensor::KernelSpec& spec,
-                                     const DeviceLibraries& libraries) {
+std::unique_ptr<tensor::Kernel> make_value_loss(RowKernel<LossCall> kernel, tensor::ReadForm read,
+                                                const tensor::KernelSpec& spec,
+                                                const DeviceLibraries& libraries) {
   tensor::SpecForm form;
   if (!read(spec, form)) return nullptr;
   return std::make_unique<Loss>(kernel, form.numbers, libraries);
@@ -233,11 +233,11 @@ bool takes_log(const tensor::KernelSpec& spec) { return spec.attrs.integer("log_
 #define DLT_LOSS(op, Struct, form)                                                     \
   std::unique_ptr<tensor::Kernel> make_##op(const tensor::KernelSpec& spec,            \
                                             const DeviceLibraries& libraries) {        \
-    return make(kValue<Struct>, tensor::forms::form, spec, libraries);                 \
+    return make_value_loss(kValue<Struct>, tensor::forms::form, spec, libraries);      \
   }                                                                                    \
   std::unique_ptr<tensor::Kernel> make_##op##_grad(const tensor::KernelSpec& spec,     \
                                                    const DeviceLibraries& libraries) { \
-    return make(kSlope<Struct>, tensor::forms::form, spec, libraries);                 \
+    return make_value_loss(kSlope<Struct>, tensor::forms::form, spec, libraries);      \
   }
 DLT_LOSS(bce_loss, Bce, sample_loss)
 DLT_LOSS(bce_with_logits_loss, BceWithLogits, sample_loss)
@@ -253,13 +253,13 @@ DLT_LOSS(squared_hinge_loss, SquaredHinge, sample_loss)
 
 std::unique_ptr<tensor::Kernel> make_poisson_loss(const tensor::KernelSpec& spec,
                                                   const DeviceLibraries& libraries) {
-  return make(takes_log(spec) ? kValue<PoissonLog> : kValue<PoissonRate>, tensor::forms::poisson,
-              spec, libraries);
+  return make_value_loss(takes_log(spec) ? kValue<PoissonLog> : kValue<PoissonRate>,
+                         tensor::forms::poisson, spec, libraries);
 }
 std::unique_ptr<tensor::Kernel> make_poisson_loss_grad(const tensor::KernelSpec& spec,
                                                        const DeviceLibraries& libraries) {
-  return make(takes_log(spec) ? kSlope<PoissonLog> : kSlope<PoissonRate>, tensor::forms::poisson,
-              spec, libraries);
+  return make_value_loss(takes_log(spec) ? kSlope<PoissonLog> : kSlope<PoissonRate>,
+                         tensor::forms::poisson, spec, libraries);
 }
 
 }  // namespace dlt::cuda

@@ -8,7 +8,7 @@
 namespace dlt::ddp {
 namespace {
 
-constexpr std::int64_t kStep = 16;
+constexpr std::int64_t kVector_elements = 16;
 
 /// The bf16 of each number, in the lower half of its lane.
 __m256i rounded(const float* values) {
@@ -29,12 +29,12 @@ __m256 widened(const std::byte* in) {
 
 class Bf16Codec final : public BlockCodec {
  public:
-  [[nodiscard]] std::int64_t block() const override { return kStep; }
+  [[nodiscard]] std::int64_t block() const override { return kVector_elements; }
   [[nodiscard]] std::int64_t encoded_bytes(std::int64_t count) const override { return 2 * count; }
 
   void encode(const float* values, std::int64_t count, std::byte* out,
               float* residual) const override {
-    for (std::int64_t i = 0; i < count; i += kStep) {
+    for (std::int64_t i = 0; i < count; i += kVector_elements) {
       const __m256i packed = _mm256_packus_epi32(rounded(values + i), rounded(values + i + 8));
       _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + 2 * i),
                           _mm256_permute4x64_epi64(packed, 0b11011000));

@@ -12,10 +12,11 @@
 namespace dlt::ddp {
 namespace {
 
-constexpr std::int64_t kGrain = 16;  // parameters begin at multiples of it
-constexpr auto kFloat_bytes = static_cast<std::int64_t>(sizeof(float));
+constexpr std::int64_t kParameterGrain = 16;  // parameters begin at multiples of it
 
-std::int64_t round_up(std::int64_t at) { return (at + kGrain - 1) / kGrain * kGrain; }
+std::int64_t round_up(std::int64_t at) {
+  return (at + kParameterGrain - 1) / kParameterGrain * kParameterGrain;
+}
 
 BucketReductionOptions packed_options(const BucketReductionOptions& options,
                                       const ExactRanges& exact) {
@@ -61,7 +62,7 @@ class PartlyExact final : public BucketReduction {
         compressed_(make_inner(options)) {
     if (exact_.packed_total() == 0) return;
     BucketReductionOptions packed = packed_options(options, exact_);
-    const std::int64_t num_bytes = exact_.packed_total() * kFloat_bytes;
+    const std::int64_t num_bytes = exact_.packed_total() * kElement_bytes;
     for (float*& node : packed.nodes) {
       memory_.push_back(tensor::Storage::allocate(num_bytes));
       node = reinterpret_cast<float*>(memory_.back().data());
@@ -152,7 +153,7 @@ ExactRanges::ExactRanges(const std::vector<Bucket>& buckets,
 
 std::unique_ptr<BucketReduction> make_compressed_reduction(const BucketReductionOptions& options) {
   for (const Bucket& bucket : options.buckets) {
-    DLT_CHECK(bucket.begin % kGrain == 0 && bucket.end % kGrain == 0,
+    DLT_CHECK(bucket.begin % kParameterGrain == 0 && bucket.end % kParameterGrain == 0,
               "compressed buckets are whole cache lines");
   }
   return std::make_unique<PartlyExact>(options);
@@ -173,7 +174,7 @@ Cost cost_of_compressed_reduction(const BucketReductionOptions& options) {
   const Cost packed = cost_of_exact_reduction(packed_options(options, exact));
   cost.buffer_bytes +=
       packed.buffer_bytes +
-      exact.packed_total() * kFloat_bytes * (static_cast<std::int64_t>(options.nodes.size()) + 1);
+      exact.packed_total() * kElement_bytes * (static_cast<std::int64_t>(options.nodes.size()) + 1);
   cost.sent_bytes += packed.sent_bytes;
   cost.num_rounds += packed.num_rounds;
   return cost;

@@ -37,7 +37,7 @@ Scale scale_of(std::uint32_t largest_bits) {
   return {.decode = power_of_two(-shift), .encode = power_of_two(shift)};
 }
 
-__m256 decoded(const std::byte* in, __m256 scale) {
+__m256 decoded_halves(const std::byte* in, __m256 scale) {
   const __m128i halves = _mm_loadu_si128(reinterpret_cast<const __m128i*>(in));
   return _mm256_mul_ps(_mm256_cvtph_ps(halves), scale);
 }
@@ -64,7 +64,7 @@ class Fp16Codec final : public BlockCodec {
         const __m256 back = _mm256_set1_ps(scale.decode);
         for (std::int64_t i = 0; i < size; i += 8) {
           const __m256 lost =
-              _mm256_sub_ps(_mm256_loadu_ps(values + at + i), decoded(out + 2 * i, back));
+              _mm256_sub_ps(_mm256_loadu_ps(values + at + i), decoded_halves(out + 2 * i, back));
           _mm256_storeu_ps(residual + at + i, lost);
         }
       }
@@ -94,7 +94,7 @@ class Fp16Codec final : public BlockCodec {
       std::memcpy(&factor, in, sizeof factor);
       in += kScale_bytes;
       const __m256 scale = _mm256_set1_ps(factor);
-      for (std::int64_t i = 0; i < size; i += 8) use(at + i, decoded(in + 2 * i, scale));
+      for (std::int64_t i = 0; i < size; i += 8) use(at + i, decoded_halves(in + 2 * i, scale));
       in += 2 * size;
     });
   }

@@ -14,10 +14,10 @@
 namespace dlt::ddp {
 namespace {
 
-constexpr std::int64_t kScale_bytes = 4;
+constexpr std::int64_t kBlockScale_bytes = 4;
 constexpr std::int64_t kStep = 16;
 constexpr float kLargest_code = 127;
-constexpr std::uint32_t kInfinity_bits = 0x7f800000;
+constexpr std::uint32_t kLeastInfinite_bits = 0x7f800000;
 /// Below this a block counts as zeros: its scale would lose digits as a subnormal number.
 constexpr float kSmallest = 1e-35F;
 
@@ -28,7 +28,7 @@ __m128i quantised(const float* values, __m256 factor) {
   return _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
 }
 
-__m256 decoded(const std::byte* in, __m256 scale) {
+__m256 decoded_bytes(const std::byte* in, __m256 scale) {
   const __m128i codes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(in));
   return _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(codes)), scale);
 }
@@ -38,14 +38,14 @@ class Int8Codec final : public BlockCodec {
   explicit Int8Codec(std::int64_t block) : block_(block) {}
   [[nodiscard]] std::int64_t block() const override { return block_; }
   [[nodiscard]] std::int64_t encoded_bytes(std::int64_t count) const override {
-    return count + (count + block_ - 1) / block_ * kScale_bytes;
+    return count + (count + block_ - 1) / block_ * kBlockScale_bytes;
   }
   void encode(const float* values, std::int64_t count, std::byte* out,
               float* residual) const override {
     for (std::int64_t at = 0; at < count; at += block_) {
       const std::int64_t size = std::min(block_, count - at);
       encode_block(values + at, size, out, residual == nullptr ? nullptr : residual + at);
-      out += kScale_bytes + size;
+      out += kBlockScale_bytes + size;
     }
   }
   void decode(const std::byte* in, std::int64_t count, float* out) const override {
@@ -62,12 +62,12 @@ class Int8Codec final : public BlockCodec {
                            float* residual) {
     const std::uint32_t largest_bits = largest_magnitude_bits(values, size);
     const auto largest = std::bit_cast<float>(largest_bits);
-    const bool finite = largest_bits < kInfinity_bits;
+    const bool finite = largest_bits < kLeastInfinite_bits;
     const bool zero = finite && largest < kSmallest;
     float scale = zero ? 0.0F : largest / kLargest_code;
     if (!finite) scale = std::numeric_limits<float>::quiet_NaN();
     std::memcpy(out, &scale, sizeof scale);
-    out += kScale_bytes;
+    out += kBlockScale_bytes;
     const __m256 factor = _mm256_set1_ps(zero || !finite ? 0.0F : kLargest_code / largest);
     for (std::int64_t i = 0; i < size; i += kStep) {
       _mm_storeu_si128(reinterpret_cast<__m128i*>(out + i), quantised(values + i, factor));
@@ -75,7 +75,7 @@ class Int8Codec final : public BlockCodec {
     if (residual == nullptr || !finite) return;
     const __m256 back = _mm256_set1_ps(scale);
     for (std::int64_t i = 0; i < size; i += 8) {
-      const __m256 lost = _mm256_sub_ps(_mm256_loadu_ps(values + i), decoded(out + i, back));
+      const __m256 lost = _mm256_sub_ps(_mm256_loadu_ps(values + i), decoded_bytes(out + i, back));
       _mm256_storeu_ps(residual + i, lost);
     }
   }
@@ -85,9 +85,9 @@ class Int8Codec final : public BlockCodec {
       const std::int64_t size = std::min(block_, count - at);
       float factor = 0;
       std::memcpy(&factor, in, sizeof factor);
-      in += kScale_bytes;
+      in += kBlockScale_bytes;
       const __m256 scale = _mm256_set1_ps(factor);
-      for (std::int64_t i = 0; i < size; i += 8) use(at + i, decoded(in + i, scale));
+      for (std::int64_t i = 0; i < size; i += 8) use(at + i, decoded_bytes(in + i, scale));
       in += size;
     }
   }

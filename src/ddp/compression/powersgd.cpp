@@ -21,10 +21,11 @@
 namespace dlt::ddp {
 namespace {
 
-constexpr std::int64_t kGrain = 16;
-constexpr auto kFloat_bytes = static_cast<std::int64_t>(sizeof(float));
+constexpr std::int64_t kMatrixGrain = 16;
 
-std::int64_t round_up(std::int64_t count) { return (count + kGrain - 1) / kGrain * kGrain; }
+std::int64_t whole_grains(std::int64_t count) {
+  return (count + kMatrixGrain - 1) / kMatrixGrain * kMatrixGrain;
+}
 
 struct Matrix {
   std::int64_t begin = 0;  // in the flat buffers
@@ -60,8 +61,8 @@ struct FactorPlan {
     const MatrixSize size{
         .rows = range.rows, .cols = range.cols, .rank = std::min({rank, range.rows, range.cols})};
     matrices[bucket].push_back({.begin = range.begin, .size = size, .p = p_total, .q = q_total});
-    p_total += round_up(size.rows * size.rank);
-    q_total += round_up(size.cols * size.rank);
+    p_total += whole_grains(size.rows * size.rank);
+    q_total += whole_grains(size.cols * size.rank);
   }
 };
 
@@ -80,10 +81,10 @@ class PowersgdReduction final : public BucketReduction {
  public:
   explicit PowersgdReduction(BucketReductionOptions options)
       : options_(std::move(options)), plan_(options_) {
-    residual_ = tensor::Storage::allocate(total_of(options_) * kFloat_bytes);
-    p_ = tensor::Storage::allocate(plan_.p_total * kFloat_bytes);
+    residual_ = tensor::Storage::allocate(total_of(options_) * kElement_bytes);
+    p_ = tensor::Storage::allocate(plan_.p_total * kElement_bytes);
     for (tensor::Storage* q : {&q_start_, &q_, &q_own_, &q_sum_}) {
-      *q = tensor::Storage::allocate(plan_.q_total * kFloat_bytes);
+      *q = tensor::Storage::allocate(plan_.q_total * kElement_bytes);
     }
     for (const auto& matrices : plan_.matrices) {
       for (const Matrix& matrix : matrices) start(matrix);
@@ -196,7 +197,7 @@ Cost cost_of_powersgd(const BucketReductionOptions& options) {
   const Cost p = cost_of_exact_reduction(factor_options(options, plan.p_buckets, nullptr));
   const Cost q = cost_of_exact_reduction(factor_options(options, plan.q_buckets, nullptr));
   const std::int64_t floats = total_of(options) + plan.p_total + 4 * plan.q_total;
-  return {.buffer_bytes = floats * kFloat_bytes + p.buffer_bytes + q.buffer_bytes,
+  return {.buffer_bytes = floats * kElement_bytes + p.buffer_bytes + q.buffer_bytes,
           .sent_bytes = p.sent_bytes + q.sent_bytes,
           .num_rounds = p.num_rounds + q.num_rounds};
 }

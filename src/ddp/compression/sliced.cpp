@@ -13,8 +13,6 @@
 namespace dlt::ddp {
 namespace {
 
-std::int64_t size(const Bucket& bucket) { return bucket.end - bucket.begin; }
-
 /// Whose elements are whose, and how many bytes that makes.
 class SlicePlan {
  public:

@@ -6,7 +6,7 @@
 namespace dlt::nn {
 namespace {
 
-constexpr std::int64_t kMaxUnits = 1 << 20;
+constexpr std::int64_t kMaxWidth = 1 << 20;
 
 }  // namespace
 
@@ -17,7 +17,7 @@ std::string zoo_gpt(config::MapReader& options, const tensor::Shape& input) {
   const std::int64_t vocabulary = options.integer("vocabulary", {.min = 2, .max = INT32_MAX});
   const std::int64_t layers = options.integer("layers", {.min = 1, .max = 1024}, 12);
   const std::int64_t heads = options.integer("heads", {.min = 1, .max = 1024}, 12);
-  const std::int64_t units = options.integer("units", {.min = 1, .max = kMaxUnits}, 768);
+  const std::int64_t units = options.integer("units", {.min = 1, .max = kMaxWidth}, 768);
   const double dropout = options.number("dropout", {.min = 0, .max = 1, .max_open = true}, 0.0);
   const bool use_bias = options.boolean("use_bias", true);
   const bool tied = options.boolean("tied", true);
@@ -46,8 +46,8 @@ std::string zoo_gpt(config::MapReader& options, const tensor::Shape& input) {
 std::string zoo_lstm_lm(config::MapReader& options, const tensor::Shape& /*input*/) {
   const std::int64_t vocabulary = options.integer("vocabulary", {.min = 2, .max = INT32_MAX});
   const std::int64_t layers = options.integer("layers", {.min = 1, .max = 64}, 1);
-  const std::int64_t units = options.integer("units", {.min = 1, .max = kMaxUnits}, 256);
-  const std::int64_t embedding = options.integer("embedding", {.min = 1, .max = kMaxUnits}, units);
+  const std::int64_t units = options.integer("units", {.min = 1, .max = kMaxWidth}, 256);
+  const std::int64_t embedding = options.integer("embedding", {.min = 1, .max = kMaxWidth}, units);
   const double dropout = options.number("dropout", {.min = 0, .max = 1, .max_open = true}, 0.0);
   std::string out =
       cat("- embedding: {input_dim: ", vocabulary, ", output_dim: ", embedding, "}\n");

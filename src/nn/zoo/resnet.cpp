@@ -10,7 +10,7 @@
 namespace dlt::nn {
 namespace {
 
-constexpr std::int64_t kSmallImage = 64;
+constexpr std::int64_t kSmallInput = 64;
 
 /// "{conv2d: {...}}, {batch_norm: {}}"
 std::string conv_norm(std::int64_t filters, std::int64_t kernel, std::int64_t strides) {
@@ -33,7 +33,7 @@ std::string resnet(config::MapReader& options, const tensor::Shape& input, const
   const std::int64_t classes = options.integer("classes", {.min = 1, .max = 1 << 20}, 1000);
   const std::string stem = options.choice("stem", {"auto", "large", "small"}, std::string("auto"));
   const bool small =
-      stem == "small" || (stem == "auto" && input.rank() == 3 && input[0] <= kSmallImage);
+      stem == "small" || (stem == "auto" && input.rank() == 3 && input[0] <= kSmallInput);
   std::string out = cat("- ", conv_norm(64, small ? 3 : 7, small ? 1 : 2));
   out.replace(out.find("}}, {batch_norm"), 4, "}}\n- ");
   out += "\n- relu\n";
