@@ -43,7 +43,7 @@ class SilentCommunicator final : public comm::Communicator {
   int world_size_;
 };
 
-double median(std::vector<double> values) {
+double middle_time(std::vector<double> values) {
   std::sort(values.begin(), values.end());
   return values[values.size() / 2];
 }
@@ -81,7 +81,7 @@ std::vector<double> measure_reduction(const ReducerOptions& options, int world_s
     }
   }
   std::vector<double> medians;
-  for (std::vector<double>& of_bucket : times) medians.push_back(median(std::move(of_bucket)));
+  for (std::vector<double>& of_bucket : times) medians.push_back(middle_time(std::move(of_bucket)));
   return medians;
 }
 
@@ -105,7 +105,7 @@ double bytes_of_element(Compression kind) {
 }
 
 /// Each entry is looked at, read, and added.
-constexpr double kEntry_bytes = 8 + 8 + 8;
+constexpr double kEntryTraffic_bytes = 8 + 8 + 8;
 
 }  // namespace
 
@@ -135,7 +135,7 @@ std::vector<CodingTime> suppose_coding(const ReducerOptions& options, double mem
     for (const ExactRanges::Piece& piece : exact.pieces(b)) count -= piece.end - piece.begin;
     const auto elements = static_cast<double>(count);
     const double entries_s =
-        topk ? elements * options.compression.share * kEntry_bytes / memory_bytes_per_s : 0;
+        topk ? elements * options.compression.share * kEntryTraffic_bytes / memory_bytes_per_s : 0;
     const double passes_s =
         elements * bytes_of_element(options.compression.kind) / memory_bytes_per_s;
     out.push_back({.two_ranks_s = passes_s + 2 * entries_s, .further_rank_s = entries_s});

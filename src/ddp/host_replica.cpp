@@ -13,13 +13,13 @@
 namespace dlt::ddp {
 namespace {
 
-constexpr std::int64_t kLine_bytes = 64, kPage_bytes = 4096;
+constexpr std::int64_t kCacheLine_bytes = 64, kReplicaPage_bytes = 4096;
 /// Numbers are added in two places by turns: who gives the next ones has met all who read the last.
 constexpr std::int64_t kTurns = 2;
 
 std::int64_t sums_bytes(std::int64_t num_sums) {
   const std::int64_t num_bytes = num_sums * static_cast<std::int64_t>(sizeof(double));
-  return (num_bytes + kLine_bytes - 1) / kLine_bytes * kLine_bytes;
+  return (num_bytes + kCacheLine_bytes - 1) / kCacheLine_bytes * kCacheLine_bytes;
 }
 
 std::vector<int> ranks_beside(const comm::Communicator& comm) {
@@ -32,13 +32,13 @@ std::vector<int> ranks_beside(const comm::Communicator& comm) {
 }  // namespace
 
 /// Written by one rank; zeroed memory is a line of count 0.
-struct alignas(kLine_bytes) HostReplica::Line {
+struct alignas(kCacheLine_bytes) HostReplica::Line {
   std::atomic<std::int64_t> num_arrivals{0};
 };
 
 std::int64_t HostReplica::head_bytes(const Sizes& sizes) {
-  const std::int64_t num_bytes = kLine_bytes + kTurns * sums_bytes(sizes.num_sums);
-  return (num_bytes + kPage_bytes - 1) / kPage_bytes * kPage_bytes;
+  const std::int64_t num_bytes = kCacheLine_bytes + kTurns * sums_bytes(sizes.num_sums);
+  return (num_bytes + kReplicaPage_bytes - 1) / kReplicaPage_bytes * kReplicaPage_bytes;
 }
 
 std::shared_ptr<HostReplica> HostReplica::share(comm::Communicator& comm, const Sizes& sizes,
@@ -66,7 +66,7 @@ HostReplica::HostReplica(std::shared_ptr<comm::SharedMemory> memory, const comm:
       patient_{.timeout_s = 0, .beside_work = true, .crowded = wait.crowded},
       local_rank_(comm.local_rank()),
       local_size_(comm.local_size()) {
-  static_assert(std::atomic<std::int64_t>::is_always_lock_free && sizeof(Line) == kLine_bytes);
+  static_assert(std::atomic<std::int64_t>::is_always_lock_free && sizeof(Line) == kCacheLine_bytes);
 }
 
 HostReplica::Line& HostReplica::line(int local_rank) const {
@@ -74,7 +74,7 @@ HostReplica::Line& HostReplica::line(int local_rank) const {
 }
 
 double* HostReplica::sums(int local_rank, std::int64_t turn) const {
-  std::byte* first = memory_->segment(local_rank) + kLine_bytes;
+  std::byte* first = memory_->segment(local_rank) + kCacheLine_bytes;
   return reinterpret_cast<double*>(first + turn % kTurns * sums_bytes(sizes_.num_sums));
 }
 

@@ -16,9 +16,10 @@ namespace dlt::ddp {
 std::int64_t buffer_stride_bytes(std::int64_t total) {
   // Not whole pages from buffer to buffer: equal low address bits would make a load wait for the
   // store of another buffer's element.
-  constexpr std::int64_t kPage_bytes = 4096;
+  constexpr std::int64_t kPageOfSums_bytes = 4096;
   const std::int64_t used_bytes = total * static_cast<std::int64_t>(sizeof(float));
-  return (used_bytes + kPage_bytes - 1) / kPage_bytes * kPage_bytes + 2 * tensor::kAlignment_bytes;
+  return (used_bytes + kPageOfSums_bytes - 1) / kPageOfSums_bytes * kPageOfSums_bytes +
+         2 * tensor::kAlignment_bytes;
 }
 
 namespace {

@@ -151,7 +151,6 @@ Link supposed_link(const Fabric& fabric, const ScaledJob& job) {
   constexpr std::int64_t kSmall = 1 << 8, kLarge = 1 << 22;
   const double small_s = schedule.range({0, kSmall}).total_s;
   const double large_s = schedule.range({0, kLarge}).total_s;
-  constexpr double kElement_bytes = 4;
   const double per_byte =
       (large_s - small_s) / (static_cast<double>(kLarge - kSmall) * kElement_bytes);
   return {.latency_s = small_s, .seconds_per_byte = std::max(per_byte, 1e-12)};

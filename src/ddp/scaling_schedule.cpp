@@ -10,7 +10,6 @@
 namespace dlt::ddp {
 namespace {
 
-constexpr double kElement_bytes = 4;
 /// Within a host a message is read and written once.
 constexpr double kCopy_passes = 2;
 

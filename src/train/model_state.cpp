@@ -14,7 +14,6 @@
 namespace dlt::train {
 namespace {
 
-constexpr auto kFloat_bytes = static_cast<std::int64_t>(sizeof(float));
 constexpr const char* kPlateau = "schedule.plateau";
 const tensor::TensorType& plateau_type() {
   static const tensor::TensorType type{{optim::PlateauState::kSize}, DType::f64};

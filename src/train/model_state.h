@@ -23,6 +23,9 @@
 
 namespace dlt::train {
 
+/// Parameters, gradients and the optimiser's state are f32.
+inline constexpr auto kFloat_bytes = static_cast<std::int64_t>(sizeof(float));
+
 /// What a run keeps beside parameters and optimiser state.
 struct StateExtras {
   optim::Averaging averaging = {};           // resolved

@@ -15,8 +15,6 @@
 namespace dlt::train {
 namespace {
 
-constexpr auto kFloat_bytes = static_cast<std::int64_t>(sizeof(float));
-
 struct Part {
   std::int64_t num_bytes = 0;
   const std::byte* data = nullptr;

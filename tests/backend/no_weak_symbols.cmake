@@ -4,6 +4,7 @@
 # AVX-512 must never meet theirs.
 cmake_minimum_required(VERSION 3.25)
 string(REPLACE "," ";" objects "${OBJECTS}")
+list(FILTER objects EXCLUDE REGEX "\\.gch$")  # the precompiled header
 execute_process(COMMAND "${NM}" -C --defined-only ${objects} OUTPUT_VARIABLE symbols
   RESULT_VARIABLE result)
 if(NOT result EQUAL 0 OR NOT symbols MATCHES " T dlt::cpu::avx512::run_")

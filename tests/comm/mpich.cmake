@@ -27,7 +27,7 @@ foreach(folder ddp comm tensor observe base)
   target_link_libraries(comm_mpich_test PRIVATE $<TARGET_FILE:dltrain_${folder}>)
   add_dependencies(comm_mpich_test dltrain_${folder})
 endforeach()
-target_link_libraries(comm_mpich_test PRIVATE dltrain_flags GTest::gtest GTest::gmock OpenSSL::Crypto
+target_link_libraries(comm_mpich_test PRIVATE dltrain_flags GTest::gtest GTest::gmock OpenSSL::Crypto fmt::fmt
   Threads::Threads ${MPICH_LIBRARY})
 foreach(n 1 2 3 4)
   add_test(NAME comm_mpich_test.ranks${n} COMMAND ${MPICH_EXEC} -n ${n} $<TARGET_FILE:comm_mpich_test>)

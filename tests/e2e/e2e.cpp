@@ -12,21 +12,9 @@
 
 namespace dlt::e2e {
 
-ProgramResult dltrain(const Words& words, const ProgramOptions& options) {
-  Words all{DLTRAIN_PROGRAM};
-  all.insert(all.end(), words.begin(), words.end());
-  return run_program(all, options);
-}
-
-ProgramResult dltrain_ranks(int num_ranks, const Words& words, const ProgramOptions& options) {
-  Words all{DLTRAIN_MPIEXEC,           "--oversubscribe", "--bind-to", "none", "-n",
-            std::to_string(num_ranks), DLTRAIN_PROGRAM};
-  all.insert(all.end(), words.begin(), words.end());
-  return run_program(all, options);
-}
-
-ProgramResult dltrain_on(int num_ranks, const Words& words, const ProgramOptions& options) {
-  return num_ranks == 0 ? dltrain(words, options) : dltrain_ranks(num_ranks, words, options);
+ProgramResult run_with(Words program, const Words& words, const ProgramOptions& options) {
+  program.insert(program.end(), words.begin(), words.end());
+  return run_program(program, options);
 }
 
 std::string digits_yaml() {

@@ -16,14 +16,28 @@ namespace dlt::e2e {
 
 using Words = std::vector<std::string>;
 
+/// A program and its own words, then these.
+[[nodiscard]] ProgramResult run_with(Words program, const Words& words,
+                                     const ProgramOptions& options);
+
+#ifdef DLTRAIN_PROGRAM  // which one is a matter of the test
 /// dltrain with these words, alone.
-[[nodiscard]] ProgramResult dltrain(const Words& words, const ProgramOptions& options = {});
+[[nodiscard]] inline ProgramResult dltrain(const Words& words, const ProgramOptions& options = {}) {
+  return run_with({DLTRAIN_PROGRAM}, words, options);
+}
 /// The same under mpirun.
-[[nodiscard]] ProgramResult dltrain_ranks(int num_ranks, const Words& words,
-                                          const ProgramOptions& options = {});
+[[nodiscard]] inline ProgramResult dltrain_ranks(int num_ranks, const Words& words,
+                                                 const ProgramOptions& options = {}) {
+  return run_with({DLTRAIN_MPIEXEC, "--oversubscribe", "--bind-to", "none", "-n",
+                   std::to_string(num_ranks), DLTRAIN_PROGRAM},
+                  words, options);
+}
 /// num_ranks 0: alone, else under mpirun.
-[[nodiscard]] ProgramResult dltrain_on(int num_ranks, const Words& words,
-                                       const ProgramOptions& options = {});
+[[nodiscard]] inline ProgramResult dltrain_on(int num_ranks, const Words& words,
+                                              const ProgramOptions& options = {}) {
+  return num_ranks == 0 ? dltrain(words, options) : dltrain_ranks(num_ranks, words, options);
+}
+#endif
 
 /// A small run on the digits that learns something in one epoch of 23 steps.
 [[nodiscard]] std::string digits_yaml();

@@ -27,8 +27,15 @@ for folder in src/* src/backend/* launcher; do
         if (!/;$/ && match($0, /^[A-Za-z_0-9]+/)) add(substr($0, 1, RLENGTH))
       } else if (match($0, /[ *&][A-Za-z_0-9]+( = |[(\[{])/)) {
         name = substr($0, RSTART + 1, RLENGTH - 1)
+        rest = substr($0, RSTART + RLENGTH)
         sub(/[^A-Za-z_0-9].*/, "", name)
         add(name)
+        while ($1 == "constexpr" && match(rest, /, k[A-Za-z_0-9]+( =|\{)/)) {
+          name = substr(rest, RSTART + 2, RLENGTH - 2)
+          rest = substr(rest, RSTART + RLENGTH)
+          sub(/[^A-Za-z_0-9].*/, "", name)
+          add(name)
+        }
       }
     }
     END {
