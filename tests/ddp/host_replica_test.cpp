@@ -13,7 +13,7 @@
 namespace dlt::ddp {
 namespace {
 
-constexpr HostReplica::Sizes kSizes{.num_elements = 5000, .num_buffers = 3, .num_sums = 7};
+constexpr HostReplica::Sizes kReplicaSizes{.num_elements = 5000, .num_buffers = 3, .num_sums = 7};
 
 float* elements(const HostReplica& replica, int buffer) {
   return reinterpret_cast<float*>(replica.buffer(buffer).data());
@@ -21,21 +21,21 @@ float* elements(const HostReplica& replica, int buffer) {
 
 TEST(HostReplica, BuffersAreOneForTheRanksOfAHost) {
   run_ranks({0, 0, 1, 1, 1}, [](comm::Communicator& comm) {
-    const auto replica = HostReplica::share(comm, kSizes, {});
+    const auto replica = HostReplica::share(comm, kReplicaSizes, {});
     ASSERT_NE(replica, nullptr);
     EXPECT_EQ(replica->local_size(), comm.rank() < 2 ? 2 : 3);
     EXPECT_EQ(replica->is_writer(), comm.rank() == 0 || comm.rank() == 2);
-    for (int b = 0; b < kSizes.num_buffers; ++b) {
+    for (int b = 0; b < kReplicaSizes.num_buffers; ++b) {
       ASSERT_EQ(replica->buffer(b).size_bytes(), 20000);
       EXPECT_EQ(elements(*replica, b)[4999], 0.0F);
     }
     replica->meet();
     const auto host = static_cast<float>(comm.rank() < 2 ? 1 : 2);
-    for (int b = 0; b < kSizes.num_buffers; ++b) {
+    for (int b = 0; b < kReplicaSizes.num_buffers; ++b) {
       elements(*replica, b)[replica->local_rank()] = host + static_cast<float>(b);
     }
     replica->meet();
-    for (int b = 0; b < kSizes.num_buffers; ++b) {
+    for (int b = 0; b < kReplicaSizes.num_buffers; ++b) {
       for (int r = 0; r < replica->local_size(); ++r) {
         EXPECT_EQ(elements(*replica, b)[r], host + static_cast<float>(b));
       }
@@ -45,13 +45,13 @@ TEST(HostReplica, BuffersAreOneForTheRanksOfAHost) {
 
 TEST(HostReplica, RanksThatAreAloneShareNothing) {
   run_ranks({0, 1, 2}, [](comm::Communicator& comm) {
-    EXPECT_EQ(HostReplica::share(comm, kSizes, {}), nullptr);
+    EXPECT_EQ(HostReplica::share(comm, kReplicaSizes, {}), nullptr);
   });
 }
 
 TEST(HostReplica, WhatTheWriterWritesAllSeeAndNobodySeesHalfOfIt) {
   run_ranks(3, [](comm::Communicator& comm) {
-    const auto replica = HostReplica::share(comm, kSizes, {});
+    const auto replica = HostReplica::share(comm, kReplicaSizes, {});
     float* shared = elements(*replica, 0);
     std::atomic<int> writers{0};
     for (int round = 1; round <= 200; ++round) {
@@ -67,7 +67,7 @@ TEST(HostReplica, WhatTheWriterWritesAllSeeAndNobodySeesHalfOfIt) {
 
 TEST(HostReplica, AddsUpOverTheRanksOfAHostAlone) {
   run_ranks({0, 0, 1, 1}, [](comm::Communicator& comm) {
-    const auto replica = HostReplica::share(comm, kSizes, {});
+    const auto replica = HostReplica::share(comm, kReplicaSizes, {});
     for (int round = 0; round < 200; ++round) {
       std::vector<double> values{0, 0, 0.25 * round};
       values[static_cast<std::size_t>(replica->local_rank())] = 1.0 + comm.rank() + round;
@@ -83,7 +83,7 @@ TEST(HostReplica, AddsUpOverTheRanksOfAHostAlone) {
 
 TEST(HostReplica, ARankThatDoesNotComeIsNamed) {
   run_ranks(2, [](comm::Communicator& comm) {
-    const auto replica = HostReplica::share(comm, kSizes, {.timeout_s = 0.01});
+    const auto replica = HostReplica::share(comm, kReplicaSizes, {.timeout_s = 0.01});
     replica->arrive();
     if (comm.rank() == 0) {
       replica->wait_for_all();
@@ -104,7 +104,7 @@ TEST(HostReplica, ARankThatDoesNotComeIsNamed) {
 TEST(HostReplica, MemoryOutlivesTheOthers) {
   tensor::Storage kept;
   run_ranks(2, [&](comm::Communicator& comm) {
-    const auto replica = HostReplica::share(comm, kSizes, {});
+    const auto replica = HostReplica::share(comm, kReplicaSizes, {});
     elements(*replica, 1)[comm.rank()] = 5.0F;
     replica->meet();
     if (comm.rank() == 1) kept = replica->buffer(1);

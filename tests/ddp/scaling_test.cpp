@@ -5,35 +5,10 @@
 #include <gtest/gtest.h>
 
 #include "base/error.h"
+#include "ddp/scaled_job.h"
 
 namespace dlt::ddp {
 namespace {
-
-// 4 MB in four buckets of 1 MB; 100 MB/s; a leaf of 40 ms whose gradients are final at 20, 25, 30
-// and 40 ms.
-constexpr std::int64_t kQuarter = 250000;
-
-StepProfile profile() {
-  return {.leaf_s = 0.040,
-          .ready = {{kQuarter, 0.020},
-                    {2 * kQuarter, 0.025},
-                    {3 * kQuarter, 0.030},
-                    {4 * kQuarter, 0.040}},
-          .update_s = 0.008,
-          .other_s = 0.001};
-}
-Fabric fabric() {
-  return {.bytes_per_s = 100e6, .latency_s = 0, .message_s = 0, .memory_bytes_per_s = 1e9};
-}
-ScaledJob job(int num_ranks) {
-  ScaledJob out{.num_ranks = num_ranks, .updates_early = false};
-  out.reducer.num_leaves = num_ranks;
-  out.reducer.total = 4 * kQuarter;
-  for (std::int64_t b = 0; b < 4; ++b) {
-    out.reducer.buckets.push_back({b * kQuarter, (b + 1) * kQuarter});
-  }
-  return out;
-}
 
 TEST(Scaling, OneRankDoesNotCommunicate) {
   const Prediction p = predict_step(profile(), fabric(), job(1));

@@ -217,7 +217,7 @@ namespace dlt::emulator {
 /// clears fields instead, so large structs keep what they have.
 template <typename T>
 void clear_padding(T& value) {
-  if constexpr (sizeof(T) <= 128) __builtin_clear_padding(&value);
+  if constexpr (sizeof(T) <= 160) __builtin_clear_padding(&value);
 }
 
 }  // namespace dlt::emulator
