@@ -13,8 +13,6 @@ namespace {
 
 /// Turns between looks at the clock and at the peer's life, which cost more than a flag.
 constexpr int kTurns_per_check = 32;
-/// Turns after which a thread beside work sleeps instead of giving the core away.
-constexpr int kTurns_awake = 8;
 constexpr std::chrono::microseconds kNap(50);
 
 }  // namespace
@@ -38,7 +36,7 @@ HostWait::Outcome HostWait::Patience::next(int peer) {
       if (now_s - start_s_ >= timeout_s) return Outcome::ends;
     }
   }
-  if (wait_->options_.beside_work && num_turns_ > kTurns_awake) {
+  if (wait_->options_.beside_work) {
     std::this_thread::sleep_for(kNap);
   } else {
     std::this_thread::yield();

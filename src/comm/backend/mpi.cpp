@@ -15,6 +15,7 @@
 #include <sched.h>
 #include <time.h>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/text.h"
 #include "comm/backend/mpi_shared.h"
@@ -31,13 +32,38 @@ constexpr std::int64_t kPiece_bytes = std::int64_t{64} << 20;
 /// halves the line's rate: 0.5 to 0.7 of it in exchanges from 1 MB on, against 0.99 in such pieces,
 /// on any rate. Other transports carry many pieces under way at once about as fast as one message.
 constexpr std::int64_t kFar_piece_bytes = 63 << 10;
-/// Looks at the messages before the core is given away: some microseconds; then before sleeping.
-constexpr int kSpins = 100;
-constexpr int kYields = 100;
-/// A message that takes longer crosses a network. Its bytes wait in the system's buffers, and
-/// whoever computes on this core would lose half of it to a thread that only looks.
-constexpr timespec kNap{.tv_sec = 0, .tv_nsec = 20'000};
 constexpr int kTag = 1;
+
+/// What a thread does between looks at its messages: nothing for some microseconds; then it gives
+/// the core away, which on one host the sender may need. Bytes that cross a network wait in the
+/// system's buffers, so that the thread sleeps: who yields to one that computes is put behind all
+/// of its turn (decision 77). Each waking disturbs that one's caches; the longer a message takes,
+/// the less a late look costs.
+class BetweenLooks {
+ public:
+  explicit BetweenLooks(bool crosses_network) : num_yields_(crosses_network ? 0 : kYields) {}
+  void pass() {
+    ++looks_;
+    if (looks_ <= kSpins) return;
+    if (looks_ <= kSpins + num_yields_) {
+      sched_yield();
+      return;
+    }
+    const double now_s = clock_.monotonic_s();
+    if (began_s_ < 0) began_s_ = now_s;
+    const double nap_s = std::clamp((now_s - began_s_) * kShare, kLeast_nap_s, kMost_nap_s);
+    const timespec nap{.tv_sec = 0, .tv_nsec = static_cast<long>(nap_s * 1e9)};
+    nanosleep(&nap, nullptr);
+  }
+
+ private:
+  static constexpr int kSpins = 100, kYields = 100;
+  static constexpr double kShare = 1.0 / 8, kLeast_nap_s = 20e-6, kMost_nap_s = 300e-6;
+  SystemClock clock_;
+  int num_yields_;
+  int looks_ = 0;
+  double began_s_ = -1;
+};
 
 /// What all communicators of a session share; it outlives them.
 struct SessionState {
@@ -276,7 +302,7 @@ class MpiCommunicator final : public Communicator {
   void wait_all() {
     statuses_.resize(requests_.size());
     const auto count = static_cast<int>(requests_.size());
-    for (int looks = 0;; ++looks) {
+    for (BetweenLooks between(hosts_.size() > 1);; between.pass()) {
       int done = 0;
       const int code = MPI_Testall(count, requests_.data(), &done, statuses_.data());
       if (code == MPI_ERR_IN_STATUS) {
@@ -286,11 +312,6 @@ class MpiCommunicator final : public Communicator {
       }
       check(code, "MPI_Testall");
       if (done != 0) return;
-      if (looks >= kSpins + kYields) {
-        nanosleep(&kNap, nullptr);
-      } else if (looks >= kSpins) {
-        sched_yield();
-      }
     }
   }
 
