@@ -88,7 +88,7 @@ std::string run_bench(const Surroundings& around, const RunConfig& config,
   const auto dataset = random_data(config);
   const CommPlan plan = plan_communication(config, *program, comm, around.clock);
   StateExtras extras = state_extras(config, steps_per_epoch(config, dataset->num_rows()));
-  place_state(config, *program, plan, device, comm, extras);
+  place_state(config, *program, plan, device, comm, SharedRoom::gradients, extras);
   ModelState state(program->layout(), config.optimizer.get(), around.backend, std::move(extras));
   state.initialize(config.model->params(), config.seed);
   const std::int64_t end = options.warmup + options.steps;

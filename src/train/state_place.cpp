@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "base/cpu.h"
+#include "train/memory_snapshots.h"
 
 namespace dlt::train {
 
@@ -15,7 +16,8 @@ bool wants_shared_replica(const RunConfig& config, const comm::Hosts& hosts) {
 }
 
 void place_state(const RunConfig& config, const autodiff::Program& program, const CommPlan& plan,
-                 const tensor::Backend& device, comm::Communicator& comm, StateExtras& extras) {
+                 const tensor::Backend& device, comm::Communicator& comm, SharedRoom room,
+                 StateExtras& extras) {
   extras.shard = plan.shard_of(comm.rank());
   if (!device.in_host_memory() || !wants_shared_replica(config, comm.hosts())) return;
   const tensor::FlatLayout& layout = program.layout();
@@ -23,13 +25,18 @@ void place_state(const RunConfig& config, const autodiff::Program& program, cons
   // Two sums a block; the last block of a parameter may be a short one.
   const std::int64_t most_blocks =
       layout.total / tensor::kBlockElements + static_cast<std::int64_t>(layout.entries.size());
-  // Gradients gain more by lying in shared memory, so that there must be room for them, too.
+  ddp::HostReplica::Sizes sizes{.num_elements = layout.total,
+                                .num_buffers = num_shared_buffers(extras, *config.optimizer),
+                                .num_sums = 2 * most_blocks};
+  // What gains more by lying there, or survives there what nothing else does.
   constexpr std::int64_t kGradient_buffers = 3;
-  const ddp::HostReplica::Sizes sizes{
-      .num_elements = layout.total,
-      .num_buffers = num_shared_buffers(extras, *config.optimizer),
-      .num_sums = 2 * most_blocks,
-      .room_bytes = config.shard == Sharding::gradients ? 0 : kGradient_buffers * flat_bytes};
+  if (config.shard != Sharding::gradients) sizes.room_bytes += kGradient_buffers * flat_bytes;
+  if (room == SharedRoom::gradients_and_snapshots && config.checkpoint.ram_every_steps != 0) {
+    const auto num_states = static_cast<std::int64_t>(config.optimizer->state_names().size());
+    const std::int64_t state_bytes =
+        flat_bytes * (1 + num_states + (config.averaging.active() ? 1 : 0));
+    sizes.room_bytes += kNum_slots * state_bytes / comm.local_size();
+  }
   extras.host = ddp::HostReplica::share(
       comm, sizes,
       {.timeout_s = config.fault.hang_timeout_s, .crowded = comm.local_size() > online_cores()});

@@ -110,7 +110,10 @@ void TrainLoop::require_same_job() {
 void TrainLoop::load_or_initialize() {
   const RunConfig& config = job_->config_;
   StateExtras extras = state_extras(config, steps_per_epoch(config, job_->train_data_->num_rows()));
-  place_state(config, *train_program_, plan_, *device_, *comm_, extras);
+  place_state(config, *train_program_, plan_, *device_, *comm_,
+              job_->around_.memory_dir.empty() ? SharedRoom::gradients
+                                               : SharedRoom::gradients_and_snapshots,
+              extras);
   state_ = std::make_unique<ModelState>(train_program_->layout(), config.optimizer.get(),
                                         job_->around_.backend, std::move(extras));
   if (job_->resume_.checkpoint) {

@@ -99,6 +99,27 @@ TEST(Cost, OfShardsIsWhatIsHeldAndSent) {
   }
 }
 
+TEST(Cost, OfOneReplicaAHostIsNoGathering) {
+  const std::int64_t block = tensor::kBlockElements;
+  const ReducerCase c{.num_leaves = 2, .param_elements = 2 * block, .bucket_elements = 2 * block};
+  ReducerOptions options = c.options();
+  tensor::FlatLayout layout;
+  for (int i = 0; i < c.num_params; ++i) {
+    layout.append("p" + std::to_string(i), tensor::Shape{c.param_elements});
+  }
+  options.shards = ShardPlan(layout, options.buckets, 2);
+  EXPECT_GT(planned_cost(options, {{0, 1}}, 1).sent_bytes, 0);
+  options.gathers = false;
+  const Cost first = planned_cost(options, {{0, 1}}, 0), last = planned_cost(options, {{0, 1}}, 1);
+  EXPECT_EQ(last.sent_bytes, 0);
+  EXPECT_EQ(last.num_rounds, 0);
+  // A buffer of each rank, and the result.
+  EXPECT_EQ(last.shared_bytes, buffer_stride_bytes(options.total));
+  EXPECT_EQ(first.shared_bytes - last.shared_bytes, options.flat_bytes());
+  options.shared_memory = false;
+  EXPECT_EQ(planned_cost(options, {{0, 1}}, 0).shared_bytes, 0);
+}
+
 TEST(Cost, OfReleasedBucketsIsTheSlicesAndTheRestOfThreeBuckets) {
   const std::int64_t block = tensor::kBlockElements;
   const ReducerCase c{.num_leaves = 2, .param_elements = 2 * block, .bucket_elements = 2 * block};

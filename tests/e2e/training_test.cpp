@@ -257,6 +257,25 @@ TEST_F(Training, PeakMemoryOfShardsIsWithin10PercentOfWhatCheckPredicts) {
   EXPECT_NEAR(peak_mib["optimizer"] - peak_mib["gradients"], 46, 6);
 }
 
+TEST_F(Training, CheckSaysHowMuchSharedMemoryAHostNeeds) {
+  const auto shared_mib = [&](const std::string& memory) {
+    Words words{"check", config_, "--ranks", "2"};
+    for (const std::string& setting :
+         {std::string("model.layers.1.dense.units=20000"), std::string("train.leaves=2"),
+          "comm.shared_memory=" + memory}) {
+      words.insert(words.end(), {"--set", setting});
+    }
+    const std::string text = dltrain(words).out;
+    const std::size_t at = text.find("shared memory");
+    return at == std::string::npos ? 0.0 : std::stod(text.substr(at + 13));
+  };
+  // 75 x 20,000 weights: the buffers of two ranks and their sum; parameters and what adam keeps.
+  const double flat_mib = 75 * 20000 * 4 / 1048576.0;
+  EXPECT_NEAR(shared_mib("gradients"), 3 * flat_mib, 0.2);
+  EXPECT_NEAR(shared_mib("auto") - shared_mib("gradients"), 3 * flat_mib, 0.2);
+  EXPECT_EQ(shared_mib("off"), 0);
+}
+
 TEST_F(Training, BenchPrintsJson) {
   const ProgramResult got = dltrain({"bench", config_, "--steps", "5", "--warmup", "1"});
   EXPECT_EQ(got.exit_code, 0) << got.err;

@@ -66,7 +66,8 @@ void with_trainers(const JobFiles& files, int ranks, int threads,
     const auto program = train::training_program(config, table, *backend, 2);
     const train::CommPlan plan = train::plan_communication(config, *program, comm, clock);
     train::StateExtras extras = train::state_extras(config, 5);
-    train::place_state(config, *program, plan, *backend, comm, extras);
+    train::place_state(config, *program, plan, *backend, comm, train::SharedRoom::gradients,
+                       extras);
     train::ModelState state(program->layout(), config.optimizer.get(), *backend, extras);
     state.initialize(config.model->params(), config.seed);
     train::Trainer trainer({.config = config,
