@@ -62,6 +62,46 @@ class BucketLog {
   std::vector<ddp::BucketTimes> times_;  // step by step
 };
 
+/// What the measured steps took.
+class StepTimes {
+ public:
+  StepTimes(std::size_t num_buckets, std::int64_t num_steps) : buckets_(num_buckets, num_steps) {
+    step_s_.reserve(static_cast<std::size_t>(num_steps));
+    cpu_s_.reserve(static_cast<std::size_t>(num_steps));
+  }
+  void add(const StepReport& report, double step_s, double cpu_s) {
+    step_s_.push_back(step_s);
+    cpu_s_.push_back(cpu_s);
+    total_s_ += step_s;
+    compute_s_ += report.compute_s;
+    exposed_s_ += report.comm_exposed_s;
+    data_s_ += report.data_wait_s;
+    update_s_ += report.update_s;
+    samples_ += static_cast<double>(report.samples);
+    buckets_.add(report.buckets);
+  }
+  [[nodiscard]] double median_s() const { return quantile(step_s_, 0.5); }
+  [[nodiscard]] const BucketLog& buckets() const { return buckets_; }
+  void describe(observe::JsonObject& json) const {
+    observe::JsonObject ms, share;
+    ms.set("median", median_s() * 1e3);
+    ms.set("p95", quantile(step_s_, 0.95) * 1e3);
+    share.set("compute", compute_s_ / total_s_);
+    share.set("comm", exposed_s_ / total_s_);
+    share.set("data", data_s_ / total_s_);
+    share.set("update", update_s_ / total_s_);
+    json.set("samples_per_s", samples_ / total_s_);
+    json.set("step_ms", ms);
+    json.set("step_cpu_ms", quantile(cpu_s_, 0.5) * 1e3);
+    json.set("share", share);
+  }
+
+ private:
+  std::vector<double> step_s_, cpu_s_;
+  BucketLog buckets_;
+  double total_s_ = 0, compute_s_ = 0, exposed_s_ = 0, data_s_ = 0, update_s_ = 0, samples_ = 0;
+};
+
 }  // namespace
 
 std::unique_ptr<data::Dataset> random_data(const RunConfig& config) {
@@ -105,42 +145,19 @@ std::string run_bench(const Surroundings& around, const RunConfig& config,
        .gpus = gpus.comm.get()},
       *dataset, state,
       {.num_leaves = division.num_leaves, .first_step = 0, .end_step = end, .total_steps = end});
-  std::vector<double> step_s, step_cpu_s;
-  step_s.reserve(static_cast<std::size_t>(options.steps));
-  BucketLog bucket_log(plan.buckets.size(), options.steps);
-  step_cpu_s.reserve(static_cast<std::size_t>(options.steps));
-  double compute = 0, exposed = 0, data = 0, update = 0, samples = 0;
+  StepTimes times(plan.buckets.size(), options.steps);
   for (std::int64_t step = 0; step < end; ++step) {
     const double before = around.clock.monotonic_s(), cpu_before = process_cpu_s();
     const StepReport report = trainer.step({});
     if (step < options.warmup) continue;
-    step_s.push_back(around.clock.monotonic_s() - before);
-    step_cpu_s.push_back(process_cpu_s() - cpu_before);
-    compute += report.compute_s;
-    exposed += report.comm_exposed_s;
-    data += report.data_wait_s;
-    update += report.update_s;
-    bucket_log.add(report.buckets);
-    samples += static_cast<double>(report.samples);
+    times.add(report, around.clock.monotonic_s() - before, process_cpu_s() - cpu_before);
   }
   trainer.settle();
-  double total = 0;
-  for (const double s : step_s) total += s;
-  const double median = quantile(step_s, 0.5);
   const int my_leaves = ddp::split({0, division.num_leaves}, comm.world_size(), comm.rank()).size();
-
-  observe::JsonObject json, ms, share;
-  ms.set("median", median * 1e3);
-  ms.set("p95", quantile(step_s, 0.95) * 1e3);
-  share.set("compute", compute / total);
-  share.set("comm", exposed / total);
-  share.set("data", data / total);
-  share.set("update", update / total);
-  json.set("samples_per_s", samples / total);
-  json.set("step_ms", ms);
-  json.set("step_cpu_ms", quantile(step_cpu_s, 0.5) * 1e3);
-  json.set("share", share);
-  json.set("gflops_per_s", static_cast<double>(program->flops()) * my_leaves / median * 1e-9);
+  observe::JsonObject json;
+  times.describe(json);
+  json.set("gflops_per_s",
+           static_cast<double>(program->flops()) * my_leaves / times.median_s() * 1e-9);
   json.set("world_size", std::int64_t{comm.world_size()});
   json.set("device", std::string(device.name()));
   if (gpus.comm != nullptr) json.set("between_gpus", gpus.comm->version());
@@ -155,7 +172,7 @@ std::string run_bench(const Surroundings& around, const RunConfig& config,
     link.set("gb_per_s", 1e-9 / plan.link->seconds_per_byte);
     json.set("link", link);
   }
-  json.set("buckets", bucket_log.json(plan.buckets));
+  json.set("buckets", times.buckets().json(plan.buckets));
   json.set("peak_rss_mb", static_cast<double>(peak_rss_bytes()) / 1048576.0);
   return json.text(2) + "\n";
 }

@@ -185,6 +185,10 @@ void TrainLoop::open_run_folder() {
                                         : cat(", going on from step ", step_)));
   tell_gpus();
   if (job_->init_) note_initial_weights();
+  log_start();
+}
+
+void TrainLoop::log_start() {
   const char* from = job_->resume_.memory ? "memory" : job_->resume_.checkpoint ? "disk" : "start";
   observe::Fields start{{"step", step_},
                         {"from", std::string(from)},

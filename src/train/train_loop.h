@@ -37,6 +37,7 @@ class TrainLoop {
  private:
   void mark(observe::Phase phase) const;
   void open_run_folder();
+  void log_start();
   void tell_gpus();
   void make_evaluation();
   void make_meter();

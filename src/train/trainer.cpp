@@ -153,6 +153,16 @@ Trainer::Trainer(const TrainerParts& parts, const data::Dataset& dataset, ModelS
     resident_ =
         std::make_unique<ResidentStep>(parts_, state, reducer_.rank_leaves(), range_.num_leaves);
   }
+  make_workers(dataset);
+  if (!updates_locally(parts_)) return;
+  local_ = std::make_unique<LocalSteps>(parts_.comm, state);
+  rank_weights_.resize(static_cast<std::size_t>(parts_.comm.world_size()));
+}
+
+Trainer::~Trainer() = default;
+
+/// What runs the leaves: workers, or where leaves wait for each other what runs all of them.
+void Trainer::make_workers(const data::Dataset& dataset) {
   workers_.resize(static_cast<std::size_t>(parts_.num_leaf_workers()));
   run_worker_task_ = [this](int worker) { run_worker(worker); };
   // Each thread makes what it will use, so that memory is first touched where it is needed.
@@ -165,24 +175,18 @@ Trainer::Trainer(const TrainerParts& parts, const data::Dataset& dataset, ModelS
     if (reducer_.worker_leaves(worker).size() == 0) return;
     workers_[static_cast<std::size_t>(worker)] = std::make_unique<Worker>(*this, dataset, worker);
   });
-  if (updates_locally(parts_)) {
-    local_ = std::make_unique<LocalSteps>(parts_.comm, state);
-    rank_weights_.resize(static_cast<std::size_t>(parts_.comm.world_size()));
-  }
   if (!synced) return;
   synced_ = std::make_unique<SyncedLeaves>(SyncedLeaves::Options{.parts = parts_,
                                                                  .dataset = dataset,
                                                                  .sampler = sampler_,
-                                                                 .params = state.params(),
-                                                                 .carried = &state.carried(),
+                                                                 .params = state_->params(),
+                                                                 .carried = &state_->carried(),
                                                                  .sums = sums_,
                                                                  .range = range_,
                                                                  .division = leaf_division(),
                                                                  .skip_steps = skipped_},
                                            reducer_);
 }
-
-Trainer::~Trainer() = default;
 
 ddp::LeafDivision Trainer::leaf_division() const {
   return range_.leaf_cuts.empty() ? ddp::LeafDivision(range_.num_leaves, parts_.comm.world_size())

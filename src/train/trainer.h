@@ -149,6 +149,7 @@ class Trainer {
 
  private:
   struct Worker;
+  void make_workers(const data::Dataset& dataset);
   StepReport make_step(const StepRequest& request);
   [[nodiscard]] StepReport begin_report() const;
   [[nodiscard]] StepReport pass_over(StepReport report);
