@@ -14,6 +14,18 @@ Hosts lone_hosts(int world_size) {
   return hosts;
 }
 
+bool any_host_of_several(const Hosts& hosts) {
+  return std::any_of(hosts.begin(), hosts.end(),
+                     [](const std::vector<int>& ranks) { return ranks.size() > 1; });
+}
+
+std::vector<int> ranks_of_host(const Communicator& comm) {
+  for (const std::vector<int>& ranks : comm.hosts()) {
+    if (std::find(ranks.begin(), ranks.end(), comm.rank()) != ranks.end()) return ranks;
+  }
+  throw Error(Exit::internal, cat("rank ", comm.rank(), " is on no host"));
+}
+
 std::unique_ptr<SharedMemory> Communicator::share(std::int64_t /*num_bytes*/,
                                                   std::int64_t /*room_bytes*/) {
   return nullptr;

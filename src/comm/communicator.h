@@ -38,6 +38,7 @@ struct Receive {
 using Hosts = std::vector<std::vector<int>>;
 /// Each rank as a host of its own.
 [[nodiscard]] Hosts lone_hosts(int world_size);
+[[nodiscard]] bool any_host_of_several(const Hosts& hosts);
 
 /// Memory in which each rank of a host has a segment of its own size and all can address all.
 /// Zeroed; segments begin at whole pages. Destroying it waits for nobody; the peers' use goes on.
@@ -89,6 +90,10 @@ class Communicator {
   /// Ends the whole job at once with this exit code, when agreement is no longer possible.
   [[noreturn]] virtual void abort(int exit_code) = 0;
 };
+
+/// The ranks that can share memory with this one, which is among them. errors
+/// Error(Exit::internal) if comm.hosts() leave this rank out
+[[nodiscard]] std::vector<int> ranks_of_host(const Communicator& comm);
 
 /// The longest text a rank may give to allgather_text.
 inline constexpr std::int64_t kMaxText_bytes = std::int64_t{1} << 20;

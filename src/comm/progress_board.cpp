@@ -1,16 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "comm/progress_board.h"
 
-#include <algorithm>
-
 #include "base/text.h"
 
 namespace dlt::comm {
 
-ProgressBoard::ProgressBoard(Communicator& host) : host_(&host) {
-  for (const std::vector<int>& ranks : host.hosts()) {
-    if (std::find(ranks.begin(), ranks.end(), host.rank()) != ranks.end()) ranks_ = ranks;
-  }
+ProgressBoard::ProgressBoard(Communicator& host) : host_(&host), ranks_(ranks_of_host(host)) {
   memory_ = host.share(static_cast<std::int64_t>(sizeof(std::int64_t)));
 }
 

@@ -37,12 +37,8 @@ HostBoard make_board(const comm::SharedMemory& memory, const comm::Communicator&
                      const HostBoard::Sizes& sizes) {
   std::vector<std::byte*> boards;
   for (int r = 0; r < comm.local_size(); ++r) boards.push_back(memory.segment(r));
-  for (const std::vector<int>& ranks : comm.hosts()) {
-    if (ranks[0] > comm.rank() || ranks.size() != boards.size()) continue;
-    const auto local = static_cast<std::size_t>(comm.local_rank());
-    if (ranks[local] == comm.rank()) return {std::move(boards), ranks, local, sizes};
-  }
-  throw Error(Exit::internal, cat("rank ", comm.rank(), " is on no host"));
+  return {std::move(boards), comm::ranks_of_host(comm), static_cast<std::size_t>(comm.local_rank()),
+          sizes};
 }
 
 }  // namespace

@@ -22,13 +22,6 @@ std::int64_t sums_bytes(std::int64_t num_sums) {
   return (num_bytes + kCacheLine_bytes - 1) / kCacheLine_bytes * kCacheLine_bytes;
 }
 
-std::vector<int> ranks_beside(const comm::Communicator& comm) {
-  for (const std::vector<int>& ranks : comm.hosts()) {
-    if (std::find(ranks.begin(), ranks.end(), comm.rank()) != ranks.end()) return ranks;
-  }
-  throw Error(Exit::internal, cat("rank ", comm.rank(), " is on no host"));
-}
-
 }  // namespace
 
 /// Written by one rank; zeroed memory is a line of count 0.
@@ -43,10 +36,7 @@ std::int64_t HostReplica::head_bytes(const Sizes& sizes) {
 
 std::shared_ptr<HostReplica> HostReplica::share(comm::Communicator& comm, const Sizes& sizes,
                                                 const HostWaitOptions& wait) {
-  const comm::Hosts hosts = comm.hosts();
-  const bool any_host_of_several = std::any_of(
-      hosts.begin(), hosts.end(), [](const std::vector<int>& ranks) { return ranks.size() > 1; });
-  if (!any_host_of_several) return nullptr;
+  if (!comm::any_host_of_several(comm.hosts())) return nullptr;
   std::int64_t num_bytes = head_bytes(sizes);
   if (comm.local_rank() == 0) {
     num_bytes += sizes.num_buffers * buffer_stride_bytes(sizes.num_elements);
@@ -60,7 +50,7 @@ HostReplica::HostReplica(std::shared_ptr<comm::SharedMemory> memory, const comm:
                          const Sizes& sizes, const HostWaitOptions& wait)
     : memory_(std::move(memory)),
       comm_(&comm),
-      ranks_(ranks_beside(comm)),
+      ranks_(comm::ranks_of_host(comm)),
       sizes_(sizes),
       wait_(wait),
       patient_{.timeout_s = 0, .beside_work = true, .crowded = wait.crowded},

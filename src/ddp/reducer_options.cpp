@@ -1,6 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <algorithm>
-
 #include "base/error.h"
 #include "base/text.h"
 #include "ddp/reducer.h"
@@ -21,10 +19,8 @@ void ReducerOptions::check() const {
 }
 
 bool ReducerOptions::wants_shared_memory(const comm::Hosts& hosts) const {
-  const bool any_host_of_several = std::any_of(
-      hosts.begin(), hosts.end(), [](const std::vector<int>& ranks) { return ranks.size() > 1; });
   return shared_memory && reduction == Reduction::exact && !compression.active() && !release &&
-         any_host_of_several && (!shards || hosts.size() == 1);
+         comm::any_host_of_several(hosts) && (!shards || hosts.size() == 1);
 }
 
 }  // namespace dlt::ddp

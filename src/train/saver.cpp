@@ -125,13 +125,9 @@ void Saver::open_snapshots() {
   if (parts_.around.memory_dir.empty()) return;
   MemorySnapshotOptions options{.memory_dir = parts_.around.memory_dir,
                                 .rank = parts_.comm.rank(),
+                                .host_ranks = comm::ranks_of_host(parts_.comm),
                                 .every_steps = parts_.config.checkpoint.ram_every_steps,
                                 .before = parts_.snapshot};
-  for (const std::vector<int>& ranks : parts_.comm.hosts()) {
-    if (std::find(ranks.begin(), ranks.end(), options.rank) != ranks.end()) {
-      options.host_ranks = ranks;
-    }
-  }
   snapshots_.emplace(std::move(options), parts_.around.clock);
   warn_of_snapshots();
   part_facts_ = {.generation = parts_.around.generation,

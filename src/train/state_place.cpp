@@ -1,17 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "train/state_place.h"
 
-#include <algorithm>
-
 #include "base/cpu.h"
 #include "train/memory_snapshots.h"
 
 namespace dlt::train {
 
 bool wants_shared_replica(const RunConfig& config, const comm::Hosts& hosts) {
-  const bool any_host_of_several = std::any_of(
-      hosts.begin(), hosts.end(), [](const std::vector<int>& ranks) { return ranks.size() > 1; });
-  return config.shared_replica && any_host_of_several && config.sync_every == 1 &&
+  return config.shared_replica && comm::any_host_of_several(hosts) && config.sync_every == 1 &&
          (config.shard == Sharding::none || hosts.size() == 1);
 }
 

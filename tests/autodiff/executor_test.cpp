@@ -68,6 +68,20 @@ void expect_same_bits(const void* got, const tensor::Tensor& want, const std::st
   }
 }
 
+/// A case's program with the buffers that a training run of it needs; inputs are not bound.
+struct Prepared {
+  Prepared(const Case& c, tensor::Backend& backend)
+      : program(c.graph, backend),
+        params(flat_params(c, program.layout())),
+        gradients({program.layout().total}, DType::f64),
+        executor(program, backend, as_floats(params)) {
+    executor.bind_gradients(reinterpret_cast<float*>(gradients.bytes()));
+  }
+  Program program;
+  tensor::Tensor params, gradients;
+  Executor executor;
+};
+
 class ExecutorTest : public ::testing::Test {
  protected:
   OpTable ops_ = ops::make_op_table();
@@ -80,11 +94,8 @@ TEST_F(ExecutorTest, EqualsAnExecutorThatGivesEveryValueItsOwnMemory) {
     Case c = random_case(ops_, seed);
     if (seed % 2 == 0) (void)fuse_bias_activation(c.graph);
     append_backward(c.graph, c.loss, c.weight);
-    const Program program(c.graph, backend_);
-    const tensor::Tensor params = flat_params(c, program.layout());
-    const tensor::Tensor gradients({program.layout().total}, DType::f64);
-    Executor executor(program, backend_, as_floats(params));
-    executor.bind_gradients(reinterpret_cast<float*>(gradients.bytes()));
+    Prepared prepared(c, backend_);
+    auto& [program, params, gradients, executor] = prepared;
     for (std::uint64_t round = 0; round < 2; ++round) {
       for (auto& [id, tensor] : c.bound) {
         const Value& value = c.graph.value(id);
@@ -233,11 +244,8 @@ TEST_F(ExecutorTest, NeedPointsAreWhatTheGateIsAskedFor) {
   };
   Case c = mlp_case(ops_, {4, 8, 3}, 5);
   append_backward(c.graph, c.loss, c.weight);
-  const Program program(c.graph, backend_);
-  const tensor::Tensor params = flat_params(c, program.layout());
-  const tensor::Tensor gradients({program.layout().total}, DType::f64);
-  Executor executor(program, backend_, as_floats(params));
-  executor.bind_gradients(reinterpret_cast<float*>(gradients.bytes()));
+  Prepared prepared(c, backend_);
+  auto& [program, params, gradients, executor] = prepared;
   bind_inputs(executor, c);
   Asked asked;
   executor.bind_gate(&asked);
@@ -275,11 +283,8 @@ TEST_F(ExecutorTest, TheSinkMayChangeWhatIsFinal) {
     SCOPED_TRACE("seed " + std::to_string(seed));
     Case c = random_case(ops_, seed);
     append_backward(c.graph, c.loss, c.weight);
-    const Program program(c.graph, backend_);
-    const tensor::Tensor params = flat_params(c, program.layout());
-    const tensor::Tensor gradients({program.layout().total}, DType::f64);
-    Executor executor(program, backend_, as_floats(params));
-    executor.bind_gradients(reinterpret_cast<float*>(gradients.bytes()));
+    Prepared prepared(c, backend_);
+    auto& [program, params, gradients, executor] = prepared;
     bind_inputs(executor, c);
     Spoiler sink(gradients.as<double>());
     executor.run(run_context(), &sink);

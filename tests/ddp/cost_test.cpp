@@ -75,16 +75,25 @@ TEST(Cost, IsWhatTheReducerHoldsAndSends) {
   }
 }
 
+ShardPlan shards_of(const ReducerCase& c, int ranks) {
+  tensor::FlatLayout layout;
+  for (int i = 0; i < c.num_params; ++i) {
+    layout.append("p" + std::to_string(i), tensor::Shape{c.param_elements});
+  }
+  return {layout, c.options().buckets, ranks};
+}
+
+ReducerCase two_blocks_a_bucket() {
+  const std::int64_t block = tensor::kBlockElements;
+  return {.num_leaves = 2, .param_elements = 2 * block, .bucket_elements = 2 * block};
+}
+
 TEST(Cost, OfShardsIsWhatIsHeldAndSent) {
   const ReducerCase c{.num_leaves = 4, .param_elements = 9600, .bucket_elements = 2 * 9600};
   for (const int ranks : {2, 3, 4}) {
     run_ranks(ranks, [&](comm::Communicator& comm) {
       ReducerOptions options = c.options();
-      tensor::FlatLayout layout;
-      for (int i = 0; i < c.num_params; ++i) {
-        layout.append("p" + std::to_string(i), tensor::Shape{c.param_elements});
-      }
-      options.shards = ShardPlan(layout, options.buckets, ranks);
+      options.shards = shards_of(c, ranks);
       const Cost cost = planned_cost(options, comm.hosts(), comm.rank());
       Sent sent;
       CountingCommunicator counting(comm, sent);
@@ -100,14 +109,9 @@ TEST(Cost, OfShardsIsWhatIsHeldAndSent) {
 }
 
 TEST(Cost, OfOneReplicaAHostIsNoGathering) {
-  const std::int64_t block = tensor::kBlockElements;
-  const ReducerCase c{.num_leaves = 2, .param_elements = 2 * block, .bucket_elements = 2 * block};
+  const ReducerCase c = two_blocks_a_bucket();
   ReducerOptions options = c.options();
-  tensor::FlatLayout layout;
-  for (int i = 0; i < c.num_params; ++i) {
-    layout.append("p" + std::to_string(i), tensor::Shape{c.param_elements});
-  }
-  options.shards = ShardPlan(layout, options.buckets, 2);
+  options.shards = shards_of(c, 2);
   EXPECT_GT(planned_cost(options, {{0, 1}}, 1).sent_bytes, 0);
   options.gathers = false;
   const Cost first = planned_cost(options, {{0, 1}}, 0), last = planned_cost(options, {{0, 1}}, 1);
@@ -121,21 +125,16 @@ TEST(Cost, OfOneReplicaAHostIsNoGathering) {
 }
 
 TEST(Cost, OfReleasedBucketsIsTheSlicesAndTheRestOfThreeBuckets) {
-  const std::int64_t block = tensor::kBlockElements;
-  const ReducerCase c{.num_leaves = 2, .param_elements = 2 * block, .bucket_elements = 2 * block};
+  const ReducerCase c = two_blocks_a_bucket();
   ReducerOptions options = c.options();
-  tensor::FlatLayout layout;
-  for (int i = 0; i < c.num_params; ++i) {
-    layout.append("p" + std::to_string(i), tensor::Shape{c.param_elements});
-  }
   ASSERT_GT(options.buckets.size(), 3U);
-  options.shards = ShardPlan(layout, options.buckets, 2);
+  options.shards = shards_of(c, 2);
   options.shared_memory = false;
   const Cost whole = planned_cost(options, {{0, 1}}, 1);
   options.release = true;
   const Cost released = planned_cost(options, {{0, 1}}, 1);
   // Each half a bucket: what a rank keeps, and what goes once a bucket is reduced.
-  const auto half_bytes = block * static_cast<std::int64_t>(sizeof(float));
+  const auto half_bytes = tensor::kBlockElements * static_cast<std::int64_t>(sizeof(float));
   const auto num_buckets = static_cast<std::int64_t>(options.buckets.size());
   EXPECT_EQ(whole.buffer_bytes - released.buffer_bytes,
             buffer_stride_bytes(options.total) - (num_buckets + 3) * half_bytes);
